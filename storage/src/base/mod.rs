@@ -1,0 +1,19 @@
+//! The nouns of the storage layer: keys, spans, identifiers, timestamps, the clock and the runtime.
+//!
+//! Nothing here does I/O or reads the time of day: [`Clock`] and [`Runtime`] are the only doors to the outside,
+//! and a simulation replaces both.
+
+pub mod clock;
+pub mod error;
+pub mod ids;
+pub mod key;
+pub mod keys;
+pub mod runtime;
+pub mod timestamp;
+
+pub use clock::{Clock, Hlc, PhysicalClock};
+pub use error::{StorageError, StorageResult};
+pub use ids::{NodeId, RangeId, ReplicaId, TxnId};
+pub use key::{Key, Span};
+pub use runtime::{BoxFuture, Runtime};
+pub use timestamp::Timestamp;

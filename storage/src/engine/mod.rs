@@ -1,0 +1,100 @@
+//! The seam between replicated state and the disk: an ordered key-value store with column families, atomic batches
+//! and snapshots.
+//!
+//! Two implementations pass one conformance suite: RocksDB on disk, and an ordered in-memory engine with the same
+//! crash semantics.
+//!
+//! What must stay true:
+//! - A batch is applied wholly or not at all, in memory and on disk, over all column families.
+//! - **The engine has no write-ahead log.** What was written but not yet flushed is lost in a crash; the Raft log
+//!   replays it. After a crash the engine is a prefix of the batches that were written, in order.
+//! - An iterator or snapshot sees one moment, whatever is written later.
+
+pub mod batch;
+
+use bytes::Bytes;
+
+use crate::base::StorageResult;
+
+pub use batch::{BatchOp, WriteBatch};
+
+/// Column families. The numbers are stored in the Raft log: never reuse one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Cf {
+    /// Versions: `escaped key ++ inverted timestamp` → value (see [`crate::mvcc`]).
+    Data = 0,
+    /// Intents and replicated locks: key → lock record. Normally empty.
+    Lock = 1,
+    /// Transaction records: `anchor key ++ transaction id` → record. Moves with the range that holds the anchor.
+    Record = 2,
+    /// Per-replica state: range id ++ name → descriptor, applied state, abort marks; and the store's identity.
+    State = 3,
+}
+
+impl Cf {
+    pub const ALL: [Cf; 4] = [Cf::Data, Cf::Lock, Cf::Record, Cf::State];
+
+    pub fn from_u8(n: u8) -> Option<Cf> {
+        Cf::ALL.into_iter().find(|cf| *cf as u8 == n)
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Cf::Data => "data",
+            Cf::Lock => "lock",
+            Cf::Record => "record",
+            Cf::State => "state",
+        }
+    }
+}
+
+/// Bounds and hints of an iterator. Bounds are in the column family's own (encoded) keys.
+#[derive(Clone, Debug, Default)]
+pub struct IterOptions {
+    /// Included.
+    pub lower: Option<Bytes>,
+    /// Excluded.
+    pub upper: Option<Bytes>,
+}
+
+/// A consistent view: an engine at this moment, or a snapshot of it.
+pub trait Reader: Send + Sync {
+    fn get(&self, cf: Cf, key: &[u8]) -> StorageResult<Option<Bytes>>;
+    /// An iterator over the view as of this call.
+    fn iter(&self, cf: Cf, options: IterOptions) -> Box<dyn EngineIter + '_>;
+}
+
+/// A cursor. After any move, `valid` says whether it stands on an entry; an I/O error shows in `status`, and
+/// `valid` is then false. `key` and `value` may be called only while valid.
+pub trait EngineIter: Send {
+    fn seek(&mut self, key: &[u8]);
+    /// To the last entry at or below `key`.
+    fn seek_for_prev(&mut self, key: &[u8]);
+    fn seek_to_first(&mut self);
+    fn seek_to_last(&mut self);
+    fn next(&mut self);
+    fn prev(&mut self);
+    fn valid(&self) -> bool;
+    fn key(&self) -> &[u8];
+    fn value(&self) -> &[u8];
+    fn status(&self) -> StorageResult<()>;
+}
+
+pub trait Snapshot: Reader {}
+
+pub trait Engine: Reader + 'static {
+    fn snapshot(&self) -> Box<dyn Snapshot + '_>;
+    /// Applies the batch atomically; readable when this returns, durable after the next flush.
+    fn write(&self, batch: &WriteBatch) -> StorageResult<()>;
+    /// As [`Reader::get`], but sees only what would survive a crash right now.
+    fn get_durable(&self, cf: Cf, key: &[u8]) -> StorageResult<Option<Bytes>>;
+    /// Makes everything written so far durable, over all column families at once.
+    fn flush(&self) -> StorageResult<()>;
+    /// Bytes held in memory that a flush would write; the store flushes when the Raft log grows because of them.
+    fn unflushed_bytes(&self) -> u64;
+    /// Approximate bytes on disk and in memory of `[start, end)` in `cf`'s encoded keys.
+    fn approximate_size(&self, cf: Cf, start: &[u8], end: &[u8]) -> StorageResult<u64>;
+    /// Named numbers for the metrics page.
+    fn metrics(&self) -> Vec<(&'static str, f64)>;
+}
