@@ -11,12 +11,16 @@
 //! - An iterator or snapshot sees one moment, whatever is written later.
 
 pub mod batch;
+pub mod memory;
+#[cfg(test)]
+mod conformance;
 
 use bytes::Bytes;
 
 use crate::base::StorageResult;
 
 pub use batch::{BatchOp, WriteBatch};
+pub use memory::MemEngine;
 
 /// Column families. The numbers are stored in the Raft log: never reuse one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]

@@ -5,6 +5,7 @@
 //! it was evaluated and is refused at proposal if that term has passed, so what was evaluated under an old lease
 //! can never be replicated under a new one.
 
+pub mod local;
 pub mod descriptor;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::base::{BoxFuture, RangeId, StorageResult, Timestamp};
 use crate::engine::{Engine, WriteBatch};
 
 pub use descriptor::{RangeDescriptor, ReplicaDescriptor, ReplicaKind};
+pub use local::LocalReplica;
 
 /// The right to serve a range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
