@@ -1,1 +1,13 @@
-//! Placeholder.
+//! Text to rows. Knows no ranges, no Raft, no sockets; sees keys through the transaction layer's public face.
+//!
+//! The path of a statement, in reading order: `session` takes a statement, `parse` makes its syntax tree, `bind`
+//! resolves names and types into a logical plan, `optimize` rewrites it and picks the physical plan, `exec` pulls
+//! batches of columns through it. Below them are the nouns that they share. A module uses only those declared
+//! below it.
+
+pub mod plan;
+pub mod catalog;
+pub mod expr;
+pub mod registry;
+pub mod types;
+pub mod error;

@@ -1,0 +1,5 @@
+//! What exists: databases, schemas, tables, indexes, sequences, constraints, as versioned descriptors.
+
+pub mod descriptor;
+
+pub use descriptor::*;
