@@ -1,1 +1,12 @@
 //! Serializable transactions over replicated ranges: the coordinator at the gateway, the participant at the leaseholder.
+//!
+//! The two halves never import each other: they share the protocol in [`rpc`] and the transaction record in [`record`].
+
+pub mod coordinator;
+pub mod record;
+pub mod rpc;
+
+pub use coordinator::{
+    CommitOutcome, Db, Savepoint, ScanOptions, Scanner, Txn, TxnError, TxnErrorKind, TxnOptions, TxnResult,
+};
+pub use rpc::{Isolation, KvBlock, LockStrength, WaitPolicy};
