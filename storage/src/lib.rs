@@ -6,5 +6,6 @@
 
 pub mod replica;
 pub mod log;
+pub mod mvcc;
 pub mod engine;
 pub mod base;

@@ -53,6 +53,15 @@ impl WriteBatch {
         self.bytes(value);
     }
 
+    /// As [`WriteBatch::put`], with a value that comes in two parts.
+    pub fn put_concat(&mut self, cf: Cf, key: &[u8], head: &[u8], tail: &[u8]) {
+        self.header(PUT, cf);
+        self.bytes(key);
+        self.varint(head.len() + tail.len());
+        self.repr.extend_from_slice(head);
+        self.repr.extend_from_slice(tail);
+    }
+
     pub fn delete(&mut self, cf: Cf, key: &[u8]) {
         self.header(DELETE, cf);
         self.bytes(key);
@@ -120,13 +129,16 @@ impl WriteBatch {
     }
 
     fn bytes(&mut self, b: &[u8]) {
-        let mut n = b.len();
+        self.varint(b.len());
+        self.repr.extend_from_slice(b);
+    }
+
+    fn varint(&mut self, mut n: usize) {
         while n >= 0x80 {
             self.repr.push((n as u8 & 0x7f) | 0x80);
             n >>= 7;
         }
         self.repr.push(n as u8);
-        self.repr.extend_from_slice(b);
     }
 }
 

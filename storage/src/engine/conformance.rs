@@ -78,6 +78,7 @@ fn bounds(lower: &'static str, upper: &'static str) -> IterOptions {
     IterOptions {
         lower: Some(Bytes::from_static(lower.as_bytes())),
         upper: Some(Bytes::from_static(upper.as_bytes())),
+        ..IterOptions::default()
     }
 }
 

@@ -293,6 +293,7 @@ impl Engine for MemEngine {
         let options = IterOptions {
             lower: Some(Bytes::copy_from_slice(start)),
             upper: Some(Bytes::copy_from_slice(end)),
+            ..IterOptions::default()
         };
         let mut iter = self.iter(cf, options);
         let mut size = 0;

@@ -60,6 +60,9 @@ pub struct IterOptions {
     pub lower: Option<Bytes>,
     /// Excluded.
     pub upper: Option<Bytes>,
+    /// Only for [`Cf::Data`]: every seek is forward, to a whole version key, and only the versions of that same key
+    /// matter. Entries of other keys may be missed, so that files without the key need not be looked at.
+    pub one_key: bool,
 }
 
 /// A consistent view: an engine at this moment, or a snapshot of it.

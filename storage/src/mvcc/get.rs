@@ -1,0 +1,99 @@
+//! Reading single keys: one lookup for the lock, one seek for the version.
+
+use bytes::Bytes;
+
+use crate::base::{StorageResult, Timestamp, TxnId};
+use crate::engine::{Cf, EngineIter, IterOptions, Reader};
+
+use super::cursor::{KeyView, Pick, View, pick};
+use super::lock::LockRecord;
+use super::{key, value};
+
+/// As whom a key is read, and what else is asked.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct GetOptions {
+    /// The reading transaction: it sees its own intents, of its own epoch.
+    pub txn: Option<TxnId>,
+    pub epoch: u32,
+    /// A version above the timestamp of the read, but at or below this, may have been written before the read began:
+    /// the read is uncertain. Zero: nothing is.
+    pub uncertainty_limit: Timestamp,
+    /// For a read that goes before a write: look for versions and intents at any timestamp.
+    pub newest: bool,
+}
+
+/// What a read of one key found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MvccGet {
+    pub seen: Seen,
+    /// The newest committed version met above the timestamp of the read: the newest of all with
+    /// [`GetOptions::newest`], else only one that made the read uncertain.
+    pub newest_above: Option<Timestamp>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Seen {
+    Value(Bytes, Timestamp),
+    /// No version, or a tombstone.
+    Nothing,
+    /// Another transaction's intent, which must be resolved first.
+    Locked(Box<LockRecord>),
+    /// The newest version is above the timestamp of the read and within its uncertainty: read again at or above this.
+    Uncertain(Timestamp),
+}
+
+/// Reads `key` as of `ts`.
+pub fn get(reader: &dyn Reader, key: &[u8], ts: Timestamp, options: GetOptions) -> StorageResult<MvccGet> {
+    PointReader::new(reader, ts, options).get(key)
+}
+
+/// Reads any number of keys as of one timestamp, over one iterator.
+///
+/// Locks are read as of each call and versions as of the first one, so over a bare engine it must not outlive the
+/// command for which it was made; over a snapshot it may.
+pub struct PointReader<'a> {
+    reader: &'a dyn Reader,
+    view: View,
+    /// Made at the first version that is looked for.
+    data: Option<Box<dyn EngineIter + 'a>>,
+    target: Vec<u8>,
+}
+
+impl<'a> PointReader<'a> {
+    pub fn new(reader: &'a dyn Reader, ts: Timestamp, options: GetOptions) -> Self {
+        PointReader { reader, view: View { ts, options }, data: None, target: Vec::new() }
+    }
+
+    pub fn get(&mut self, key: &[u8]) -> StorageResult<MvccGet> {
+        self.target.clear();
+        key::push_key(key, &mut self.target);
+        let part = self.target.len();
+        let lock = self.reader.get(Cf::Lock, &self.target)?;
+        let lock = lock.map(|bytes| LockRecord::decode(&bytes)).transpose()?;
+        let (ts, limit, ignored) = match (self.view.of_key(lock.as_ref()), lock) {
+            (KeyView::At { ts, limit, ignored }, _) => (ts, limit, ignored),
+            (KeyView::Conflict, Some(lock)) => {
+                return Ok(MvccGet { seen: Seen::Locked(Box::new(lock)), newest_above: None });
+            }
+            (KeyView::Conflict, None) => unreachable!("a conflict is with a lock"),
+        };
+        let from = if self.view.options.newest { Timestamp::MAX } else { limit };
+        key::push_timestamp(from, &mut self.target);
+        let reader = self.reader;
+        let data = self.data.get_or_insert_with(|| {
+            reader.iter(Cf::Data, IterOptions { one_key: true, ..IterOptions::default() })
+        });
+        data.seek(&self.target);
+        let mut newest_above = None;
+        let picked = pick(&mut **data, &self.target[..part], (ts, limit, ignored), &mut newest_above)?;
+        let seen = match picked {
+            Pick::Visible(version) => {
+                let stored = &data.value()[value::HEADER_LEN..];
+                Seen::Value(Bytes::copy_from_slice(stored), version)
+            }
+            Pick::Nothing => Seen::Nothing,
+            Pick::Uncertain(version) => Seen::Uncertain(version),
+        };
+        Ok(MvccGet { seen, newest_above })
+    }
+}
