@@ -6,6 +6,7 @@
 //! below it.
 
 pub mod plan;
+pub mod row;
 pub mod catalog;
 pub mod expr;
 pub mod registry;

@@ -79,8 +79,8 @@ pub struct ColumnDescriptor {
     /// Not shown by `SELECT *` and not nameable by INSERT without a column list: the row id of a table without a primary key.
     pub hidden: bool,
     pub state: ElementState,
-    /// What rows that were stored before the column was added hold for it, as SQL text of a constant.
-    pub missing_value: Option<String>,
+    /// What rows that were stored before the column was added hold for it, encoded as in a row's value.
+    pub missing_value: Option<Arc<[u8]>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

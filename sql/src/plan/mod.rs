@@ -1,7 +1,5 @@
 //! Plans: what to compute (logical, from the binder) and how (physical, from the optimizer).
 
-pub mod physical;
-pub mod walk;
 pub mod logical;
 
 pub use logical::*;
