@@ -4,6 +4,8 @@
 //! committed is applied to an engine, in which versions and locks are laid out by `mvcc`. A module uses only those
 //! declared below it.
 
+pub mod group;
+pub mod apply;
 pub mod replica;
 pub mod log;
 pub mod mvcc;

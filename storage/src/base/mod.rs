@@ -10,6 +10,7 @@ pub mod key;
 pub mod keys;
 pub mod runtime;
 pub mod timestamp;
+pub mod wire;
 
 pub use clock::{Clock, Hlc, PhysicalClock};
 pub use error::{StorageError, StorageResult};

@@ -79,6 +79,25 @@ impl WriteBatch {
         self.count += other.count;
     }
 
+    /// Appends a batch in byte form, checked on the way. If `admit` refuses an operation, or the bytes are malformed,
+    /// nothing is appended; false says that it was refused.
+    pub fn append_encoded(
+        &mut self,
+        bytes: &[u8],
+        mut admit: impl FnMut(&BatchOp<'_>) -> bool,
+    ) -> StorageResult<bool> {
+        let mut count = 0;
+        for op in Ops(bytes) {
+            if !admit(&op?) {
+                return Ok(false);
+            }
+            count += 1;
+        }
+        self.repr.extend_from_slice(bytes);
+        self.count += count;
+        Ok(true)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }

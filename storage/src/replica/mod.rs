@@ -5,6 +5,7 @@
 //! it was evaluated and is refused at proposal if that term has passed, so what was evaluated under an old lease
 //! can never be replicated under a new one.
 
+pub mod lease;
 pub mod local;
 pub mod descriptor;
 
