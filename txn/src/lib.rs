@@ -3,6 +3,7 @@
 //! The two halves never import each other: they share the protocol in [`rpc`] and the transaction record in [`record`].
 
 pub mod coordinator;
+pub mod participant;
 pub mod record;
 pub mod rpc;
 

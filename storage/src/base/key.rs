@@ -64,6 +64,13 @@ impl AsRef<[u8]> for Key {
     }
 }
 
+/// So that ordered maps of keys can be asked with plain bytes.
+impl std::borrow::Borrow<[u8]> for Key {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl From<Vec<u8>> for Key {
     fn from(v: Vec<u8>) -> Self {
         Key(v.into())

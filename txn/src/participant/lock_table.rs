@@ -247,7 +247,9 @@ impl LockTable {
         };
         let holder = &mut holders[index];
         holder.active.forward(active);
-        if txn.epoch > holder.txn.epoch || (txn.epoch == holder.txn.epoch && txn.write_ts > holder.txn.write_ts) {
+        if txn.epoch > holder.txn.epoch
+            || (txn.epoch == holder.txn.epoch && txn.write_ts > holder.txn.write_ts)
+        {
             holder.txn = txn.clone();
         }
         holder
@@ -373,7 +375,10 @@ impl LockTable {
     pub fn intents_of(&self, txn: TxnId) -> Vec<Key> {
         let inner = self.inner.lock();
         let has_intent = |key: &&Key| {
-            inner.queues.get(*key).is_some_and(|q| q.holders.iter().any(|h| h.txn.id == txn && h.intent.is_some()))
+            inner
+                .queues
+                .get(*key)
+                .is_some_and(|q| q.holders.iter().any(|h| h.txn.id == txn && h.intent.is_some()))
         };
         inner.by_txn.get(&txn).into_iter().flatten().filter(has_intent).cloned().collect()
     }

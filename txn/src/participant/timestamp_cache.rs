@@ -273,7 +273,11 @@ mod tests {
         for n in 0..1000u64 {
             cache.raise_key(&n.to_be_bytes(), ts(n + 1), None);
         }
-        let held: usize = cache.points.iter().map(|s| s.lock().current.len() + s.lock().previous.len()).sum();
+        let size = |shard: &Mutex<PointShard>| {
+            let shard = shard.lock();
+            shard.current.len() + shard.previous.len()
+        };
+        let held: usize = cache.points.iter().map(size).sum();
         assert!(held <= 2 * SHARDS, "{held}");
         for n in 0..1000u64 {
             assert!(cache.mark(&n.to_be_bytes()).at >= ts(n + 1));

@@ -13,6 +13,8 @@
 //! - A staging transaction *is* committed if each of its in-flight writes has an intent at or below the staged time.
 //!   Then nobody can abort it. If one is missing, whoever has made sure that it stays missing may abort it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use meridian_storage::base::{Key, Timestamp, TxnId};
 
@@ -26,6 +28,20 @@ pub enum TxnStatus {
     Staging,
     Committed,
     Aborted,
+}
+
+/// How often the coordinator of a transaction that holds locks or intents says that it lives. The first heartbeat, which
+/// creates the record, follows the first lock within this time.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A transaction that has shown no sign of life for so long may be aborted by anybody in whose way it is. Signs of life
+/// are its heartbeats, and every lock it takes: so one without a record is presumed alive for this long after its
+/// last lock.
+pub const EXPIRY: Duration = Duration::from_secs(5);
+
+/// Whether a transaction last known to be alive at `active` may be given up.
+pub fn expired(active: Timestamp, now: Timestamp) -> bool {
+    now > active.add(EXPIRY)
 }
 
 wire_enum!(TxnStatus { 1 => Pending, 2 => Staging, 3 => Committed, 4 => Aborted });

@@ -103,6 +103,10 @@ mod tests {
         }
     }
 
+    fn edge() -> WaitEdge {
+        WaitEdge { waiter: TxnId(1), on: TxnId(2), priority: 3, min_ts: ts(4) }
+    }
+
     fn every_request() -> Vec<Request> {
         let key = Key::from("k");
         let span = Span::new("k".into(), "m".into());
@@ -128,6 +132,8 @@ mod tests {
                 pusher: Some(meta()),
                 kind: PushKind::Timestamp(ts(4)),
                 now: ts(3),
+                active: ts(2),
+                edges: vec![edge()],
             },
             Request::QueryTxn { txn: meta() },
             Request::QueryIntent { key: key.clone(), txn: meta() },
@@ -157,6 +163,7 @@ mod tests {
             read_ts: ts(5),
             uncertainty_limit: ts(6),
             can_forward_read: true,
+            maybe_applied: true,
             wait: WaitPolicy::Skip,
             lock_timeout: Some(Duration::from_millis(7)),
             max_rows: 8,
@@ -186,7 +193,7 @@ mod tests {
                 Response::Get { value: Some(Bytes::from_static(b"v")), skipped: false },
                 Response::Scan { rows: rows.build(), resume: Some("l".into()) },
                 Response::Commit { ts: ts(3) },
-                Response::Record { record: Some(Box::new(record)), waiters: vec![TxnId(1)] },
+                Response::Record { record: Some(Box::new(record)), waiters: vec![edge()] },
                 Response::Found { found: true },
                 Response::Split { left: descriptor(), right: descriptor() },
                 Response::Stats { descriptor: descriptor(), stats },

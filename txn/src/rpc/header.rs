@@ -99,6 +99,9 @@ pub struct Header {
     /// The transaction has read nothing yet: instead of failing with `WriteTooOld` or `ReadWithinUncertainty`, the
     /// range may evaluate the batch at a later time and says so in [`BatchResponse::ts`](super::BatchResponse::ts).
     pub can_forward_read: bool,
+    /// This very batch was sent before and its answer was lost: it may have been applied. A commit in one phase that
+    /// cannot be told from its first attempt is then answered with `Ambiguous` instead of `WriteTooOld`.
+    pub maybe_applied: bool,
     pub wait: WaitPolicy,
     pub lock_timeout: Option<Duration>,
     /// Scans stop after so many rows; 0 for no limit.
@@ -116,6 +119,7 @@ wire_struct!(Header {
     read_ts,
     uncertainty_limit,
     can_forward_read,
+    maybe_applied,
     wait,
     lock_timeout,
     max_rows,

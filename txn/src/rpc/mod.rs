@@ -23,7 +23,7 @@ use meridian_storage::base::{BoxFuture, NodeId};
 pub use block::{KvBlock, KvBlockBuilder};
 pub use error::{AbortReason, KvError, TransportError};
 pub use header::{Header, Isolation, LockStrength, TxnMeta, WaitPolicy};
-pub use request::{BatchRequest, EndKind, PushKind, RefreshSpan, Request, Resolution, Write};
+pub use request::{BatchRequest, EndKind, PushKind, RefreshSpan, Request, Resolution, WaitEdge, Write};
 pub use response::{BatchResponse, RangeStats, Response};
 
 /// Evaluates a batch whose range is known: the participant of this node.

@@ -101,11 +101,16 @@ pub enum Request {
         now: Timestamp,
     },
     /// Asks the record of `pushee` to give way to `pusher`. Answers what the record says afterwards.
+    ///
+    /// `active`: when the pusher's side last knew the pushee to be alive (it took a lock then). `edges`: who waits for
+    /// the pusher, and for those. If the pusher is the right one to die in a cycle, the answer is `Deadlock`.
     PushTxn {
         pushee: TxnMeta,
         pusher: Option<TxnMeta>,
         kind: PushKind,
         now: Timestamp,
+        active: Timestamp,
+        edges: Vec<WaitEdge>,
     },
     /// What the record says, and who waits for the transaction here: for following wait chains.
     QueryTxn {
@@ -167,7 +172,7 @@ wire_enum!(Request {
     7 => ReleaseLocks { txn, spans },
     8 => EndTxn { how, intents, in_flight },
     9 => HeartbeatTxn { now },
-    10 => PushTxn { pushee, pusher, kind, now },
+    10 => PushTxn { pushee, pusher, kind, now, active, edges },
     11 => QueryTxn { txn },
     12 => QueryIntent { key, txn },
     13 => RecoverTxn { txn, all_found },
@@ -178,6 +183,17 @@ wire_enum!(Request {
     18 => AdminSplit { key, right },
     19 => RangeStats,
 });
+
+/// One transaction waits for another. The rest says how dear the waiter is when a cycle must be broken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WaitEdge {
+    pub waiter: TxnId,
+    pub on: TxnId,
+    pub priority: u32,
+    pub min_ts: Timestamp,
+}
+
+wire_struct!(WaitEdge { waiter, on, priority, min_ts });
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum EndKind {

@@ -1,10 +1,11 @@
 //! What a range answers, one response for each request, in order.
 
 use bytes::Bytes;
-use meridian_storage::base::{Key, Timestamp, TxnId};
+use meridian_storage::base::{Key, Timestamp};
 use meridian_storage::replica::RangeDescriptor;
 
 use super::block::KvBlock;
+use super::request::WaitEdge;
 use super::wire::{wire_enum, wire_struct};
 use crate::record::TxnRecord;
 
@@ -39,10 +40,11 @@ pub enum Response {
     Commit {
         ts: Timestamp,
     },
-    /// What the record says; `None` if there is none.
+    /// What the record says; `None` if there is none. A transaction that never had a record and cannot get one any more
+    /// is answered as aborted. `waiters`: who waits for it, directly or through others, as far as is known here.
     Record {
         record: Option<Box<TxnRecord>>,
-        waiters: Vec<TxnId>,
+        waiters: Vec<WaitEdge>,
     },
     /// The answer to `QueryIntent`.
     Found {
