@@ -4,6 +4,7 @@
 //! positions in the row of the operator's input; a join's input row is the left row followed by the right one.
 
 pub mod eval;
+pub mod walk;
 
 use crate::plan::LogicalPlan;
 use crate::registry::Function;

@@ -1,5 +1,7 @@
 //! Plans: what to compute (logical, from the binder) and how (physical, from the optimizer).
 
+pub mod physical;
+pub mod walk;
 pub mod logical;
 
 pub use logical::*;
