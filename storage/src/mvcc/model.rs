@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::{Key, Span, Timestamp, TxnId};
-use crate::engine::{Engine, MemEngine, WriteBatch};
+use crate::engine::{Engine, MemEngine, Reader, RocksEngine, RocksOptions, WriteBatch};
 
 type Versions = BTreeMap<Timestamp, Option<Vec<u8>>>;
 
@@ -81,7 +81,7 @@ fn options() -> impl Strategy<Value = GetOptions> {
 }
 
 /// Writes to both; an intent only where it may be, above everything else.
-fn apply(engine: &MemEngine, model: &mut Model, write: &Write) {
+fn apply(engine: &dyn Engine, model: &mut Model, write: &Write) {
     let mut batch = WriteBatch::new();
     let versions = model.keys.entry(write.key.clone()).or_default();
     if model.intents.contains_key(&write.key) || versions.contains_key(&write.ts) {
@@ -113,7 +113,7 @@ fn apply(engine: &MemEngine, model: &mut Model, write: &Write) {
     engine.write(&batch).expect("written");
 }
 
-fn check_gets(engine: &MemEngine, model: &Model, at: Timestamp, options: GetOptions) {
+fn check_gets(engine: &dyn Reader, model: &Model, at: Timestamp, options: GetOptions) {
     let mut many = PointReader::new(engine, at, options);
     for key in model.keys.keys().map(Vec::as_slice).chain([&b"absent"[..]]) {
         let found = many.get(key).expect("read");
@@ -132,7 +132,7 @@ fn check_gets(engine: &MemEngine, model: &Model, at: Timestamp, options: GetOpti
 }
 
 /// Scans in pieces of `rows`, as a client with a limit does.
-fn check_scan(engine: &MemEngine, model: &Model, span: &Span, at: Timestamp, options: ScanOptions) {
+fn check_scan(engine: &dyn Reader, model: &Model, span: &Span, at: Timestamp, options: ScanOptions) {
     let mut expected = ScanResult::default();
     let mut rows = Vec::new();
     for key in model.keys.keys().filter(|k| span.contains(k)) {
@@ -192,6 +192,48 @@ proptest! {
         let options = ScanOptions { get: get_options, reverse, max_rows, ..ScanOptions::default() };
         check_scan(&engine, &model, &span, at, options);
     }
+
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// The same over files: prefix filters and bounds must hide nothing.
+    #[test]
+    fn reads_of_files_answer_as_the_model(
+        writes in prop::collection::vec(prop::collection::vec(write(), 0..40), 1..4),
+        at in ts(),
+        get_options in options(),
+        (reverse, max_rows) in (any::<bool>(), 0..4usize),
+    ) {
+        RESOURCES.with(|(folder, opened)| {
+            let path = folder.path().join(opened.get().to_string());
+            opened.set(opened.get() + 1);
+            let options = RocksOptions { cache_bytes: 1 << 20, ..RocksOptions::default() };
+            let (engine, mut model) = (RocksEngine::open(path, options).expect("opened"), Model::default());
+            for (n, writes) in writes.iter().enumerate() {
+                writes.iter().for_each(|write| apply(&engine, &mut model, write));
+                if n < 2 {
+                    engine.flush().expect("flushed");
+                }
+            }
+            check_gets(&engine, &model, at, get_options);
+            let span = Span::new(Key::from(&[0][..]), Key::from(&[0xff, 1][..]));
+            let options = ScanOptions { get: get_options, reverse, max_rows, ..ScanOptions::default() };
+            check_scan(&engine, &model, &span, at, options);
+            check_scan(&*engine.snapshot(), &model, &span, at, options);
+        });
+    }
+}
+
+thread_local! {
+    /// A folder, and how many engines have been opened in it.
+    static RESOURCES: (tempfile::TempDir, std::cell::Cell<u32>) =
+        (tempfile::TempDir::new().expect("a folder"), std::cell::Cell::new(0));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// No read at or above the threshold can tell that a collection has run.
     #[test]
