@@ -101,6 +101,14 @@ impl std::fmt::Display for SqlError {
 
 impl std::error::Error for SqlError {}
 
+impl From<meridian_txn::TxnError> for SqlError {
+    fn from(e: meridian_txn::TxnError) -> Self {
+        let mut error = SqlError::new(e.sqlstate(), e.message);
+        error.0.detail = e.detail;
+        error
+    }
+}
+
 /// The SQLSTATE codes that we give, by PostgreSQL's names.
 pub mod state {
     pub const CONNECTION_FAILURE: &str = "08006";
@@ -120,6 +128,7 @@ pub mod state {
     pub const INVALID_TEXT_REPRESENTATION: &str = "22P02";
     pub const INVALID_BINARY_REPRESENTATION: &str = "22P03";
     pub const BAD_COPY_FILE_FORMAT: &str = "22P04";
+    pub const SEQUENCE_GENERATOR_LIMIT_EXCEEDED: &str = "2200H";
     pub const INVALID_ROW_COUNT_IN_LIMIT: &str = "2201W";
     pub const INVALID_ROW_COUNT_IN_OFFSET: &str = "2201X";
     pub const NOT_NULL_VIOLATION: &str = "23502";

@@ -8,6 +8,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use meridian_storage::base::Timestamp;
+
 use crate::types::{Oid, SqlType};
 
 /// Also the table's OID in pg_class.
@@ -52,7 +54,6 @@ pub struct TableDescriptor {
     pub checks: Vec<CheckConstraint>,
     pub foreign_keys: Vec<ForeignKey>,
     pub next_constraint: u32,
-    pub comment: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -184,12 +185,30 @@ pub struct Catalog {
     pub schemas: BTreeMap<SchemaId, Arc<SchemaDescriptor>>,
     /// Tables, views and sequences.
     pub tables: BTreeMap<TableId, Arc<TableDescriptor>>,
-    /// (schema, name) of every relation.
+    /// (schema, name) of every table, view and sequence.
     pub names: BTreeMap<(SchemaId, String), TableId>,
+    /// (schema, name) of every secondary index and of every primary key; they share the relations' name space.
+    pub index_names: BTreeMap<(SchemaId, String), (TableId, IndexId)>,
     /// Foreign keys by the table that they reference: (referencing table, position in its list).
     pub inbound: BTreeMap<TableId, Vec<(TableId, usize)>>,
     /// Row counts and distinct counts, by table.
     pub statistics: BTreeMap<TableId, Arc<TableStatistics>>,
+    /// By the OIDs of the catalog and of the object in it, and the column's number (0: the object itself).
+    pub comments: BTreeMap<(Oid, Oid, i32), Arc<str>>,
+    pub roles: BTreeMap<Oid, Arc<RoleDescriptor>>,
+    /// From when on each table's descriptor is known to be the newest: a transaction with an older snapshot must not
+    /// read the table through it. Tables that are not listed have not changed since the node started.
+    pub since: BTreeMap<TableId, Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleDescriptor {
+    pub oid: Oid,
+    pub name: String,
+    pub superuser: bool,
+    pub can_login: bool,
+    /// As given, or SCRAM-SHA-256's verifier.
+    pub password: Option<String>,
 }
 
 #[derive(Clone, Debug, Default)]

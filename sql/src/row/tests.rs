@@ -204,7 +204,6 @@ fn table(types: &[Oid], indexes: Vec<IndexDescriptor>) -> TableDescriptor {
         checks: vec![],
         foreign_keys: vec![],
         next_constraint: 1,
-        comment: None,
     }
 }
 

@@ -1,0 +1,119 @@
+//! The node's copy of the catalog: the newest version that it knows, shared by all its sessions.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use meridian_storage::base::Timestamp;
+use meridian_txn::{Db, TxnOptions};
+use parking_lot::{Mutex, RwLock};
+
+use super::gate::Gates;
+use super::sequence::Sequences;
+use super::{Catalog, TableId, store};
+use crate::error::SqlResult;
+use crate::types::Oid;
+
+/// OIDs are taken from the cluster's counter in blocks of so many.
+const OID_BLOCK: u64 = 64;
+
+pub struct CatalogCache {
+    db: Db,
+    current: RwLock<Arc<Catalog>>,
+    /// `current`'s version, readable without its lock.
+    version: AtomicU64,
+    /// The stored version mark that `current` belongs to. Held over a load, so that loads go one after the other.
+    loaded: tokio::sync::Mutex<Option<Bytes>>,
+    oids: Mutex<Range<u64>>,
+    pub(super) gates: Gates,
+    sequences: Sequences,
+}
+
+impl CatalogCache {
+    /// Opens the catalog of a cluster, a new one if there is none.
+    pub async fn open(db: Db) -> SqlResult<Arc<Self>> {
+        store::bootstrap(&db).await?;
+        let cache = Arc::new(CatalogCache {
+            sequences: Sequences::new(db.clone()),
+            db,
+            current: RwLock::default(),
+            version: AtomicU64::new(0),
+            loaded: tokio::sync::Mutex::default(),
+            oids: Mutex::new(0..0),
+            gates: Gates::default(),
+        });
+        cache.refresh().await?;
+        Ok(cache)
+    }
+
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// The newest version that this node knows.
+    pub fn current(&self) -> Arc<Catalog> {
+        self.current.read().clone()
+    }
+
+    /// Its number: one atomic load. Cached plans compare it with the version that they were made for.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    pub fn sequences(&self) -> &Sequences {
+        &self.sequences
+    }
+
+    /// Looks whether the stored catalog has changed, and loads it if so.
+    pub async fn refresh(&self) -> SqlResult<Arc<Catalog>> {
+        let mut loaded = self.loaded.lock().await;
+        let txn = self.db.begin(TxnOptions { read_only: true, ..Default::default() });
+        let mark = txn.get(&store::version_key()).await?;
+        if mark == *loaded && self.version() > 0 {
+            return Ok(self.current());
+        }
+        let mut catalog = store::load(&txn).await?;
+        let before = self.current();
+        catalog.version = before.version + 1;
+        catalog.since = keep_unchanged(&before, &mut catalog, txn.read_timestamp());
+        let catalog = Arc::new(catalog);
+        *self.current.write() = catalog.clone();
+        self.version.store(catalog.version, Ordering::Release);
+        *loaded = mark;
+        Ok(catalog)
+    }
+
+    /// A new OID; also the id of a new table, schema or database.
+    pub async fn new_oid(&self) -> SqlResult<Oid> {
+        loop {
+            if let Some(oid) = self.oids.lock().next() {
+                return Ok(Oid(oid as u32));
+            }
+            let block = store::take_numbers(&self.db, "oid", Oid::FIRST_USER.0.into(), OID_BLOCK).await?;
+            *self.oids.lock() = block;
+        }
+    }
+}
+
+/// Shares the descriptors that have not changed with the version before, and says since when the others are the newest.
+fn keep_unchanged(before: &Catalog, after: &mut Catalog, now: Timestamp) -> BTreeMap<TableId, Timestamp> {
+    let mut since = BTreeMap::new();
+    for (id, table) in &mut after.tables {
+        match before.tables.get(id) {
+            Some(old) if old.version == table.version => {
+                *table = old.clone();
+                if let Some(at) = before.since.get(id) {
+                    since.insert(*id, *at);
+                }
+            }
+            // What was there when the node started is older than every transaction of the node.
+            _ if before.version == 0 => {}
+            _ => {
+                since.insert(*id, now);
+            }
+        }
+    }
+    since
+}

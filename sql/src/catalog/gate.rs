@@ -1,0 +1,213 @@
+//! Pins and gates: who uses a table, and how a change of its descriptor waits for them.
+//!
+//! Statements pin tables until their transaction ends, with no shared memory written but the session's own slot. A change
+//! closes the table's gate and then looks through all slots.
+//!
+//! What must stay true: a pin first writes its slot and then looks at the gates; a close first shuts the gate and then
+//! looks at the slots. So of a pin and a close at the same time at least one sees the other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::time::Duration;
+
+use meridian_storage::base::Runtime;
+use meridian_storage::base::runtime::timeout;
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+use tokio::sync::Notify;
+
+use super::TableId;
+use crate::error::{SqlError, SqlResult, state};
+
+/// A change that has waited for so long gives up: who holds the pin may be waiting for us.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Default)]
+pub struct Gates {
+    /// How many are closed: nearly always none, and then a pin looks no further.
+    closed_count: AtomicUsize,
+    /// By whom.
+    closed: Mutex<FxHashMap<TableId, u64>>,
+    slots: Mutex<Vec<Arc<Slot>>>,
+    next_slot: AtomicU64,
+    /// A gate has opened, or a pin has gone while a gate was closed.
+    changed: Notify,
+}
+
+/// The pins of one session.
+pub struct Slot {
+    id: u64,
+    tables: Mutex<SmallVec<[TableId; 8]>>,
+}
+
+impl Slot {
+    fn holds(&self, table: TableId) -> bool {
+        self.tables.lock().contains(&table)
+    }
+}
+
+impl Gates {
+    pub fn add_slot(&self) -> Arc<Slot> {
+        let id = self.next_slot.fetch_add(1, Ordering::Relaxed) + 1;
+        let slot = Arc::new(Slot { id, tables: Mutex::default() });
+        self.slots.lock().push(slot.clone());
+        slot
+    }
+
+    pub fn remove_slot(&self, slot: &Slot) {
+        self.unpin_all(slot);
+        self.slots.lock().retain(|s| s.id != slot.id);
+    }
+
+    /// Pins a table unless its gate is closed; true if it is pinned.
+    pub fn try_pin(&self, slot: &Slot, table: TableId) -> bool {
+        {
+            let mut tables = slot.tables.lock();
+            if tables.contains(&table) {
+                return true;
+            }
+            tables.push(table);
+        }
+        fence(Ordering::SeqCst);
+        if self.closed_count.load(Ordering::SeqCst) == 0 {
+            return true;
+        }
+        match self.closed.lock().get(&table) {
+            None => true,
+            Some(owner) if *owner == slot.id => true,
+            Some(_) => {
+                slot.tables.lock().retain(|t| *t != table);
+                self.changed.notify_waiters();
+                false
+            }
+        }
+    }
+
+    /// As [`try_pin`](Self::try_pin), waiting for the gate to open.
+    pub async fn pin(&self, slot: &Slot, table: TableId) {
+        loop {
+            let changed = self.changed.notified();
+            futures::pin_mut!(changed);
+            changed.as_mut().enable();
+            if self.try_pin(slot, table) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    pub fn unpin_all(&self, slot: &Slot) {
+        slot.tables.lock().clear();
+        fence(Ordering::SeqCst);
+        if self.closed_count.load(Ordering::SeqCst) > 0 {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Closes a table's gate for everybody but `slot` and waits until nobody else has it pinned. Idempotent.
+    pub async fn close(&self, runtime: &dyn Runtime, slot: &Slot, table: TableId) -> SqlResult<()> {
+        match timeout(runtime, CLOSE_PATIENCE, self.close_and_drain(slot, table)).await {
+            Some(()) => Ok(()),
+            None => {
+                self.open(slot, table);
+                Err(SqlError::new(state::LOCK_NOT_AVAILABLE, "canceling statement due to lock timeout")
+                    .with_detail("Other transactions have been using the table for too long.")
+                    .with_hint("End the transactions that use the table, then try again."))
+            }
+        }
+    }
+
+    async fn close_and_drain(&self, slot: &Slot, table: TableId) {
+        loop {
+            let changed = self.changed.notified();
+            futures::pin_mut!(changed);
+            changed.as_mut().enable();
+            let mine = {
+                let mut closed = self.closed.lock();
+                match closed.get(&table) {
+                    None => {
+                        closed.insert(table, slot.id);
+                        self.closed_count.fetch_add(1, Ordering::SeqCst);
+                        true
+                    }
+                    Some(owner) => *owner == slot.id,
+                }
+            };
+            fence(Ordering::SeqCst);
+            if mine && !self.pinned_by_another(slot, table) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn pinned_by_another(&self, slot: &Slot, table: TableId) -> bool {
+        self.slots.lock().iter().any(|s| s.id != slot.id && s.holds(table))
+    }
+
+    /// Opens a gate that `slot` has closed.
+    pub fn open(&self, slot: &Slot, table: TableId) {
+        let mut closed = self.closed.lock();
+        if closed.get(&table) == Some(&slot.id) {
+            closed.remove(&table);
+            self.closed_count.fetch_sub(1, Ordering::SeqCst);
+        }
+        drop(closed);
+        self.changed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use futures::executor::block_on;
+    use meridian_storage::base::BoxFuture;
+
+    use super::*;
+
+    struct NoTime;
+    impl Runtime for NoTime {
+        fn spawn(&self, _: &'static str, _: BoxFuture<'static, ()>) {}
+        fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+            Box::pin(futures::future::pending())
+        }
+        fn random(&self) -> u64 {
+            0
+        }
+    }
+
+    const T: TableId = TableId(1);
+
+    #[test]
+    fn a_close_waits_for_pins_and_holds_up_new_ones() {
+        let gates = Gates::default();
+        let (reader, changer, late) = (gates.add_slot(), gates.add_slot(), gates.add_slot());
+        assert!(gates.try_pin(&reader, T));
+        assert!(gates.try_pin(&changer, T), "the changer may use the table itself");
+        let mut close = gates.close(&NoTime, &changer, T).boxed();
+        assert!((&mut close).now_or_never().is_none());
+        let mut pin = gates.pin(&late, T).boxed();
+        assert!((&mut pin).now_or_never().is_none(), "new users wait, so that the change is not starved");
+        gates.unpin_all(&reader);
+        block_on(close).unwrap();
+        assert!((&mut pin).now_or_never().is_none());
+        assert!(gates.try_pin(&reader, TableId(2)), "other tables are free");
+        gates.open(&changer, T);
+        block_on(pin);
+    }
+
+    #[test]
+    fn two_changes_of_a_table_go_one_after_the_other() {
+        let gates = Gates::default();
+        let (a, b) = (gates.add_slot(), gates.add_slot());
+        block_on(gates.close(&NoTime, &a, T)).unwrap();
+        block_on(gates.close(&NoTime, &a, T)).unwrap();
+        let mut second = gates.close(&NoTime, &b, T).boxed();
+        assert!((&mut second).now_or_never().is_none());
+        gates.open(&a, T);
+        block_on(second).unwrap();
+        gates.open(&a, T);
+        assert!(!gates.try_pin(&a, T), "a gate is opened by who closed it");
+    }
+}
