@@ -2,6 +2,7 @@
 
 pub mod physical;
 pub mod walk;
+pub mod schema;
 pub mod logical;
 
 pub use logical::*;
