@@ -6,9 +6,16 @@
 //! - After a crash the log holds every synced batch, and of the unsynced ones a prefix.
 //! - A damaged record that is not a torn tail stops the node: it is reported as corruption, never skipped.
 
+pub mod memory;
+mod check;
+#[cfg(test)]
+mod conformance;
+
 use bytes::Bytes;
 
 use crate::base::{RangeId, StorageResult};
+
+pub use memory::MemLog;
 
 /// Raft's durable state beside the entries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -80,4 +87,9 @@ pub trait LogStore: Send + Sync + 'static {
     fn purge(&self) -> StorageResult<()>;
     /// Bytes on disk.
     fn size(&self) -> u64;
+}
+
+/// What an entry counts for in limits on bytes.
+pub(crate) fn size_of(entry: &LogEntry) -> u64 {
+    (entry.data.len() + entry.context.len() + 32) as u64
 }
