@@ -90,11 +90,16 @@ impl Gates {
             let changed = self.changed.notified();
             futures::pin_mut!(changed);
             changed.as_mut().enable();
-            if self.try_pin(slot, table) {
+            if self.closed_to(slot, table) {
+                changed.await;
+            } else if self.try_pin(slot, table) {
                 return;
             }
-            changed.await;
         }
+    }
+
+    fn closed_to(&self, slot: &Slot, table: TableId) -> bool {
+        self.closed.lock().get(&table).is_some_and(|owner| *owner != slot.id)
     }
 
     pub fn unpin_all(&self, slot: &Slot) {
