@@ -24,4 +24,4 @@ pub mod descriptor;
 pub use cache::CatalogCache;
 pub use descriptor::*;
 pub use lookup::{CATALOG_SCHEMA, INFORMATION_SCHEMA};
-pub use session::SessionCatalog;
+pub use session::{CatalogSavepoint, SessionCatalog};

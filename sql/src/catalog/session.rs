@@ -9,15 +9,15 @@ use meridian_txn::Txn;
 
 use super::gate::Slot;
 use super::store::{self, Change};
-use super::{Catalog, CatalogCache, DatabaseId, TableId};
+use super::{Catalog, CatalogCache, TableDescriptor, TableId};
 use crate::error::{SqlError, SqlResult, state};
 
 pub struct SessionCatalog {
     cache: Arc<CatalogCache>,
-    database: DatabaseId,
     slot: Arc<Slot>,
-    /// What the transaction looks things up in: the node's version, with `changes` on top.
-    snapshot: Arc<Catalog>,
+    /// The node's version with `changes` on top, while there are any.
+    overlay: Option<Arc<Catalog>>,
+    generation: u64,
     changes: Vec<Change>,
     /// Gates that the transaction has closed.
     closed: Vec<TableId>,
@@ -30,14 +30,13 @@ pub struct SessionCatalog {
 pub struct CatalogSavepoint(usize);
 
 impl SessionCatalog {
-    pub fn new(cache: Arc<CatalogCache>, database: DatabaseId) -> Self {
+    pub fn new(cache: Arc<CatalogCache>) -> Self {
         let slot = cache.gates.add_slot();
-        let snapshot = cache.current();
         SessionCatalog {
             cache,
-            database,
             slot,
-            snapshot,
+            overlay: None,
+            generation: 0,
             changes: Vec::new(),
             closed: Vec::new(),
             pinned: false,
@@ -48,43 +47,32 @@ impl SessionCatalog {
         &self.cache
     }
 
-    pub fn database(&self) -> DatabaseId {
-        self.database
-    }
-
-    /// What names mean now. Stable once the transaction has used a table; before that, it follows the node.
-    pub fn snapshot(&mut self) -> &Arc<Catalog> {
-        if !self.pinned && self.changes.is_empty() && self.snapshot.version != self.cache.version() {
-            self.snapshot = self.cache.current();
+    /// What names mean now: the newest version that the node knows, with the transaction's own changes.
+    pub fn snapshot(&self) -> Arc<Catalog> {
+        match &self.overlay {
+            Some(overlay) => overlay.clone(),
+            None => self.cache.current(),
         }
-        &self.snapshot
     }
 
-    /// As [`snapshot`](Self::snapshot), also following the node within a transaction: for each statement under READ
-    /// COMMITTED. Pinned tables have not changed.
-    pub fn statement_snapshot(&mut self) -> &Arc<Catalog> {
-        if self.snapshot.version != self.cache.version() && self.changes.is_empty() {
-            self.snapshot = self.cache.current();
-        }
-        &self.snapshot
+    /// Differs for any two states of the transaction's own changes; 0 while there are none. Plans made over changes
+    /// are for that state alone.
+    pub fn overlay_generation(&self) -> u64 {
+        if self.overlay.is_some() { self.generation } else { 0 }
     }
 
-    /// Whether the transaction has changed the schema: plans made from its snapshot are for it alone.
-    pub fn is_changed(&self) -> bool {
-        !self.changes.is_empty()
-    }
-
-    /// To be called before a plan over these tables runs: from now to its end, their descriptors do not change under
-    /// the transaction. A retryable error if they have changed since the plan was made, or the transaction's
-    /// snapshot is older than they are.
-    pub async fn use_tables(
+    /// To be called before a plan over these tables runs: from now to the end of the transaction, their descriptors do not
+    /// change under it. A retryable error if they have changed since the plan was made, or the transaction's snapshot
+    /// is older than they are.
+    pub async fn use_tables<'t>(
         &mut self,
         txn: &Txn,
-        tables: impl IntoIterator<Item = TableId>,
+        tables: impl IntoIterator<Item = &'t TableDescriptor>,
     ) -> SqlResult<()> {
         for table in tables {
-            if !self.cache.gates.try_pin(&self.slot, table) {
-                self.cache.gates.pin(&self.slot, table).await;
+            if !self.cache.gates.try_pin(&self.slot, table.id) {
+                self.pinned = true;
+                self.cache.gates.pin(&self.slot, table.id).await;
             }
             self.pinned = true;
             self.check_current(txn, table)?;
@@ -92,19 +80,14 @@ impl SessionCatalog {
         Ok(())
     }
 
-    fn check_current(&self, txn: &Txn, table: TableId) -> SqlResult<()> {
-        if self.changes.iter().any(|c| matches!(c, Change::Table(id, _) if *id == table)) {
-            return Ok(());
+    fn check_current(&self, txn: &Txn, table: &TableDescriptor) -> SqlResult<()> {
+        let catalog = self.snapshot();
+        if catalog.tables.get(&table.id).map(|t| t.version) != Some(table.version) {
+            return Err(changed());
         }
-        if self.snapshot.version != self.cache.version() {
-            let current = self.cache.current();
-            let (mine, newest) = (self.snapshot.tables.get(&table), current.tables.get(&table));
-            if mine.map(|t| t.version) != newest.map(|t| t.version) {
-                return Err(changed());
-            }
-        }
-        match self.snapshot.since.get(&table) {
-            Some(since) if *since > txn.read_timestamp() => Err(changed()),
+        let own = self.changes.iter().any(|c| matches!(c, Change::Table(id, _) if *id == table.id));
+        match catalog.since.get(&table.id) {
+            Some(since) if !own && *since > txn.read_timestamp() => Err(changed()),
             _ => Ok(()),
         }
     }
@@ -128,19 +111,20 @@ impl SessionCatalog {
     }
 
     fn rebuild(&mut self, base: Arc<Catalog>) {
-        if self.changes.is_empty() {
-            self.snapshot = base;
-            return;
-        }
-        let mut catalog = Catalog::clone(&base);
-        self.changes.iter().for_each(|change| change.apply(&mut catalog));
-        self.snapshot = Arc::new(catalog);
+        self.generation += 1;
+        self.overlay = (!self.changes.is_empty()).then(|| {
+            let mut catalog = Catalog::clone(&base);
+            self.changes.iter().for_each(|change| change.apply(&mut catalog));
+            Arc::new(catalog)
+        });
     }
 
     /// Makes a change in the transaction.
     pub fn change(&mut self, txn: &Txn, change: Change) {
         change.write(txn);
-        change.apply(Arc::make_mut(&mut self.snapshot));
+        self.generation += 1;
+        let cache = &self.cache;
+        change.apply(Arc::make_mut(self.overlay.get_or_insert_with(|| cache.current())));
         self.changes.push(change);
     }
 
@@ -157,10 +141,11 @@ impl SessionCatalog {
     }
 
     /// To be called before the transaction commits.
-    pub fn before_commit(&mut self, txn: &Txn) {
+    pub async fn before_commit(&mut self, txn: &Txn) -> SqlResult<()> {
         if !self.changes.is_empty() {
             store::touch_version(txn);
         }
+        Ok(())
     }
 
     /// To be called after the transaction has committed, or may have (an ambiguous error).
@@ -174,7 +159,7 @@ impl SessionCatalog {
     }
 
     /// To be called after the transaction has rolled back, or before it begins again.
-    pub fn after_rollback(&mut self) {
+    pub fn rollback(&mut self) {
         self.finish();
     }
 
@@ -186,10 +171,8 @@ impl SessionCatalog {
         for table in self.closed.drain(..) {
             self.cache.gates.open(&self.slot, table);
         }
-        if !self.changes.is_empty() {
-            self.changes.clear();
-            self.snapshot = self.cache.current();
-        }
+        self.changes.clear();
+        self.overlay = None;
     }
 }
 
