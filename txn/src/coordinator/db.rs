@@ -2,10 +2,16 @@
 
 use std::sync::Arc;
 
-use meridian_storage::base::{Clock, Key, Runtime};
+use bytes::Bytes;
+use meridian_storage::base::keys::{META1, SYSTEM, max_key, meta_key, min_key, system_key};
+use meridian_storage::base::{Clock, Key, NodeId, RangeId, Runtime, Span};
 use meridian_storage::replica::RangeDescriptor;
 
-use super::{Txn, TxnOptions, TxnResult};
+use super::heartbeat::{Hearts, beat};
+use super::{ScanOptions, Txn, TxnError, TxnErrorKind, TxnOptions, TxnResult};
+use crate::clock::Consistency;
+use crate::route::{Router, RouterParts};
+use crate::rpc::{BatchRequest, Header, KvError, RangeStats, Request, Response, codec};
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -13,31 +19,184 @@ pub struct Db {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    clock: Clock,
-    runtime: Arc<dyn Runtime>,
+pub(super) struct Inner {
+    pub router: Arc<Router>,
+    pub hearts: Hearts,
 }
 
 impl Db {
+    pub fn new(parts: RouterParts) -> Db {
+        let router = Router::new(parts);
+        let inner = Arc::new(Inner { router, hearts: Hearts::default() });
+        inner.router.runtime().spawn("heartbeats", Box::pin(beat(Arc::downgrade(&inner))));
+        Db { inner }
+    }
+
     pub fn begin(&self, options: TxnOptions) -> Txn {
         Txn::new(self.clone(), options)
     }
 
     pub fn clock(&self) -> &Clock {
-        &self.inner.clock
+        self.inner.router.clock()
     }
 
     pub fn runtime(&self) -> &Arc<dyn Runtime> {
-        &self.inner.runtime
+        self.inner.router.runtime()
     }
 
-    /// Makes `key` the start of a range.
-    pub async fn split_at(&self, _key: Key) -> TxnResult<()> {
-        unimplemented!("lands with the router")
+    pub fn node(&self) -> NodeId {
+        self.inner.router.node()
     }
 
-    /// All ranges, in key order.
+    pub fn consistency(&self) -> Consistency {
+        Consistency::of(self.clock())
+    }
+
+    /// Also what this node's participant sends through, to push and to resolve what stands in its way.
+    pub fn router(&self) -> &Arc<Router> {
+        &self.inner.router
+    }
+
+    pub(super) fn hearts(&self) -> &Hearts {
+        &self.inner.hearts
+    }
+
+    /// Runs `body` in a transaction, again and again until it does not have to be retried.
+    pub async fn run<T>(
+        &self,
+        options: TxnOptions,
+        body: impl AsyncFn(&Txn) -> TxnResult<T>,
+    ) -> TxnResult<T> {
+        let txn = self.begin(options);
+        for _ in 0..MAX_ATTEMPTS {
+            let attempt = match body(&txn).await {
+                Ok(value) => txn.commit().await.map(|_| value),
+                Err(e) => Err(e),
+            };
+            match attempt {
+                Ok(value) => return Ok(value),
+                Err(e) if e.is_retryable() && txn.can_restart() => txn.restart(),
+                Err(e) => {
+                    txn.rollback().await;
+                    return Err(e);
+                }
+            }
+        }
+        txn.rollback().await;
+        Err(TxnError::new(TxnErrorKind::Retry, "could not serialize access due to concurrent update"))
+    }
+
+    /// Makes `key` the start of a range; nothing to do if it is one.
+    ///
+    /// The range divides itself first and `meta` is told afterwards: until then, and if this is interrupted, a request
+    /// that comes to the wrong half is told about the right one.
+    pub async fn split_at(&self, key: Key) -> TxnResult<()> {
+        if *key <= [SYSTEM][..] || key >= max_key() {
+            return Err(TxnError::new(TxnErrorKind::Unsupported, "a range cannot begin at this key"));
+        }
+        for _ in 0..MAX_ATTEMPTS {
+            let route = self.inner.router.route(&key).await?;
+            if route.descriptor.start == key {
+                return Ok(());
+            }
+            let right = self.new_range_id().await?;
+            let header = Header { gateway: self.node(), ..Header::default() };
+            let batch =
+                BatchRequest { header, requests: vec![Request::AdminSplit { key: key.clone(), right }] };
+            match self.inner.router.send_to(&route, batch).await {
+                Ok(mut response) => {
+                    let Some(Response::Split { left, right }) = response.responses.pop() else {
+                        return Err(KvError::internal("a split was answered with something else").into());
+                    };
+                    self.inner.router.note(&left);
+                    self.inner.router.note(&right);
+                    return self.publish(&[left, right]).await;
+                }
+                Err(KvError::RangeMismatch { .. }) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Err(TxnError::new(TxnErrorKind::Unavailable, "the range is changing too fast to be split"))
+    }
+
+    /// Writes descriptors to `meta`, where they are not older than what stands there.
+    pub async fn publish(&self, descriptors: &[RangeDescriptor]) -> TxnResult<()> {
+        self.run(TxnOptions::default(), async |txn: &Txn| {
+            for descriptor in descriptors {
+                let key = meta_key(&descriptor.end);
+                let known = match txn.get(&key).await? {
+                    Some(bytes) => Some(decode(bytes)?),
+                    None => None,
+                };
+                if known.is_none_or(|known| known.generation < descriptor.generation) {
+                    txn.put(key, codec::encode_descriptor(descriptor));
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn new_range_id(&self) -> TxnResult<RangeId> {
+        let key = system_key("range-id", b"");
+        self.run(TxnOptions::default(), async |txn: &Txn| {
+            let last = match txn.get(&key).await? {
+                None => 1,
+                Some(bytes) => match bytes.as_ref().try_into() {
+                    Ok(bytes) => u64::from_be_bytes(bytes),
+                    Err(_) => return Err(KvError::internal("the range id counter is malformed").into()),
+                },
+            };
+            txn.put(key.clone(), Bytes::copy_from_slice(&(last + 1).to_be_bytes()));
+            Ok(RangeId(last + 1))
+        })
+        .await
+    }
+
+    /// All ranges in key order, as `meta` has them.
     pub async fn ranges(&self) -> TxnResult<Vec<RangeDescriptor>> {
-        unimplemented!("lands with the router")
+        let meta = Span::new(Key::from(&[META1][..]), Key::from(&[SYSTEM][..]));
+        let txn = self.begin(TxnOptions { read_only: true, ..TxnOptions::default() });
+        let rows = txn.scan(meta, ScanOptions::default()).collect().await?;
+        let mut ranges = rows.into_iter().map(|(_, value)| decode(value)).collect::<TxnResult<Vec<_>>>()?;
+        ranges.sort_by(|a, b| a.start.cmp(&b.start));
+        Ok(ranges)
     }
+
+    /// The range that holds `key`, and its figures, from its leaseholder.
+    pub async fn range_stats(&self, key: &Key) -> TxnResult<(RangeDescriptor, RangeStats)> {
+        let key = key.clone().clamp(min_key(), max_key());
+        for _ in 0..MAX_ATTEMPTS {
+            let route = self.inner.router.route(&key).await?;
+            let header = Header { gateway: self.node(), ..Header::default() };
+            let batch = BatchRequest { header, requests: vec![Request::RangeStats] };
+            match self.inner.router.send_to(&route, batch).await {
+                Ok(mut response) => match response.responses.pop() {
+                    Some(Response::Stats { descriptor, stats }) => return Ok((descriptor, stats)),
+                    _ => return Err(KvError::internal("stats were answered with something else").into()),
+                },
+                Err(KvError::RangeMismatch { .. }) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Err(TxnError::new(TxnErrorKind::Unavailable, "the range keeps changing"))
+    }
+
+    /// Removes everything in the span physically, history and all. Only for spans that nobody reads any more: dropped
+    /// tables and indexes.
+    pub async fn clear_range(&self, span: Span) -> TxnResult<()> {
+        let header = Header { gateway: self.node(), ..Header::default() };
+        let sent = self.inner.router.fan_out(vec![span], |spans: &[Span]| BatchRequest {
+            header: header.clone(),
+            requests: spans.iter().map(|span| Request::ClearRange { span: span.clone() }).collect(),
+        });
+        sent.await.into_result()?;
+        Ok(())
+    }
+}
+
+const MAX_ATTEMPTS: u32 = 50;
+
+fn decode(bytes: Bytes) -> TxnResult<RangeDescriptor> {
+    codec::decode_descriptor(bytes).map_err(|e| KvError::internal(format!("range descriptor: {e}")).into())
 }

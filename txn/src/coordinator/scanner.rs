@@ -1,24 +1,281 @@
-//! A scan, block by block.
+//! A scan, range by range and block by block, merged with what the transaction itself has written.
+//!
+//! The transaction's writes are those of the moment in which the scan began: a statement that updates what it scans does
+//! not meet its own new rows (the Halloween problem). Under READ COMMITTED a scan that outlives its statement - a
+//! cursor - goes on in the snapshot of that statement.
 
-use meridian_storage::base::Span;
+use std::cmp::Ordering;
+use std::sync::Arc;
 
-use super::{ScanOptions, Txn, TxnResult};
-use crate::rpc::KvBlock;
+use meridian_storage::base::{Key, Span, Timestamp};
 
-/// Rows of a span in order: what is stored, merged with what the transaction itself has written.
+use super::read::{MAX_TRIES, Noted, too_many_tries};
+use super::state::State;
+use super::{ScanOptions, Txn, TxnError, TxnResult};
+use crate::route::Route;
+use crate::rpc::{
+    BatchRequest, BatchResponse, Isolation, KvBlock, KvBlockBuilder, KvError, RefreshSpan, Request, Response,
+    Write,
+};
+
+/// The size aimed at for one block unless told otherwise.
+const BLOCK_BYTES: u64 = 128 << 10;
+
 pub struct Scanner {
-    _txn: Txn,
-    _span: Span,
-    _options: ScanOptions,
+    txn: Txn,
+    options: ScanOptions,
+    /// What is left to be scanned; `None` at the end.
+    rest: Option<Span>,
+    /// Rows still allowed; 0 for no limit (an exhausted limit ends the scan).
+    limit: u64,
+    /// The transaction's own writes in the span, ascending.
+    own: Vec<Write>,
+    snapshot: Snapshot,
+}
+
+/// The statement in which the scan began, and its snapshot.
+#[derive(Clone, Copy)]
+struct Snapshot {
+    statement: u64,
+    read_ts: Timestamp,
+    uncertainty_limit: Timestamp,
 }
 
 impl Scanner {
     pub(super) fn new(txn: Txn, span: Span, options: ScanOptions) -> Self {
-        Scanner { _txn: txn, _span: span, _options: options }
+        let (own, snapshot) = {
+            let state = txn.lock_state();
+            let snapshot = Snapshot {
+                statement: state.statement,
+                read_ts: state.meta.read_ts,
+                uncertainty_limit: state.uncertainty_limit,
+            };
+            (state.buffer.in_span(&span), snapshot)
+        };
+        Scanner { txn, options, rest: Some(span), limit: options.limit, own, snapshot }
     }
 
     /// The next rows, at least one; `None` at the end.
     pub async fn next_block(&mut self) -> TxnResult<Option<KvBlock>> {
-        unimplemented!("lands with the router")
+        while let Some(rest) = self.rest.clone() {
+            let block = self.step(rest).await?;
+            if !block.is_empty() {
+                return Ok(Some(block));
+            }
+        }
+        Ok(None)
+    }
+
+    /// One request to one range.
+    async fn step(&mut self, rest: Span) -> TxnResult<KvBlock> {
+        let first_key = if self.options.lock.is_some() { Some(&rest.start) } else { None };
+        self.txn.prepare(first_key).await?;
+        for _ in 0..MAX_TRIES {
+            let (route, piece) = match self.next_piece(&rest).await {
+                Ok(found) => found,
+                Err(e) => {
+                    self.txn.react(e).await?;
+                    continue;
+                }
+            };
+            let batch = {
+                let mut state = self.txn.lock_state();
+                state.check_active()?;
+                if self.options.lock.is_some() {
+                    state.locks.add_span(piece.clone());
+                }
+                self.batch(&state, &piece)
+            };
+            let at = batch.header.read_ts;
+            match self.txn.router().send_to(&route, batch).await {
+                Ok(response) => {
+                    if let Some(block) = self.take(response, at, &rest, piece)? {
+                        return Ok(block);
+                    }
+                }
+                Err(e) => self.react(e).await?,
+            }
+        }
+        Err(too_many_tries())
+    }
+
+    /// The part of what is left that lies in one range.
+    async fn next_piece(&self, rest: &Span) -> Result<(Arc<Route>, Span), KvError> {
+        let router = self.txn.router();
+        if self.options.reverse {
+            let route = router.route_before(&rest.end).await?;
+            let start = rest.start.clone().max(route.descriptor.start.clone());
+            let piece = Span::new(start, rest.end.clone());
+            Ok((route, piece))
+        } else {
+            let route = router.route(&rest.start).await?;
+            let end = rest.end.clone().min(route.descriptor.end.clone());
+            let piece = Span::new(rest.start.clone(), end);
+            Ok((route, piece))
+        }
+    }
+
+    fn batch(&self, state: &State, piece: &Span) -> BatchRequest {
+        let mut header = state.header(self.options.lock.map(|l| l.1).unwrap_or_default());
+        header.gateway = self.txn.router().node();
+        if self.outlived(state) {
+            header.read_ts = self.snapshot.read_ts;
+            header.uncertainty_limit = self.snapshot.uncertainty_limit;
+            if let Some(txn) = &mut header.txn {
+                txn.read_ts = self.snapshot.read_ts;
+            }
+        }
+        header.max_bytes = if self.options.batch_bytes > 0 { self.options.batch_bytes } else { BLOCK_BYTES };
+        if self.limit > 0 {
+            // Rows that the transaction has deleted are returned, and do not count.
+            let deleted = self.own.iter().filter(|(k, v)| v.is_none() && piece.contains(k)).count();
+            header.max_rows = self.limit + deleted as u64;
+        }
+        let lock = self.options.lock.map(|l| l.0);
+        let scan = Request::Scan { span: piece.clone(), reverse: self.options.reverse, lock };
+        BatchRequest { header, requests: vec![scan] }
+    }
+
+    fn outlived(&self, state: &State) -> bool {
+        state.meta.isolation == Isolation::ReadCommitted && state.statement != self.snapshot.statement
+    }
+
+    async fn react(&self, e: KvError) -> TxnResult<()> {
+        let outlived = self.outlived(&self.txn.lock_state());
+        match e {
+            KvError::ReadWithinUncertainty { .. } if outlived => Err(e.into()),
+            e => self.txn.react(e).await,
+        }
+    }
+
+    /// Takes in an answer; `None` if it came too late to be of use.
+    fn take(
+        &mut self,
+        mut response: BatchResponse,
+        at: Timestamp,
+        rest: &Span,
+        piece: Span,
+    ) -> TxnResult<Option<KvBlock>> {
+        let Some(Response::Scan { rows, resume }) = response.responses.pop() else {
+            return Err(KvError::internal("a scan was answered with something else").into());
+        };
+        let (seen, left) = split_at_resume(rest, piece, resume, self.options.reverse);
+        if let Some(seen) = &seen {
+            let mut state = self.txn.lock_state();
+            if self.note(&mut state, seen, &rows, at, response.ts) == Noted::Stale {
+                return Ok(None);
+            }
+        }
+        self.rest = left;
+        let mut block = match &seen {
+            Some(seen) => self.merge(rows, seen),
+            None => rows,
+        };
+        if self.limit > 0 {
+            if block.len() as u64 >= self.limit {
+                block = truncate(block, self.limit as usize);
+                self.rest = None;
+            } else {
+                self.limit -= block.len() as u64;
+            }
+        }
+        Ok(Some(block))
+    }
+
+    fn note(&self, state: &mut State, seen: &Span, rows: &KvBlock, at: Timestamp, ts: Timestamp) -> Noted {
+        if self.outlived(state) {
+            return Noted::Kept;
+        }
+        if at != state.meta.read_ts {
+            return Noted::Stale;
+        }
+        if state.tracks_reads() {
+            state.reads.add_span(seen.clone());
+        }
+        if self.options.lock.is_some() && !state.serializable() {
+            let from = ts.max(at);
+            let rows = rows.iter().map(|(k, _)| RefreshSpan { span: Span::point(Key::copy_from(k)), from });
+            state.locked.extend(rows);
+            state.meta.write_ts.forward(from);
+        }
+        Noted::Kept
+    }
+
+    /// Puts the transaction's own writes in `seen` into the rows from there.
+    fn merge(&self, rows: KvBlock, seen: &Span) -> KvBlock {
+        let from = self.own.partition_point(|(k, _)| *k < seen.start);
+        let to = self.own.partition_point(|(k, _)| *k < seen.end);
+        let own = &self.own[from..to];
+        if own.is_empty() {
+            return rows;
+        }
+        let mut merged = KvBlockBuilder::new();
+        let mut own: Box<dyn Iterator<Item = &Write>> =
+            if self.options.reverse { Box::new(own.iter().rev()) } else { Box::new(own.iter()) };
+        let mut next_own = own.next();
+        for (key, value) in rows.iter() {
+            let mut hidden = false;
+            while let Some((own_key, own_value)) = next_own {
+                let order = own_key.as_bytes().cmp(key);
+                let order = if self.options.reverse { order.reverse() } else { order };
+                if order == Ordering::Greater {
+                    break;
+                }
+                if let Some(own_value) = own_value {
+                    merged.push(own_key, own_value);
+                }
+                hidden |= order == Ordering::Equal;
+                next_own = own.next();
+            }
+            if !hidden {
+                merged.push(key, value);
+            }
+        }
+        while let Some((own_key, own_value)) = next_own {
+            if let Some(own_value) = own_value {
+                merged.push(own_key, own_value);
+            }
+            next_own = own.next();
+        }
+        merged.build()
+    }
+}
+
+/// What has been looked at, and what is left of the whole.
+fn split_at_resume(
+    rest: &Span,
+    piece: Span,
+    resume: Option<Key>,
+    reverse: bool,
+) -> (Option<Span>, Option<Span>) {
+    let span = |start: &Key, end: &Key| (start < end).then(|| Span::new(start.clone(), end.clone()));
+    if reverse {
+        let at = resume.unwrap_or(piece.start);
+        (span(&at, &piece.end), span(&rest.start, &at))
+    } else {
+        let at = resume.unwrap_or(piece.end);
+        (span(&piece.start, &at), span(&at, &rest.end))
+    }
+}
+
+fn truncate(block: KvBlock, rows: usize) -> KvBlock {
+    if block.len() <= rows {
+        return block;
+    }
+    let mut shorter = KvBlockBuilder::new();
+    for (key, value) in block.iter().take(rows) {
+        shorter.push(key, value);
+    }
+    shorter.build()
+}
+
+impl Scanner {
+    /// All that is left, for callers who know that it is little.
+    pub async fn collect(mut self) -> Result<Vec<(Key, bytes::Bytes)>, TxnError> {
+        let mut rows = Vec::new();
+        while let Some(block) = self.next_block().await? {
+            rows.extend((0..block.len()).map(|i| (Key::new(block.key_bytes(i)), block.value_bytes(i))));
+        }
+        Ok(rows)
     }
 }

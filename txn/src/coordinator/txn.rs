@@ -1,140 +1,196 @@
-//! One transaction.
+//! One transaction, as the SQL layer holds it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use meridian_storage::base::{Key, Span, Timestamp, TxnId};
+use parking_lot::{Mutex, MutexGuard};
 
-use super::{CommitOutcome, Db, ScanOptions, Scanner, TxnOptions, TxnResult};
-use crate::rpc::{Isolation, LockStrength, WaitPolicy};
+use super::buffer::{Savepoint, WriteBuffer};
+use super::finish::Traces;
+use super::reads::SpanSet;
+use super::state::{Phase, State};
+use super::{Db, ScanOptions, Scanner, TxnOptions};
+use crate::clock::uncertainty_limit;
+use crate::route::Router;
+use crate::rpc::{Isolation, TxnMeta};
 
 /// A handle: clones are the same transaction. When the last one is dropped, an unfinished transaction is rolled back.
 #[derive(Clone)]
 pub struct Txn {
-    _inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    _db: Db,
-    _options: TxnOptions,
-}
-
-/// A point that the transaction's writes can be rolled back to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Savepoint {
-    _depth: usize,
+pub(super) struct Inner {
+    pub db: Db,
+    pub state: Mutex<State>,
+    /// One refresh at a time.
+    pub refreshing: futures::lock::Mutex<()>,
 }
 
 impl Txn {
     pub(super) fn new(db: Db, options: TxnOptions) -> Self {
-        Txn { _inner: Arc::new(Inner { _db: db, _options: options }) }
+        let now = db.clock().now();
+        let read_ts = options.as_of.unwrap_or(now);
+        let meta = TxnMeta {
+            id: new_id(&db),
+            anchor: Key::MIN,
+            epoch: 0,
+            sequence: 0,
+            priority: options.priority,
+            isolation: options.isolation,
+            min_ts: now,
+            read_ts,
+            write_ts: read_ts,
+        };
+        let fixed = options.as_of.is_some();
+        let state = State {
+            meta,
+            phase: Phase::Active,
+            fixed,
+            read_only: options.read_only || fixed,
+            uncertainty_limit: if fixed { read_ts } else { uncertainty_limit(db.clock(), read_ts) },
+            lock_timeout: None,
+            statement: 0,
+            results_sent: false,
+            buffer: WriteBuffer::default(),
+            reads: SpanSet::default(),
+            locked: Vec::new(),
+            locks: SpanSet::default(),
+            has_record: false,
+            registered: false,
+        };
+        let inner = Inner { db, state: Mutex::new(state), refreshing: futures::lock::Mutex::new(()) };
+        Txn { inner: Arc::new(inner) }
+    }
+
+    pub(super) fn lock_state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock()
+    }
+
+    pub(super) fn router(&self) -> &Arc<Router> {
+        self.inner.db.router()
+    }
+
+    pub fn db(&self) -> &Db {
+        &self.inner.db
     }
 
     pub fn id(&self) -> TxnId {
-        unimplemented!()
+        self.lock_state().meta.id
     }
 
     /// The snapshot that reads see; under READ COMMITTED that of the current statement.
     pub fn read_timestamp(&self) -> Timestamp {
-        unimplemented!()
+        self.lock_state().meta.read_ts
     }
 
     pub fn isolation(&self) -> Isolation {
-        unimplemented!()
+        self.lock_state().meta.isolation
     }
 
     pub fn is_read_only(&self) -> bool {
-        unimplemented!()
-    }
-
-    pub async fn get(&self, _key: &Key) -> TxnResult<Option<Bytes>> {
-        unimplemented!()
-    }
-
-    /// Takes the lock, even if the key does not exist, then reads: under READ COMMITTED the newest version.
-    /// With [`WaitPolicy::Skip`], a key that is locked by another transaction reads as `None`.
-    pub async fn get_locked(
-        &self,
-        _key: &Key,
-        _lock: LockStrength,
-        _wait: WaitPolicy,
-    ) -> TxnResult<Option<Bytes>> {
-        unimplemented!()
-    }
-
-    /// Values in the order of the keys; asks all ranges at once.
-    pub async fn get_many(
-        &self,
-        _keys: &[Key],
-        _lock: Option<(LockStrength, WaitPolicy)>,
-    ) -> TxnResult<Vec<Option<Bytes>>> {
-        unimplemented!()
+        self.lock_state().read_only
     }
 
     pub fn scan(&self, span: Span, options: ScanOptions) -> Scanner {
         Scanner::new(self.clone(), span, options)
     }
 
-    /// Buffered here until the commit (or until the buffer is large).
-    pub fn put(&self, _key: Key, _value: Bytes) {
-        unimplemented!()
+    /// Buffered here until the commit (or until the buffer is large). No lock is taken: a statement that updates a row
+    /// has read it with [`get_locked`](Self::get_locked) before.
+    pub fn put(&self, key: Key, value: Bytes) {
+        self.lock_state().buffer.put(key, Some(value));
     }
 
-    pub fn delete(&self, _key: Key) {
-        unimplemented!()
+    pub fn delete(&self, key: Key) {
+        self.lock_state().buffer.put(key, None);
+    }
+
+    /// Whether the transaction has written anything.
+    pub fn has_writes(&self) -> bool {
+        !self.lock_state().buffer.is_empty()
     }
 
     pub fn savepoint(&self) -> Savepoint {
-        unimplemented!()
+        self.lock_state().buffer.savepoint()
     }
 
-    /// Undoes all writes since; the savepoint stays.
-    pub fn rollback_to(&self, _savepoint: Savepoint) {
-        unimplemented!()
+    /// Undoes all writes since; the savepoint stays. Locks are kept.
+    pub fn rollback_to(&self, savepoint: Savepoint) {
+        self.lock_state().buffer.rollback_to(savepoint);
     }
 
     /// Forgets the savepoint and all later ones, keeping the writes.
-    pub fn release(&self, _savepoint: Savepoint) {
-        unimplemented!()
+    pub fn release(&self, savepoint: Savepoint) {
+        self.lock_state().buffer.release(savepoint);
     }
 
     /// To be called before each statement. READ COMMITTED: takes a new snapshot.
     pub fn begin_statement(&self) {
-        unimplemented!()
+        let mut state = self.lock_state();
+        state.statement += 1;
+        if state.meta.isolation != Isolation::ReadCommitted || state.fixed {
+            return;
+        }
+        // What earlier statements have read is of no consequence any more.
+        state.reads.clear();
+        let now = self.inner.db.clock().now();
+        state.meta.read_ts = now;
+        state.meta.write_ts.forward(now);
+        state.uncertainty_limit = uncertainty_limit(self.inner.db.clock(), now);
     }
 
     /// Rows have gone to the client: an unseen restart is no longer possible.
     pub fn note_result_sent(&self) {
-        unimplemented!()
-    }
-
-    /// Spills a large write buffer into replicated intents; to be called now and then by bulk statements.
-    pub async fn flush_if_large(&self) -> TxnResult<()> {
-        unimplemented!()
-    }
-
-    pub async fn commit(&self) -> TxnResult<CommitOutcome> {
-        unimplemented!()
-    }
-
-    /// Cannot fail: what cannot be told to the ranges now, they will find out.
-    pub async fn rollback(&self) {
-        unimplemented!()
+        self.lock_state().results_sent = true;
     }
 
     /// Whether [`restart`](Self::restart) would be invisible to the client.
     pub fn can_restart(&self) -> bool {
-        unimplemented!()
+        let state = self.lock_state();
+        !state.results_sent && !state.fixed && matches!(state.phase, Phase::Active | Phase::Failed(_))
     }
 
-    /// Begins again after a retryable error: a new epoch with a new snapshot, empty of writes; locks are kept where
-    /// possible. The caller repeats all its statements.
+    /// Begins again after a retryable error: a new attempt with a new snapshot, empty of writes. Locks are kept,
+    /// unless the transaction was aborted by another: then it begins again as a new one. The caller repeats all its
+    /// statements.
     pub fn restart(&self) {
-        unimplemented!()
+        let db = &self.inner.db;
+        let now = db.clock().now();
+        let mut state = self.lock_state();
+        state.reads.clear();
+        state.locked.clear();
+        state.statement += 1;
+        if let Phase::Failed(_) = state.phase {
+            let traces = Traces::take(&mut state);
+            self.abandon(traces);
+            state.meta.id = new_id(db);
+            state.meta.anchor = Key::MIN;
+            state.meta.epoch = 0;
+            state.meta.sequence = 0;
+            state.meta.min_ts = now;
+            state.buffer = WriteBuffer::default();
+            state.phase = Phase::Active;
+        } else {
+            state.meta.epoch += 1;
+            state.meta.sequence = 0;
+            state.buffer.restart();
+        }
+        let now = now.max(state.meta.write_ts);
+        state.meta.read_ts = now;
+        state.meta.write_ts = now;
+        state.uncertainty_limit = uncertainty_limit(db.clock(), now);
     }
 
-    pub fn set_lock_timeout(&self, _timeout: Option<Duration>) {
-        unimplemented!()
+    pub fn set_lock_timeout(&self, timeout: Option<Duration>) {
+        self.lock_state().lock_timeout = timeout.filter(|d| !d.is_zero());
     }
+}
+
+fn new_id(db: &Db) -> TxnId {
+    let rt = db.runtime();
+    let id = (u128::from(rt.random()) << 64) | u128::from(rt.random());
+    TxnId(id.max(1))
 }

@@ -121,7 +121,7 @@ mod tests {
                 refresh: refresh.clone(),
                 refresh_complete: true,
             },
-            Request::PutIntents { writes },
+            Request::PutIntents { writes, refresh: refresh.clone() },
             Request::RemoveIntents { keys: keys.clone() },
             Request::Refresh { spans: refresh, to: ts(8) },
             Request::ReleaseLocks { txn: TxnId(1), spans: spans.clone() },

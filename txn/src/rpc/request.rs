@@ -65,8 +65,10 @@ pub enum Request {
     /// Writes replicated intents at `txn.write_ts` or above (`BatchResponse::ts` says where): above every read by
     /// others and above the newest versions. The transaction's intent on a key is replaced.
     /// Under [`Isolation::Snapshot`](super::Isolation) a version above `txn.read_ts` is `WriteTooOld`.
+    /// As with `CommitOnePhase`, nothing in `refresh` may have changed between its `from` and the chosen time.
     PutIntents {
         writes: Vec<Write>,
+        refresh: Vec<RefreshSpan>,
     },
     /// Removes the transaction's intents on these keys, as if never written (rollback to a savepoint). The keys stay
     /// locked in memory.
@@ -166,7 +168,7 @@ wire_enum!(Request {
     1 => Get { key, lock },
     2 => Scan { span, reverse, lock },
     3 => CommitOnePhase { writes, refresh, refresh_complete },
-    4 => PutIntents { writes },
+    4 => PutIntents { writes, refresh },
     5 => RemoveIntents { keys },
     6 => Refresh { spans, to },
     7 => ReleaseLocks { txn, spans },

@@ -1,0 +1,278 @@
+//! The transaction's writes that have not committed: buffered here, or spilled into replicated intents.
+//!
+//! It lies on top of everything else: a read asks it first, and only what it does not know goes to the ranges.
+//! Savepoints are positions in an undo log, which is kept only while there are savepoints.
+//!
+//! What must stay true:
+//! - A key's value is the buffered one if there is one, else that of the transaction's intent if the key is spilled.
+//! - For a key that is about to be spilled again, an undo entry that says "as spilled" is replaced by the value
+//!   first: afterwards nobody knows it any more.
+//! - A spilled key stays in `spilled` until the transaction ends: whoever cleans up must look there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use bytes::Bytes;
+use meridian_storage::base::{Key, Span};
+
+use crate::rpc::Write;
+
+/// A point that the transaction's writes can be rolled back to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Savepoint(u64);
+
+/// What a key was before a write.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Before {
+    /// Not written by this transaction.
+    Untouched,
+    Buffered(Option<Bytes>),
+    /// In an intent, whose value was not overwritten since.
+    Spilled,
+}
+
+#[derive(Default)]
+pub(super) struct WriteBuffer {
+    writes: BTreeMap<Key, Option<Bytes>>,
+    bytes: usize,
+    spilled: BTreeSet<Key>,
+    /// Spilled keys whose intents were rolled back and are still there.
+    void: BTreeSet<Key>,
+    undo: Vec<(Key, Before)>,
+    /// Each with the length of the undo log when it was made.
+    savepoints: Vec<(Savepoint, usize)>,
+    next_savepoint: u64,
+}
+
+impl WriteBuffer {
+    /// The buffered value: `Some(None)` is a deletion.
+    pub fn get(&self, key: &Key) -> Option<Option<Bytes>> {
+        self.writes.get(key).cloned()
+    }
+
+    pub fn put(&mut self, key: Key, value: Option<Bytes>) {
+        let size = size_of(&key, &value);
+        let before = self.writes.insert(key.clone(), value);
+        if let Some(old) = &before {
+            self.bytes -= size_of(&key, old);
+        }
+        self.bytes += size;
+        if !self.savepoints.is_empty() {
+            let before = match before {
+                Some(value) => Before::Buffered(value),
+                None if self.spilled.contains(&key) && !self.void.contains(&key) => Before::Spilled,
+                None => Before::Untouched,
+            };
+            self.undo.push((key, before));
+        }
+    }
+
+    /// The buffered writes in a span, in order.
+    pub fn in_span(&self, span: &Span) -> Vec<Write> {
+        let bounds = (Bound::Included(&span.start), Bound::Excluded(&span.end));
+        self.writes.range::<Key, _>(bounds).map(|(k, v)| (k.clone(), v.clone())).collect()
+    }
+
+    pub fn writes(&self) -> Vec<Write> {
+        self.writes.iter().map(|(k, v)| (k.clone(), v.clone())).collect()
+    }
+
+    /// First and last buffered key.
+    pub fn extent(&self) -> Option<(Key, Key)> {
+        let (first, _) = self.writes.first_key_value()?;
+        let (last, _) = self.writes.last_key_value()?;
+        Some((first.clone(), last.clone()))
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether anything is buffered or spilled.
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.spilled.is_empty()
+    }
+
+    pub fn wrote(&self, key: &Key) -> bool {
+        self.writes.contains_key(key) || self.spilled.contains(key)
+    }
+
+    // ----- savepoints -----
+
+    pub fn savepoint(&mut self) -> Savepoint {
+        let savepoint = Savepoint(self.next_savepoint);
+        self.next_savepoint += 1;
+        self.savepoints.push((savepoint, self.undo.len()));
+        savepoint
+    }
+
+    /// Undoes all writes since; the savepoint stays, later ones are gone.
+    pub fn rollback_to(&mut self, savepoint: Savepoint) {
+        let Some(at) = self.savepoints.iter().position(|(s, _)| *s == savepoint) else { return };
+        self.savepoints.truncate(at + 1);
+        let keep = self.savepoints[at].1;
+        while self.undo.len() > keep {
+            if let Some((key, before)) = self.undo.pop() {
+                self.restore(key, before);
+            }
+        }
+    }
+
+    pub fn release(&mut self, savepoint: Savepoint) {
+        if let Some(at) = self.savepoints.iter().position(|(s, _)| *s == savepoint) {
+            self.savepoints.truncate(at);
+        }
+        if self.savepoints.is_empty() {
+            self.undo.clear();
+        }
+    }
+
+    fn restore(&mut self, key: Key, before: Before) {
+        let old = match before {
+            Before::Buffered(value) => {
+                self.bytes += size_of(&key, &value);
+                self.writes.insert(key.clone(), value)
+            }
+            Before::Untouched => {
+                if self.spilled.contains(&key) {
+                    self.void.insert(key.clone());
+                }
+                self.writes.remove(&key)
+            }
+            Before::Spilled => self.writes.remove(&key),
+        };
+        if let Some(old) = old {
+            self.bytes -= size_of(&key, &old);
+        }
+    }
+
+    // ----- spilling -----
+
+    pub fn spilled(&self) -> impl Iterator<Item = &Key> {
+        self.spilled.iter()
+    }
+
+    pub fn has_spilled(&self) -> bool {
+        !self.spilled.is_empty()
+    }
+
+    /// These keys may have intents from now on.
+    pub fn note_spilling(&mut self, writes: &[Write]) {
+        for (key, _) in writes {
+            self.spilled.insert(key.clone());
+            self.void.remove(key);
+        }
+    }
+
+    /// The intents stand: the buffer need not hold these writes any more, unless they were overwritten meanwhile.
+    pub fn note_spilled(&mut self, writes: &[Write]) {
+        for (key, value) in writes {
+            if self.writes.get(key) == Some(value) {
+                self.writes.remove(key);
+                self.bytes -= size_of(key, value);
+            }
+        }
+    }
+
+    /// Keys whose intents must not be seen any more, to be removed before anything else is read.
+    pub fn void(&self) -> Vec<Key> {
+        self.void.iter().cloned().collect()
+    }
+
+    pub fn has_void(&self) -> bool {
+        !self.void.is_empty()
+    }
+
+    pub fn note_removed(&mut self, keys: &[Key]) {
+        for key in keys {
+            self.void.remove(key);
+        }
+    }
+
+    /// Buffered keys whose intent's value a savepoint still needs, before they are spilled again.
+    pub fn needed_before_spilling(&self) -> Vec<Key> {
+        let needed = self.undo.iter().filter(|(k, b)| *b == Before::Spilled && self.writes.contains_key(k));
+        needed.map(|(k, _)| k.clone()).collect()
+    }
+
+    /// What [`needed_before_spilling`](Self::needed_before_spilling) asked for.
+    pub fn remember(&mut self, key: &Key, value: Option<Bytes>) {
+        for (_, before) in self.undo.iter_mut().filter(|(k, b)| k == key && *b == Before::Spilled) {
+            *before = Before::Buffered(value.clone());
+        }
+    }
+
+    /// A new attempt of the transaction: nothing is written, but the old attempt's intents are still to be cleaned.
+    pub fn restart(&mut self) {
+        self.writes.clear();
+        self.bytes = 0;
+        self.void = self.spilled.clone();
+        self.undo.clear();
+        self.savepoints.clear();
+    }
+}
+
+fn size_of(key: &Key, value: &Option<Bytes>) -> usize {
+    key.len() + value.as_ref().map_or(0, Bytes::len) + 64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(s: &'static str) -> Option<Bytes> {
+        Some(Bytes::from_static(s.as_bytes()))
+    }
+
+    fn key(s: &str) -> Key {
+        s.into()
+    }
+
+    #[test]
+    fn nested_savepoints_restore_each_state() {
+        let mut b = WriteBuffer::default();
+        b.put(key("a"), value("1"));
+        let outer = b.savepoint();
+        b.put(key("a"), value("2"));
+        b.put(key("b"), value("2"));
+        let inner = b.savepoint();
+        b.put(key("a"), None);
+        b.put(key("c"), value("3"));
+        b.rollback_to(inner);
+        assert_eq!(b.writes(), [(key("a"), value("2")), (key("b"), value("2"))]);
+        b.put(key("c"), value("4"));
+        b.rollback_to(outer);
+        assert_eq!(b.writes(), [(key("a"), value("1"))]);
+        b.put(key("a"), value("5"));
+        b.release(outer);
+        b.rollback_to(outer);
+        assert_eq!(b.writes(), [(key("a"), value("5"))], "a released savepoint cannot be rolled back to");
+        assert_eq!(b.bytes(), 66);
+    }
+
+    #[test]
+    fn rolled_back_intents_are_void_or_rewritten() {
+        let mut b = WriteBuffer::default();
+        b.put(key("a"), value("1"));
+        let writes = b.writes();
+        b.note_spilling(&writes);
+        b.note_spilled(&writes);
+        assert_eq!((b.get(&key("a")), b.bytes()), (None, 0));
+        let sp = b.savepoint();
+        b.put(key("a"), value("2"));
+        b.put(key("b"), value("2"));
+        assert_eq!(b.needed_before_spilling(), [key("a")]);
+        b.remember(&key("a"), value("1"));
+        let writes = b.writes();
+        b.note_spilling(&writes);
+        b.note_spilled(&writes);
+        b.rollback_to(sp);
+        assert_eq!(b.writes(), [(key("a"), value("1"))], "is written again over the newer intent");
+        assert_eq!(b.void(), [key("b")]);
+        b.put(key("b"), value("3"));
+        b.rollback_to(sp);
+        assert_eq!(b.void(), [key("b")]);
+        b.note_removed(&[key("b")]);
+        assert!(!b.has_void() && b.wrote(&key("b")));
+    }
+}

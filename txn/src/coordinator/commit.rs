@@ -1,0 +1,359 @@
+//! Commit, decided by what the transaction has touched.
+//!
+//! - Nothing written: nothing to replicate; its reads were all of one time already.
+//! - Everything written lies in one range, and nothing was spilled: one command validates and writes committed versions.
+//! - Several ranges: parallel commit (CockroachDB, "Parallel Commits", 2019). Intents and a staging record that lists
+//!   them are sent at once; when all have succeeded at or below the staged time, the transaction *is* committed. If an
+//!   intent had to go above the staged time, the record is committed explicitly in a second round.
+//!
+//! What must stay true: after a stage was sent, the transaction is given up only if it is certain that one of its
+//! in-flight writes is missing and stays missing. Whenever that is not certain, the record is asked (`recovery`); if
+//! even that cannot be done, the outcome is reported as unknown.
+
+use std::sync::Arc;
+
+use meridian_storage::base::{Key, Timestamp};
+
+use super::flush::put_intents;
+use super::read::{MAX_TRIES, too_many_tries};
+use super::state::Phase;
+use super::{CommitOutcome, Txn, TxnError, TxnErrorKind, TxnResult};
+use crate::clock::commit_wait;
+use crate::record::{TxnRecord, TxnStatus};
+use crate::recovery;
+use crate::route::{FanOut, Route};
+use crate::rpc::{
+    AbortReason, BatchRequest, BatchResponse, EndKind, Header, Isolation, KvError, RefreshSpan, Request,
+    Response, TxnMeta, WaitPolicy, Write,
+};
+
+/// At most so many spans are validated inside a one-phase commit; more are refreshed before, if need be.
+const ATTACHED_SPANS: usize = 256;
+
+/// How one attempt ended.
+enum Attempt {
+    Committed {
+        ts: Timestamp,
+        staged: bool,
+    },
+    /// Nothing was written that matters: decide again how to commit.
+    Again,
+}
+
+/// An attempt at a parallel commit, as it was sent.
+struct Staged {
+    header: Header,
+    intents: Vec<Key>,
+    in_flight: Vec<Key>,
+}
+
+impl Txn {
+    pub async fn commit(&self) -> TxnResult<CommitOutcome> {
+        {
+            let state = self.lock_state();
+            if let Phase::Committed(timestamp) = state.phase {
+                return Ok(CommitOutcome { timestamp });
+            }
+            state.check_active()?;
+        }
+        self.prepare(None).await?;
+        {
+            let mut state = self.lock_state();
+            state.check_active()?;
+            if state.read_only && !state.buffer.is_empty() {
+                return Err(TxnError::new(TxnErrorKind::ReadOnly, "cannot write in a read-only transaction"));
+            }
+            state.phase = Phase::Committing;
+        }
+        let result = self.try_commit().await;
+        let ended = {
+            let mut state = self.lock_state();
+            state.phase = match &result {
+                Ok((timestamp, _)) => Phase::Committed(*timestamp),
+                Err(e) if e.kind == TxnErrorKind::Ambiguous => Phase::Unknown,
+                Err(e) => Phase::Failed(e.clone()),
+            };
+            result.is_ok()
+        };
+        if ended {
+            self.inner.db.hearts().remove(self.id());
+        }
+        let (timestamp, staged) = result?;
+        self.clean_up_committed(timestamp, staged);
+        if self.isolation() == Isolation::Serializable && self.has_writes() {
+            commit_wait(self.router().clock(), &**self.router().runtime(), timestamp).await;
+        }
+        Ok(CommitOutcome { timestamp })
+    }
+
+    async fn try_commit(&self) -> TxnResult<(Timestamp, bool)> {
+        if self.lock_state().buffer.is_empty() {
+            return Ok((self.read_timestamp(), false));
+        }
+        self.validate_elsewhere().await?;
+        for _ in 0..MAX_TRIES {
+            let attempt = match self.only_range().await? {
+                Some(route) => self.one_phase(&route).await?,
+                None => self.parallel().await?,
+            };
+            if let Attempt::Committed { ts, staged } = attempt {
+                return Ok((ts, staged));
+            }
+        }
+        Err(too_many_tries())
+    }
+
+    /// The range that holds everything that was written, if there is such a one and nothing was spilled.
+    async fn only_range(&self) -> TxnResult<Option<Arc<Route>>> {
+        let extent = {
+            let state = self.lock_state();
+            if state.buffer.has_spilled() { None } else { state.buffer.extent() }
+        };
+        match extent {
+            Some((first, last)) => Ok(self.router().single_range(&first, &last).await?),
+            None => Ok(None),
+        }
+    }
+
+    // ----- one range -----
+
+    async fn one_phase(&self, route: &Arc<Route>) -> TxnResult<Attempt> {
+        let batch = self.one_phase_batch(route);
+        match self.router().send_to(route, batch).await {
+            Ok(mut response) => match response.responses.pop() {
+                Some(Response::Commit { ts }) => Ok(Attempt::Committed { ts, staged: false }),
+                _ => Err(KvError::internal("a commit was answered with something else").into()),
+            },
+            Err(e) => self.try_again(e).await,
+        }
+    }
+
+    fn one_phase_batch(&self, route: &Route) -> BatchRequest {
+        let mut state = self.lock_state();
+        let writes = state.buffer.writes();
+        if let Some((first, _)) = writes.first() {
+            let first = first.clone();
+            state.set_anchor(&first);
+        }
+        let mut refresh = state.to_validate();
+        let refresh_complete = if state.serializable() {
+            let fits =
+                refresh.len() <= ATTACHED_SPANS && refresh.iter().all(|r| route.contains_span(&r.span));
+            if !fits {
+                refresh.clear();
+            }
+            fits
+        } else {
+            refresh.retain(|r| route.contains_span(&r.span));
+            true
+        };
+        let header = self.header(&state);
+        BatchRequest { header, requests: vec![Request::CommitOnePhase { writes, refresh, refresh_complete }] }
+    }
+
+    fn header(&self, state: &super::state::State) -> Header {
+        let mut header = state.header(WaitPolicy::Block);
+        header.gateway = self.router().node();
+        header
+    }
+
+    /// What a failed attempt means.
+    async fn try_again(&self, e: KvError) -> TxnResult<Attempt> {
+        match e {
+            e @ KvError::RefreshFailed { .. } => Err(self.refresh_error(e)),
+            e => self.react_at_commit(e).await.map(|()| Attempt::Again),
+        }
+    }
+
+    /// As [`Txn::react`], for a time that only the commit needs: below SERIALIZABLE reads need not hold there.
+    async fn react_at_commit(&self, e: KvError) -> TxnResult<()> {
+        let serializable = self.lock_state().serializable();
+        match e {
+            KvError::RefreshNeeded { ts } if !serializable => {
+                self.lock_state().meta.write_ts.forward(ts);
+                Ok(())
+            }
+            e => self.react(e).await,
+        }
+    }
+
+    /// Below SERIALIZABLE: rows that were locked and not written, unless the one-phase commit validates them.
+    async fn validate_elsewhere(&self) -> TxnResult<()> {
+        let (spans, header) = {
+            let state = self.lock_state();
+            if state.serializable() {
+                return Ok(());
+            }
+            let unwritten = |r: &&RefreshSpan| !state.buffer.wrote(&r.span.start);
+            let spans: Vec<RefreshSpan> = state.locked.iter().filter(unwritten).cloned().collect();
+            (spans, self.header(&state))
+        };
+        if spans.is_empty() || self.only_range_holds(&spans).await? {
+            return Ok(());
+        }
+        let to = header.txn.as_ref().map_or(header.read_ts, |t| t.write_ts);
+        let sent = self.router().fan_out(spans, |spans: &[RefreshSpan]| BatchRequest {
+            header: header.clone(),
+            requests: vec![Request::Refresh { spans: spans.to_vec(), to }],
+        });
+        sent.await.into_result().map_err(|e| self.refresh_error(e))?;
+        Ok(())
+    }
+
+    async fn only_range_holds(&self, spans: &[RefreshSpan]) -> TxnResult<bool> {
+        let route = self.only_range().await?;
+        Ok(route.is_some_and(|route| spans.iter().all(|r| route.contains_span(&r.span))))
+    }
+
+    // ----- several ranges -----
+
+    async fn parallel(&self) -> TxnResult<Attempt> {
+        self.catch_up().await?;
+        let (header, writes, locked, anchor) = {
+            let mut state = self.lock_state();
+            let writes = state.buffer.writes();
+            if let Some((first, _)) = writes.first() {
+                let first = first.clone();
+                state.set_anchor(&first);
+            }
+            state.meta.sequence += 1;
+            state.buffer.note_spilling(&writes);
+            self.register(&mut state);
+            (self.header(&state), writes, state.locked.clone(), state.meta.anchor.clone())
+        };
+        let anchor_route = self.router().route(&anchor).await?;
+        let (near, far): (Vec<Write>, Vec<Write>) =
+            writes.into_iter().partition(|(key, _)| anchor_route.descriptor.contains(key));
+        let in_flight: Vec<Key> = far.iter().map(|(key, _)| key.clone()).collect();
+        let intents: Vec<Key> = self.lock_state().buffer.spilled().cloned().collect();
+        let how = if in_flight.is_empty() { EndKind::Commit } else { EndKind::Stage };
+        let mut requests = Vec::with_capacity(2);
+        if !near.is_empty() {
+            requests.push(put_intents(&near, &locked));
+        }
+        requests.push(Request::EndTxn { how, intents: intents.clone(), in_flight: in_flight.clone() });
+        let stage = self.router().send_to(&anchor_route, BatchRequest { header: header.clone(), requests });
+        let puts = self.router().fan_out(far, |writes: &[Write]| BatchRequest {
+            header: header.clone(),
+            requests: vec![put_intents(writes, &locked)],
+        });
+        let (stage, puts) = futures::join!(stage, puts);
+        self.judge(Staged { header, intents, in_flight }, stage, puts).await
+    }
+
+    /// A serializable transaction whose writes were pushed refreshes before it stages, not after.
+    async fn catch_up(&self) -> TxnResult<()> {
+        let (serializable, write_ts) = {
+            let state = self.lock_state();
+            (state.serializable(), state.meta.write_ts)
+        };
+        if serializable { self.move_to(write_ts).await } else { Ok(()) }
+    }
+
+    async fn judge(
+        &self,
+        staged: Staged,
+        stage: Result<BatchResponse, KvError>,
+        puts: FanOut<Write>,
+    ) -> TxnResult<Attempt> {
+        let highest = puts.done.iter().map(|(_, r)| r.ts).max();
+        let failed_for_sure = puts.failed.iter().any(|(_, e)| is_certain(e));
+        let failed = puts.into_result().err();
+        let staged_at = match stage {
+            Ok(mut response) => match response.responses.pop() {
+                Some(Response::Commit { ts }) => ts,
+                _ => return Err(KvError::internal("a commit was answered with something else").into()),
+            },
+            // Nothing is staged: this attempt cannot have committed.
+            Err(e) if is_certain(&e) => {
+                return match failed {
+                    Some(worse) if !is_transient(&worse) => self.try_again(worse).await,
+                    _ => self.try_again(e).await,
+                };
+            }
+            Err(_) => return self.ask_the_record(staged).await,
+        };
+        match failed {
+            None => {}
+            Some(e) if failed_for_sure && is_transient(&e) => return self.try_again(e).await,
+            // It will be rolled back: without that write it cannot have committed.
+            Some(e) if failed_for_sure => return Err(self.refresh_error(e)),
+            Some(_) => return self.ask_the_record(staged).await,
+        }
+        match highest {
+            Some(ts) if ts > staged_at => self.commit_explicitly(staged, ts).await,
+            _ => Ok(Attempt::Committed { ts: staged_at, staged: !staged.in_flight.is_empty() }),
+        }
+    }
+
+    /// All intents stand, but not all at or below the staged time.
+    async fn commit_explicitly(&self, staged: Staged, ts: Timestamp) -> TxnResult<Attempt> {
+        let header = {
+            let mut state = self.lock_state();
+            state.meta.write_ts.forward(ts);
+            self.header(&state)
+        };
+        if self.lock_state().serializable() {
+            self.move_to(ts).await?;
+        }
+        let mut header = header;
+        if let Some(txn) = &mut header.txn {
+            *txn = self.lock_state().meta.clone();
+        }
+        let Some(meta) = header.txn.clone() else {
+            return Err(KvError::internal("a commit needs a transaction").into());
+        };
+        let end =
+            Request::EndTxn { how: EndKind::Commit, intents: staged.intents.clone(), in_flight: Vec::new() };
+        let batch = BatchRequest { header, requests: vec![end] };
+        loop {
+            return match self.send_to_key(&meta.anchor, batch.clone()).await {
+                Ok(mut response) => match response.responses.pop() {
+                    Some(Response::Commit { ts }) => Ok(Attempt::Committed { ts, staged: false }),
+                    _ => Err(KvError::internal("a commit was answered with something else").into()),
+                },
+                Err(KvError::RangeMismatch { .. }) => continue,
+                Err(e) if is_certain(&e) => self.try_again(e).await,
+                Err(_) => self.ask_the_record(staged).await,
+            };
+        }
+    }
+
+    /// Nobody has told us how it went: find out, or make it so that it did not.
+    async fn ask_the_record(&self, staged: Staged) -> TxnResult<Attempt> {
+        let Some(meta) = staged.header.txn else {
+            return Err(KvError::internal("a commit needs a transaction").into());
+        };
+        match recovery::settle(self.router().as_ref(), &meta, Some(&staged.in_flight)).await {
+            Ok(Some(TxnRecord { status: TxnStatus::Committed, meta: TxnMeta { write_ts, .. }, .. })) => {
+                Ok(Attempt::Committed { ts: write_ts, staged: false })
+            }
+            Ok(Some(TxnRecord { status: TxnStatus::Aborted, .. })) => {
+                Err(KvError::TxnAborted { reason: AbortReason::IntentMissing }.into())
+            }
+            Ok(_) => Err(unknown("no record of it was found")),
+            Err(e) => Err(unknown(&e.to_string())),
+        }
+    }
+}
+
+fn unknown(why: &str) -> TxnError {
+    TxnError::new(TxnErrorKind::Ambiguous, "the outcome of the commit is unknown")
+        .with_detail(format!("The connection to a range was lost while it was committing: {why}."))
+}
+
+/// Whether the batch that failed so surely had no effect and never will.
+fn is_certain(e: &KvError) -> bool {
+    !matches!(e, KvError::Ambiguous { .. } | KvError::Unavailable { .. } | KvError::Internal { .. })
+}
+
+/// Whether the commit may succeed when tried again at once.
+fn is_transient(e: &KvError) -> bool {
+    matches!(
+        e,
+        KvError::RefreshNeeded { .. }
+            | KvError::WriteTooOld { .. }
+            | KvError::ReadWithinUncertainty { .. }
+            | KvError::RangeMismatch { .. }
+    )
+}

@@ -1,0 +1,89 @@
+//! Moving a transaction to a later time.
+//!
+//! A transaction that reads at one time and must commit (or read on) at a later one proves that nothing it has read has
+//! changed between the two: then it might as well have read everything at the later time. The ranges raise their
+//! timestamp caches in the same step, so that nothing can change it afterwards either.
+
+use meridian_storage::base::Timestamp;
+
+use super::state::State;
+use super::{Txn, TxnError, TxnErrorKind, TxnResult};
+use crate::rpc::{BatchRequest, Isolation, KvError, RefreshSpan, Request, WaitPolicy};
+
+impl Txn {
+    /// Deals with an error of a read or a commit: after `Ok`, the caller tries again (at a later time, or after ranges have
+    /// moved); else the statement fails.
+    pub(super) async fn react(&self, e: KvError) -> TxnResult<()> {
+        match e {
+            KvError::RangeMismatch { .. } => Ok(()),
+            KvError::WriteTooOld { key, ts } if self.isolation() == Isolation::Snapshot => {
+                Err(KvError::WriteTooOld { key, ts }.into())
+            }
+            KvError::WriteTooOld { ref key, ts } => {
+                let key = key.clone();
+                self.move_to(ts).await.map_err(|e| {
+                    // Somebody else wrote the row that this transaction is about to write.
+                    if e.is_retryable() { TxnError::concurrent_update().with_key(key) } else { e }
+                })
+            }
+            KvError::ReadWithinUncertainty { ts, .. } | KvError::RefreshNeeded { ts } => {
+                self.move_to(ts).await
+            }
+            e @ KvError::TxnAborted { .. } => {
+                let e = TxnError::from(e);
+                self.lock_state().phase = super::state::Phase::Failed(e.clone());
+                Err(e)
+            }
+            e => Err(e.into()),
+        }
+    }
+
+    /// Makes `to` the time of the transaction's snapshot, if that makes no difference to what it has read.
+    pub(super) async fn move_to(&self, to: Timestamp) -> TxnResult<()> {
+        let _turn = self.inner.refreshing.lock().await;
+        let mut proven = None;
+        loop {
+            let (spans, header, mark) = {
+                let mut state = self.lock_state();
+                if to <= state.meta.read_ts {
+                    return Ok(());
+                }
+                if state.fixed {
+                    return Err(TxnError::new(
+                        TxnErrorKind::Internal,
+                        "a transaction that reads the past cannot move",
+                    ));
+                }
+                // What was read while the rest was being proven has to be proven, too.
+                let spans = proven.map_or_else(|| state.reads.spans(), |mark| state.reads.since(mark));
+                if spans.is_empty() {
+                    advance(&mut state, to);
+                    return Ok(());
+                }
+                (spans, state.header(WaitPolicy::Block), state.reads.mark())
+            };
+            let from = header.read_ts;
+            let spans = spans.into_iter().map(|span| RefreshSpan { span, from }).collect();
+            let result = self.router().fan_out(spans, |spans: &[RefreshSpan]| BatchRequest {
+                header: header.clone(),
+                requests: vec![Request::Refresh { spans: spans.to_vec(), to }],
+            });
+            result.await.into_result().map_err(|e| self.refresh_error(e))?;
+            proven = Some(mark);
+        }
+    }
+
+    pub(super) fn refresh_error(&self, e: KvError) -> TxnError {
+        match e {
+            KvError::RefreshFailed { key, .. } if self.lock_state().buffer.wrote(&key) => {
+                TxnError::concurrent_update().with_key(key)
+            }
+            e => e.into(),
+        }
+    }
+}
+
+fn advance(state: &mut State, to: Timestamp) {
+    state.meta.read_ts = to;
+    state.meta.write_ts.forward(to);
+}

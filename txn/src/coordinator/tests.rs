@@ -1,0 +1,331 @@
+//! The coordinator over the model of the ranges: what one transaction sees, commits, undoes and waits for.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use meridian_storage::base::{Key, Span};
+
+use crate::testing::{SimRuntime, model_db, run};
+use crate::*;
+
+fn key(s: &str) -> Key {
+    s.into()
+}
+
+fn table(s: &str) -> Key {
+    format!("\x10{s}").as_str().into()
+}
+
+fn begin(db: &Db) -> Txn {
+    db.begin(TxnOptions::default())
+}
+
+fn begin_at(db: &Db, isolation: Isolation) -> Txn {
+    db.begin(TxnOptions { isolation, ..TxnOptions::default() })
+}
+
+async fn set(db: &Db, key: &Key, value: &str) {
+    let txn = begin(db);
+    txn.put(key.clone(), Bytes::copy_from_slice(value.as_bytes()));
+    txn.commit().await.expect("commit");
+}
+
+async fn get(txn: &Txn, key: &Key) -> Option<String> {
+    let value = txn.get(key).await.expect("read");
+    value.map(|v| String::from_utf8(v.to_vec()).expect("text"))
+}
+
+async fn read(db: &Db, key: &Key) -> Option<String> {
+    let txn = begin(db);
+    let value = get(&txn, key).await;
+    txn.commit().await.expect("commit");
+    value
+}
+
+async fn scan(txn: &Txn, options: ScanOptions) -> String {
+    let span = Span::new(table(""), table("~"));
+    let rows = txn.scan(span, options).collect().await.expect("scan");
+    let text = rows.iter().map(|(k, v)| format!("{}={}", k[1..].escape_ascii(), v.escape_ascii()));
+    text.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_transaction_reads_what_it_wrote_and_others_do_not() {
+    run(async |db| {
+        let txn = begin(&db);
+        txn.put(key("k"), "1".into());
+        assert_eq!(get(&txn, &key("k")).await.as_deref(), Some("1"));
+        assert_eq!(read(&db, &key("k")).await, None);
+        txn.commit().await.expect("commit");
+        assert_eq!(read(&db, &key("k")).await.as_deref(), Some("1"));
+    });
+}
+
+#[test]
+fn scans_merge_own_writes_in_both_directions_and_within_limits() {
+    run(async |db| {
+        for k in ["a", "c", "e", "g"] {
+            set(&db, &table(k), "old").await;
+        }
+        db.split_at(table("d")).await.expect("split");
+        let txn = begin(&db);
+        txn.put(table("b"), "new".into());
+        txn.put(table("c"), "new".into());
+        txn.delete(table("e"));
+        txn.put(table("z"), "new".into());
+        let all = "a=old b=new c=new g=old z=new";
+        assert_eq!(scan(&txn, ScanOptions::default()).await, all);
+        let reverse = ScanOptions { reverse: true, ..ScanOptions::default() };
+        assert_eq!(scan(&txn, reverse).await, "z=new g=old c=new b=new a=old");
+        for limit in 1..=5 {
+            let rows = scan(&txn, ScanOptions { limit, ..ScanOptions::default() }).await;
+            let want: Vec<&str> = all.split(' ').take(limit as usize).collect();
+            assert_eq!(rows, want.join(" "), "limit {limit}");
+        }
+        let tiny = ScanOptions { batch_bytes: 1, ..ScanOptions::default() };
+        assert_eq!(scan(&txn, tiny).await, all);
+        assert_eq!(scan(&txn, ScanOptions { reverse: true, ..tiny }).await, "z=new g=old c=new b=new a=old");
+    });
+}
+
+#[test]
+fn a_scan_does_not_meet_what_is_written_while_it_runs() {
+    run(async |db| {
+        for k in ["a", "b"] {
+            set(&db, &table(k), "1").await;
+        }
+        let txn = begin(&db);
+        let options = ScanOptions { batch_bytes: 1, ..ScanOptions::default() };
+        let mut scanner = txn.scan(Span::new(table(""), table("~")), options);
+        let mut rows = 0;
+        while let Some(block) = scanner.next_block().await.expect("scan") {
+            for (k, _) in block.iter() {
+                rows += 1;
+                txn.put(Key::copy_from(&[k, b"x"].concat()), "2".into());
+            }
+        }
+        assert_eq!(rows, 2);
+    });
+}
+
+#[test]
+fn a_transaction_over_several_ranges_is_atomic() {
+    run(async |db| {
+        for at in ["d", "m"] {
+            db.split_at(table(at)).await.expect("split");
+        }
+        let ranges = db.ranges().await.expect("ranges");
+        assert_eq!(ranges.len(), 3);
+        assert!(ranges.windows(2).all(|w| w[0].end == w[1].start));
+        let txn = begin(&db);
+        for k in ["a", "e", "z"] {
+            txn.put(table(k), "1".into());
+        }
+        txn.commit().await.expect("commit");
+        let txn = begin(&db);
+        let keys = [table("z"), table("a"), table("q"), table("e")];
+        let values = txn.get_many(&keys, None).await.expect("read");
+        let found: Vec<bool> = values.iter().map(Option::is_some).collect();
+        assert_eq!(found, [true, true, false, true]);
+        assert_eq!(scan(&txn, ScanOptions::default()).await, "a=1 e=1 z=1");
+    });
+}
+
+#[test]
+fn the_second_writer_of_a_row_that_both_read_fails() {
+    run(async |db| {
+        for isolation in [Isolation::Snapshot, Isolation::Serializable] {
+            set(&db, &key("k"), "0").await;
+            let (a, b) = (begin_at(&db, isolation), begin_at(&db, isolation));
+            for txn in [&a, &b] {
+                assert_eq!(get(txn, &key("k")).await.as_deref(), Some("0"));
+                txn.put(key("k"), "1".into());
+            }
+            a.commit().await.expect("the first one wins");
+            let e = b.commit().await.expect_err("lost update");
+            assert_eq!(e.sqlstate(), "40001");
+            assert_eq!(e.message, "could not serialize access due to concurrent update");
+        }
+    });
+}
+
+#[test]
+fn write_skew_is_refused_by_serializable_only() {
+    for (isolation, allowed) in [(Isolation::Snapshot, true), (Isolation::Serializable, false)] {
+        run(async |db| {
+            db.split_at(table("m")).await.expect("split");
+            let (a, b) = (begin_at(&db, isolation), begin_at(&db, isolation));
+            for (txn, other) in [(&a, "z"), (&b, "a")] {
+                assert_eq!(get(txn, &table(other)).await, None);
+            }
+            a.put(table("a"), "1".into());
+            b.put(table("z"), "1".into());
+            a.commit().await.expect("commit");
+            let second = b.commit().await;
+            assert_eq!(second.is_ok(), allowed, "{isolation:?}: {second:?}");
+        });
+    }
+}
+
+#[test]
+fn a_pushed_transaction_commits_if_what_it_read_still_holds() {
+    run(async |db| {
+        set(&db, &key("a"), "0").await;
+        let txn = begin(&db);
+        get(&txn, &key("a")).await;
+        txn.put(key("b"), "1".into());
+        assert_eq!(read(&db, &key("b")).await, None, "pushes the write above this read");
+        let before = txn.read_timestamp();
+        let outcome = txn.commit().await.expect("nothing it read has changed");
+        assert!(outcome.timestamp > before);
+    });
+}
+
+#[test]
+fn read_committed_locks_see_the_newest_row() {
+    run(async |db| {
+        set(&db, &key("k"), "0").await;
+        let txn = begin_at(&db, Isolation::ReadCommitted);
+        txn.begin_statement();
+        assert_eq!(get(&txn, &key("k")).await.as_deref(), Some("0"));
+        set(&db, &key("k"), "1").await;
+        assert_eq!(get(&txn, &key("k")).await.as_deref(), Some("0"), "the statement's snapshot");
+        let locked = txn.get_locked(&key("k"), LockStrength::Update, WaitPolicy::Block).await;
+        assert_eq!(locked.expect("free").as_deref(), Some(&b"1"[..]));
+        txn.put(key("k"), "2".into());
+        txn.commit().await.expect("commit");
+        assert_eq!(read(&db, &key("k")).await.as_deref(), Some("2"));
+    });
+}
+
+#[test]
+fn a_locking_read_moves_a_serializable_snapshot_if_it_can() {
+    run(async |db| {
+        let txn = begin(&db);
+        set(&db, &key("k"), "1").await;
+        let locked = txn.get_locked(&key("k"), LockStrength::Update, WaitPolicy::Block).await;
+        assert_eq!(locked.expect("moved").as_deref(), Some(&b"1"[..]));
+        txn.rollback().await;
+        let txn = begin(&db);
+        assert_eq!(get(&txn, &key("k")).await.as_deref(), Some("1"));
+        set(&db, &key("k"), "2").await;
+        let e = txn.get_locked(&key("k"), LockStrength::Update, WaitPolicy::Block).await;
+        assert_eq!(e.expect_err("it has read the old value").sqlstate(), "40001");
+        assert!(txn.can_restart());
+        txn.restart();
+        assert_eq!(get(&txn, &key("k")).await.as_deref(), Some("2"));
+        txn.put(key("k"), "3".into());
+        txn.commit().await.expect("the lock was kept");
+    });
+}
+
+#[test]
+fn waiters_get_the_lock_when_its_holder_ends() {
+    run(async |db| {
+        let (a, b) = (begin(&db), begin(&db));
+        let lock = LockStrength::Update;
+        a.get_locked(&key("k"), lock, WaitPolicy::Block).await.expect("free");
+        let e = b.get_locked(&key("k"), lock, WaitPolicy::NoWait).await.expect_err("taken");
+        assert_eq!(e.sqlstate(), "55P03");
+        assert_eq!(b.get_locked(&key("k"), lock, WaitPolicy::Skip).await, Ok(None));
+        b.set_lock_timeout(Some(Duration::from_millis(10)));
+        let e = b.get_locked(&key("k"), lock, WaitPolicy::Block).await.expect_err("taken");
+        assert_eq!(e.message, "canceling statement due to lock timeout");
+        b.set_lock_timeout(None);
+        a.put(key("k"), "a".into());
+        let waits = async { b.get_locked(&key("k"), lock, WaitPolicy::Block).await };
+        let ends = async {
+            db.runtime().sleep(Duration::from_millis(50)).await;
+            a.commit().await.expect("commit");
+        };
+        let (got, ()) = futures::join!(waits, ends);
+        assert_eq!(got.expect("released").as_deref(), Some(&b"a"[..]));
+        drop(b);
+        let c = begin(&db);
+        c.get_locked(&key("k"), lock, WaitPolicy::NoWait).await.expect("dropped means rolled back");
+    });
+}
+
+#[test]
+fn a_circle_of_waits_is_a_deadlock() {
+    run(async |db| {
+        let (a, b) = (begin(&db), begin(&db));
+        let lock = LockStrength::Update;
+        a.get_locked(&key("x"), lock, WaitPolicy::Block).await.expect("free");
+        b.get_locked(&key("y"), lock, WaitPolicy::Block).await.expect("free");
+        let (y, x) = (key("y"), key("x"));
+        let first = a.get_locked(&y, lock, WaitPolicy::Block);
+        let second = async {
+            let e = b.get_locked(&x, lock, WaitPolicy::Block).await.expect_err("deadlock");
+            b.rollback().await;
+            e
+        };
+        let (first, e) = futures::join!(first, second);
+        first.expect("the victim has given way");
+        assert_eq!(e.sqlstate(), "40P01");
+        assert_eq!(e.message, "deadlock detected");
+        assert_eq!(e.detail.expect("who waits for whom").lines().count(), 2);
+    });
+}
+
+#[test]
+fn spilled_writes_are_read_rolled_back_and_committed() {
+    run(async |db| {
+        db.split_at(table("m")).await.expect("split");
+        set(&db, &table("z"), "0").await;
+        let txn = begin(&db);
+        txn.put(table("a"), "1".into());
+        txn.put(table("z"), "1".into());
+        txn.flush().await.expect("spill");
+        assert_eq!(scan(&txn, ScanOptions::default()).await, "a=1 z=1");
+        let sp = txn.savepoint();
+        txn.put(table("a"), "2".into());
+        txn.put(table("b"), "2".into());
+        txn.delete(table("z"));
+        txn.flush().await.expect("spill");
+        assert_eq!(scan(&txn, ScanOptions::default()).await, "a=2 b=2");
+        txn.rollback_to(sp);
+        assert_eq!(scan(&txn, ScanOptions::default()).await, "a=1 z=1");
+        txn.commit().await.expect("commit");
+        assert_eq!(scan(&begin(&db), ScanOptions::default()).await, "a=1 z=1");
+    });
+}
+
+#[test]
+fn a_rolled_back_spill_leaves_nothing() {
+    run(async |db| {
+        let txn = begin(&db);
+        txn.put(table("a"), "1".into());
+        txn.flush().await.expect("spill");
+        txn.rollback().await;
+        assert_eq!(scan(&begin(&db), ScanOptions::default()).await, "");
+        let other = begin(&db);
+        other.put(table("a"), "2".into());
+        other.commit().await.expect("nothing is in the way");
+    });
+}
+
+#[test]
+fn the_past_can_be_read_but_not_written() {
+    run(async |db| {
+        set(&db, &key("k"), "1").await;
+        let then = db.clock().now();
+        set(&db, &key("k"), "2").await;
+        let txn = db.begin(TxnOptions { as_of: Some(then), ..TxnOptions::default() });
+        assert_eq!(get(&txn, &key("k")).await.as_deref(), Some("1"));
+        assert!(txn.is_read_only());
+        txn.put(key("k"), "3".into());
+        assert_eq!(txn.commit().await.expect_err("read only").sqlstate(), "25006");
+    });
+}
+
+#[test]
+fn the_same_seed_gives_the_same_transactions() {
+    let ids = |seed| {
+        let runtime = SimRuntime::new(seed);
+        let db = model_db(&runtime);
+        (begin(&db).id(), begin(&db).id())
+    };
+    assert_eq!(ids(1), ids(1));
+    assert_ne!(ids(1), ids(2));
+}

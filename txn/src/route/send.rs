@@ -1,0 +1,254 @@
+//! One batch to one range: the local fast path, the search for the leaseholder, and when to try again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meridian_storage::base::{BoxFuture, Key, NodeId};
+
+use super::{GIVE_UP_AFTER, Route, Router};
+use crate::recovery::KeySender;
+use crate::rpc::{BatchRequest, BatchResponse, KvError, Request, TransportError, codec};
+
+const BACKOFF_MIN: Duration = Duration::from_millis(2);
+const BACKOFF_MAX: Duration = Duration::from_millis(250);
+
+/// What one node's answer means for the search.
+enum Next {
+    Answer(Result<BatchResponse, KvError>),
+    /// Somebody else, perhaps this one.
+    Try(Option<NodeId>),
+    /// The same one, later.
+    Wait,
+}
+
+impl Router {
+    /// Answers at once if this node leads the range and nothing is in the way. `None`: nothing has happened.
+    pub fn try_local(
+        &self,
+        route: &Route,
+        batch: &mut BatchRequest,
+    ) -> Option<Result<BatchResponse, KvError>> {
+        let local = self.parts.local.as_ref()?;
+        if route.leaseholder() != Some(self.parts.node) {
+            return None;
+        }
+        self.address(route, batch);
+        match local.try_send_local(batch)? {
+            // Found out with care, in `send_to`.
+            Err(e) if e.is_routing() => None,
+            answer => Some(answer),
+        }
+    }
+
+    /// Sends a batch to the range, wherever its leaseholder is.
+    ///
+    /// `RangeMismatch` means that the range is not what it was: the cache has learnt, the caller divides anew.
+    pub async fn send_to(
+        &self,
+        route: &Arc<Route>,
+        mut batch: BatchRequest,
+    ) -> Result<BatchResponse, KvError> {
+        if let Some(answer) = self.try_local(route, &mut batch) {
+            return answer;
+        }
+        let mut search = Search::new(self, route);
+        let started = self.parts.clock.monotonic();
+        let mut backoff = BACKOFF_MIN;
+        let mut last = None;
+        loop {
+            let Some(node) = search.next() else {
+                // Everybody was asked in vain.
+                if self.parts.clock.monotonic().saturating_sub(started) >= GIVE_UP_AFTER {
+                    let why = last.map_or_else(String::new, |e: KvError| format!(": {e}"));
+                    return Err(KvError::Unavailable {
+                        reason: format!("no leaseholder of {} answers{why}", route.descriptor.range),
+                    });
+                }
+                self.pause(&mut backoff).await;
+                if self.moved(route).await {
+                    return Err(KvError::RangeMismatch { descriptors: Vec::new() });
+                }
+                search = Search::new(self, route);
+                continue;
+            };
+            self.address(route, &mut batch);
+            let answer = self.call(node, &batch).await;
+            if let Err(e) = &answer {
+                last = Some(e.clone());
+            }
+            match self.judge(route, node, answer) {
+                Next::Answer(answer) => return answer,
+                Next::Try(hint) => search.prefer(hint),
+                Next::Wait => {
+                    self.pause(&mut backoff).await;
+                    search.prefer(Some(node));
+                }
+            }
+            if self.parts.clock.monotonic().saturating_sub(started) >= GIVE_UP_AFTER {
+                search.finish();
+            }
+        }
+    }
+
+    fn address(&self, route: &Route, batch: &mut BatchRequest) {
+        batch.header.range = route.descriptor.range;
+        batch.header.generation = route.descriptor.generation;
+        batch.header.now = self.parts.clock.now();
+    }
+
+    async fn call(&self, node: NodeId, batch: &BatchRequest) -> Result<BatchResponse, KvError> {
+        if node == self.parts.node {
+            return match &self.parts.local {
+                Some(local) => local.send(batch.clone()).await,
+                None => Err(KvError::RangeNotFound { range: batch.header.range }),
+            };
+        }
+        let reply = match self.parts.transport.call(node, codec::encode_request(batch)).await {
+            Ok(reply) => reply,
+            Err(TransportError::NotSent(reason)) => return Err(KvError::Unavailable { reason }),
+            // Whether it was done or not: asking again does no harm.
+            Err(TransportError::Lost(reason)) if is_idempotent(batch) => {
+                return Err(KvError::Unavailable { reason });
+            }
+            Err(TransportError::Lost(reason)) => return Err(KvError::Ambiguous { reason }),
+        };
+        let answer =
+            codec::decode_reply(reply).map_err(|e| KvError::internal(format!("reply of {node}: {e}")))?;
+        if let Ok(response) = &answer
+            && let Err(e) = self.parts.clock.update(response.now)
+        {
+            tracing::warn!(%node, error = %e, "a node's clock is too far ahead");
+        }
+        answer
+    }
+
+    fn judge(&self, route: &Arc<Route>, node: NodeId, answer: Result<BatchResponse, KvError>) -> Next {
+        match answer {
+            Ok(response) => {
+                if route.leaseholder() != Some(node) {
+                    route.set_leaseholder(Some(node));
+                }
+                Next::Answer(Ok(response))
+            }
+            Err(KvError::NotLeaseholder { leaseholder, descriptor, .. }) => {
+                self.learn(descriptor);
+                if route.leaseholder() == Some(node) {
+                    route.set_leaseholder(leaseholder);
+                }
+                Next::Try(leaseholder.filter(|n| *n != node))
+            }
+            Err(KvError::RangeNotFound { .. } | KvError::Unavailable { .. }) => {
+                if route.leaseholder() == Some(node) {
+                    route.set_leaseholder(None);
+                }
+                Next::Try(None)
+            }
+            Err(KvError::Overloaded { .. }) => Next::Wait,
+            Err(KvError::RangeMismatch { descriptors }) => {
+                self.forget(route);
+                self.learn(descriptors.iter().cloned());
+                for d in &descriptors {
+                    // The one who told us probably leads them.
+                    if let Some(known) = self.cached(&d.start)
+                        && known.leaseholder().is_none()
+                        && d.replica_on(node).is_some()
+                    {
+                        known.set_leaseholder(Some(node));
+                    }
+                }
+                Next::Answer(Err(KvError::RangeMismatch { descriptors }))
+            }
+            Err(e) => Next::Answer(Err(e)),
+        }
+    }
+
+    /// Looks the range up again; whether it is another one now.
+    async fn moved(&self, route: &Arc<Route>) -> bool {
+        self.forget(route);
+        match self.route(&route.descriptor.start).await {
+            Ok(now) if now.descriptor == route.descriptor => {
+                now.set_leaseholder(route.leaseholder());
+                false
+            }
+            Ok(_) => true,
+            // Nothing better is known.
+            Err(_) => {
+                self.learn([route.descriptor.clone()]);
+                false
+            }
+        }
+    }
+
+    pub(super) async fn pause(&self, backoff: &mut Duration) {
+        let jitter = self.parts.runtime.random() % 1000;
+        let d = *backoff * (1000 + jitter as u32) / 2000;
+        self.parts.runtime.sleep(d).await;
+        *backoff = (*backoff * 2).min(BACKOFF_MAX);
+    }
+}
+
+/// The nodes to ask, each once: the supposed leaseholder, this node, the others.
+struct Search {
+    left: Vec<NodeId>,
+    /// How often a hint may send us to a node that was asked already.
+    detours: u32,
+}
+
+impl Search {
+    fn new(router: &Router, route: &Route) -> Self {
+        let mut left: Vec<NodeId> = route.descriptor.replicas.iter().map(|r| r.node).collect();
+        let me = router.parts.node;
+        let leaseholder = route.leaseholder();
+        left.sort_by_key(|n| (Some(*n) != leaseholder, *n != me));
+        left.reverse();
+        Search { left, detours: 3 }
+    }
+
+    fn next(&mut self) -> Option<NodeId> {
+        self.left.pop()
+    }
+
+    fn prefer(&mut self, hint: Option<NodeId>) {
+        let Some(hint) = hint else { return };
+        match self.left.iter().position(|n| *n == hint) {
+            Some(at) => {
+                self.left.remove(at);
+                self.left.push(hint);
+            }
+            None if self.detours > 0 => {
+                self.detours -= 1;
+                self.left.push(hint);
+            }
+            None => {}
+        }
+    }
+
+    fn finish(&mut self) {
+        self.left.clear();
+    }
+}
+
+/// Whether the batch may be evaluated twice without harm.
+fn is_idempotent(batch: &BatchRequest) -> bool {
+    batch.requests.iter().all(|r| {
+        !matches!(r, Request::CommitOnePhase { .. } | Request::EndTxn { .. } | Request::AdminSplit { .. })
+    })
+}
+
+impl KeySender for Router {
+    fn send_to_key<'a>(
+        &'a self,
+        key: &'a Key,
+        batch: BatchRequest,
+    ) -> BoxFuture<'a, Result<BatchResponse, KvError>> {
+        Box::pin(async move {
+            loop {
+                let route = self.route(key).await?;
+                match self.send_to(&route, batch.clone()).await {
+                    Err(KvError::RangeMismatch { .. }) => continue,
+                    other => return other,
+                }
+            }
+        })
+    }
+}

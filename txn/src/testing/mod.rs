@@ -1,0 +1,84 @@
+//! Whole transactions in one process and one thread, without Raft, for the tests of this layer and of those above.
+//!
+//! ```
+//! use meridian_txn::{TxnOptions, testing::run};
+//!
+//! run(async |db| {
+//!     let txn = db.begin(TxnOptions::default());
+//!     txn.put("k".into(), "v".into());
+//!     txn.commit().await.expect("nothing is in its way");
+//! });
+//! ```
+
+pub mod runtime;
+pub mod model;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use meridian_storage::base::{BoxFuture, Hlc, NodeId, RangeId, ReplicaId, keys};
+use meridian_storage::replica::{RangeDescriptor, ReplicaDescriptor, ReplicaKind};
+
+pub use model::ModelKv;
+pub use runtime::SimRuntime;
+
+use crate::coordinator::Db;
+use crate::route::{RouterParts, Seeds};
+use crate::rpc::{KvTransport, Sender, TransportError};
+
+/// There are no other nodes.
+pub struct NoTransport;
+
+impl KvTransport for NoTransport {
+    fn call(&self, to: NodeId, _: Bytes) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+        Box::pin(async move { Err(TransportError::NotSent(format!("{to} does not exist"))) })
+    }
+}
+
+/// The first range never changes its place.
+pub struct FixedSeeds(pub RangeDescriptor);
+
+impl Seeds for FixedSeeds {
+    fn first_range(&self) -> Option<RangeDescriptor> {
+        Some(self.0.clone())
+    }
+}
+
+/// The first range of a new cluster: everything, on node 1.
+pub fn first_range() -> RangeDescriptor {
+    RangeDescriptor {
+        range: RangeId(1),
+        start: keys::min_key(),
+        end: keys::max_key(),
+        generation: 1,
+        replicas: vec![ReplicaDescriptor {
+            node: NodeId(1),
+            replica: ReplicaId(1),
+            kind: ReplicaKind::Voter,
+        }],
+        next_replica: ReplicaId(2),
+    }
+}
+
+/// A gateway over the model of the leaseholders' half.
+pub fn model_db(runtime: &SimRuntime) -> Db {
+    let clock = Hlc::new(runtime.clock(), Duration::ZERO, true);
+    let rt = Arc::new(runtime.clone());
+    let kv: Arc<dyn Sender> = ModelKv::new(clock.clone(), rt.clone(), first_range());
+    Db::new(RouterParts {
+        node: NodeId(1),
+        clock,
+        runtime: rt,
+        local: Some(kv),
+        transport: Arc::new(NoTransport),
+        seeds: Arc::new(FixedSeeds(first_range())),
+    })
+}
+
+/// Runs a test against a database of its own.
+pub fn run<T>(test: impl AsyncFnOnce(Db) -> T) -> T {
+    let runtime = SimRuntime::new(1);
+    let db = model_db(&runtime);
+    runtime.block_on(test(db))
+}
