@@ -58,13 +58,6 @@ impl Deref for Key {
     }
 }
 
-/// Keys are ordered and hashed as their bytes, so that maps can be searched without making a key.
-impl std::borrow::Borrow<[u8]> for Key {
-    fn borrow(&self) -> &[u8] {
-        &self.0
-    }
-}
-
 impl AsRef<[u8]> for Key {
     fn as_ref(&self) -> &[u8] {
         &self.0
