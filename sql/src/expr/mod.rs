@@ -4,7 +4,12 @@
 //! positions in the row of the operator's input; a join's input row is the left row followed by the right one.
 
 pub mod eval;
+pub mod eval_batch;
+pub mod split_async;
 pub mod walk;
+
+pub use crate::registry::CastMethod;
+pub use split_async::PendingCall;
 
 use crate::plan::LogicalPlan;
 use crate::registry::Function;
@@ -128,19 +133,6 @@ pub enum SubqueryKind {
     },
     /// `ARRAY(subquery)`.
     Array,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub enum CastMethod {
-    /// Same representation: nothing to do.
-    Relabel,
-    Function(&'static Function),
-    /// Through the text form of the one and the input of the other type.
-    InOut,
-    /// Applies `to.typmod` (length, precision) to a value of the same type.
-    Typmod,
-    /// Element-wise on arrays.
-    Array(Oid),
 }
 
 impl Expr {

@@ -380,7 +380,7 @@ fn encode_numeric(out: &mut Vec<u8>, n: &Numeric) {
 
 fn take_numeric(input: &mut &[u8], mask: u8) -> SqlResult<Numeric> {
     let class = take::<1>(input, mask)?[0];
-    let special = |sign| Ok(Numeric { sign, weight: 0, scale: 0, digits: Vec::new() });
+    let special = |sign| Ok(Numeric { sign, weight: 0, scale: 0, digits: Default::default() });
     let (sign, mask) = match class {
         CLASS_NEGATIVE_INFINITY => return special(Sign::NegativeInfinity),
         CLASS_INFINITY => return special(Sign::Infinity),
@@ -398,7 +398,7 @@ fn take_numeric(input: &mut &[u8], mask: u8) -> SqlResult<Numeric> {
             digit => digits.push((digit - 1) as i16),
         }
     }
-    let mut n = Numeric { sign, weight, scale: 0, digits };
+    let mut n = Numeric { sign, weight, scale: 0, digits: digits.into() };
     n.scale = minimal_scale(&n);
     Ok(n)
 }

@@ -95,11 +95,11 @@ fn numerics() -> impl Strategy<Value = Datum> {
                 weight = 0;
             }
             let sign = if negative && !digits.is_empty() { Sign::Negative } else { Sign::Positive };
-            Numeric { sign, weight, scale, digits }
+            Numeric { sign, weight, scale, digits: digits.into() }
         },
     );
     let special = prop::sample::select(vec![Sign::NaN, Sign::Infinity, Sign::NegativeInfinity])
-        .prop_map(|sign| Numeric { sign, weight: 0, scale: 0, digits: vec![] });
+        .prop_map(|sign| Numeric { sign, weight: 0, scale: 0, digits: Default::default() });
     prop_oneof![9 => finite, 1 => special].prop_map(|n| Datum::Numeric(Box::new(n)))
 }
 

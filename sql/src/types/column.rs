@@ -48,6 +48,14 @@ impl Bitmap {
     }
 }
 
+impl Bitmap {
+    /// Clears every bit that is clear in `other`.
+    pub fn intersect(&mut self, other: &Bitmap) {
+        debug_assert_eq!(self.len, other.len);
+        self.words.iter_mut().zip(&other.words).for_each(|(a, b)| *a &= b);
+    }
+}
+
 /// Byte strings in one buffer: `offsets` has one more entry than there are values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VarBytes {
@@ -69,6 +77,11 @@ impl VarBytes {
 
     pub fn get(&self, i: usize) -> &[u8] {
         &self.bytes[self.offsets[i] as usize..self.offsets[i + 1] as usize]
+    }
+
+    /// The value as text; this must be a text column.
+    pub fn text(&self, i: usize) -> &str {
+        std::str::from_utf8(self.get(i)).expect("text columns hold UTF-8")
     }
 
     pub fn len(&self) -> usize {
@@ -124,7 +137,9 @@ impl Column {
             Oid::INT8 => ColumnData::Int8(Vec::new()),
             Oid::FLOAT4 => ColumnData::Float4(Vec::new()),
             Oid::FLOAT8 => ColumnData::Float8(Vec::new()),
-            Oid::TEXT | Oid::VARCHAR | Oid::BPCHAR | Oid::NAME => ColumnData::Text(VarBytes::default()),
+            Oid::TEXT | Oid::VARCHAR | Oid::BPCHAR | Oid::NAME | Oid::CHAR | Oid::UNKNOWN | Oid::JSON => {
+                ColumnData::Text(VarBytes::default())
+            }
             Oid::BYTEA => ColumnData::Bytes(VarBytes::default()),
             Oid::DATE => ColumnData::Date(Vec::new()),
             Oid::TIMESTAMP | Oid::TIMESTAMPTZ => ColumnData::Timestamp(Vec::new()),
@@ -160,6 +175,23 @@ impl Column {
         }
     }
 
+    /// False only if certainly no value is NULL.
+    pub fn may_have_nulls(&self) -> bool {
+        self.validity.is_some() || matches!(self.data, ColumnData::Datum(_))
+    }
+
+    /// A bit for every row, set where the value is not NULL.
+    pub fn validity_bitmap(&self) -> Bitmap {
+        match &self.validity {
+            Some(bits) => bits.clone(),
+            None => {
+                let mut bits = Bitmap::default();
+                (0..self.len()).for_each(|row| bits.push(!self.is_null(row)));
+                bits
+            }
+        }
+    }
+
     /// The value of one row.
     pub fn datum(&self, row: usize) -> Datum {
         if self.is_null(row) {
@@ -172,7 +204,7 @@ impl Column {
             ColumnData::Int8(v) => Datum::Int8(v[row]),
             ColumnData::Float4(v) => Datum::Float4(v[row]),
             ColumnData::Float8(v) => Datum::Float8(v[row]),
-            ColumnData::Text(v) => Datum::text(&String::from_utf8_lossy(v.get(row))),
+            ColumnData::Text(v) => Datum::text(v.text(row)),
             ColumnData::Bytes(v) => Datum::Bytes(v.get(row).into()),
             ColumnData::Date(v) => Datum::Date(v[row]),
             ColumnData::Timestamp(v) => Datum::Timestamp(v[row]),

@@ -32,7 +32,8 @@ pub enum Datum {
     Uuid([u8; 16]),
     Oid(u32),
     Array(Arc<Array>),
-    Record(Arc<[Datum]>),
+    Record(Arc<Record>),
+    Jsonb(Arc<Json>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
@@ -49,6 +50,32 @@ pub struct Array {
     /// (length, lower bound) of each dimension; empty for an empty array.
     pub dims: Vec<(i32, i32)>,
     pub elements: Vec<Datum>,
+}
+
+/// A row value; the types of its fields travel with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    pub types: Vec<Oid>,
+    pub fields: Vec<Datum>,
+}
+
+/// A jsonb value. Object keys are unique and in jsonb's order (by length, then bytes).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Json {
+    Null,
+    Bool(bool),
+    Number(Numeric),
+    String(String),
+    Array(Vec<Json>),
+    Object(Vec<(String, Json)>),
+}
+
+impl Array {
+    /// A one-dimensional array, or the empty one.
+    pub fn from_elements(element: Oid, elements: Vec<Datum>) -> Array {
+        let dims = if elements.is_empty() { Vec::new() } else { vec![(elements.len() as i32, 1)] };
+        Array { element, dims, elements }
+    }
 }
 
 impl Datum {

@@ -3,13 +3,25 @@
 //! A type is an OID and a modifier, as in PostgreSQL, so that user-defined types can join without a new enum
 //! variant. A value is a [`Datum`]; many values of one type are a [`Column`]; rows of several columns a [`Batch`].
 
+pub mod text;
+pub mod binary;
+pub mod array_text;
+pub mod record_text;
+pub mod reg;
+pub mod datetime;
+pub mod json;
+pub mod float;
+pub mod bytea;
+pub mod typmod;
+pub mod compare;
 pub mod column;
 pub mod datum;
 pub mod numeric;
 pub mod oid;
 
 pub use column::{Batch, Bitmap, Column, ColumnData, VarBytes};
-pub use datum::{Datum, Interval};
+pub use datum::{Array, Datum, Interval, Json, Record};
+pub use numeric::Numeric;
 pub use oid::Oid;
 
 /// A type as an expression or a column has it: PostgreSQL's (type OID, typmod) pair.

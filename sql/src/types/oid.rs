@@ -72,6 +72,33 @@ impl Oid {
     pub const JSONB: Oid = Oid(3802);
     pub const REGNAMESPACE: Oid = Oid(4089);
     pub const REGROLE: Oid = Oid(4096);
+    pub const TID: Oid = Oid(27);
+    pub const XID: Oid = Oid(28);
+    pub const CID: Oid = Oid(29);
+    pub const JSON_ARRAY: Oid = Oid(199);
+    pub const XID8: Oid = Oid(5069);
+    pub const PG_NODE_TREE: Oid = Oid(194);
+    pub const BYTEA_ARRAY: Oid = Oid(1001);
+    pub const BPCHAR_ARRAY: Oid = Oid(1014);
+    pub const FLOAT4_ARRAY: Oid = Oid(1021);
+    pub const TIMESTAMP_ARRAY: Oid = Oid(1115);
+    pub const DATE_ARRAY: Oid = Oid(1182);
+    pub const TIMESTAMPTZ_ARRAY: Oid = Oid(1185);
+    pub const TIMETZ: Oid = Oid(1266);
+    pub const REGPROCEDURE: Oid = Oid(2202);
+    pub const REGOPER: Oid = Oid(2203);
+    pub const REGOPERATOR: Oid = Oid(2204);
+    pub const TRIGGER: Oid = Oid(2279);
+    pub const INTERNAL: Oid = Oid(2281);
+    pub const RECORD_ARRAY: Oid = Oid(2287);
+    pub const ANYNONARRAY: Oid = Oid(2776);
+    pub const UUID_ARRAY: Oid = Oid(2951);
+    pub const PG_LSN: Oid = Oid(3220);
+    pub const ANYENUM: Oid = Oid(3500);
+    pub const JSONB_ARRAY: Oid = Oid(3807);
+    pub const ANYCOMPATIBLE: Oid = Oid(5077);
+    pub const ANYCOMPATIBLEARRAY: Oid = Oid(5078);
+    pub const ANYCOMPATIBLENONARRAY: Oid = Oid(5079);
     /// The first OID that is given to what users create.
     pub const FIRST_USER: Oid = Oid(16384);
 }
