@@ -304,6 +304,11 @@ impl Group {
         self.raw.advance_apply_to(index);
     }
 
+    /// Whether a snapshot was taken from a message and waits to be applied.
+    pub fn holds_snapshot(&self) -> bool {
+        self.raw.snap().is_some_and(|s| !s.is_empty())
+    }
+
     pub fn is_applying_snapshot(&self) -> bool {
         self.pending_snapshot.is_some()
     }
@@ -354,10 +359,6 @@ impl Group {
     /// Entries up to `index` may be forgotten; the caller writes the truncation to the log store.
     pub fn truncated_to(&mut self, index: u64, term: u64) {
         self.raw.mut_store().truncated_to(index, term);
-    }
-
-    pub fn allow_snapshots(&mut self, allowed: bool) {
-        self.raw.mut_store().allow_snapshots(allowed);
     }
 
     /// Whether this replica's vote alone is a quorum.

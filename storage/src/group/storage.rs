@@ -33,8 +33,6 @@ pub struct GroupStorage {
     cache_bytes: usize,
     /// Index and term of what is in the engine: where a snapshot would stand.
     applied: (u64, u64),
-    /// Whether another snapshot may be started now.
-    snapshots_allowed: bool,
 }
 
 impl GroupStorage {
@@ -56,7 +54,6 @@ impl GroupStorage {
             cache: VecDeque::new(),
             cache_bytes: 0,
             applied,
-            snapshots_allowed: true,
         }
     }
 
@@ -70,10 +67,6 @@ impl GroupStorage {
 
     pub fn last_stored_index(&self) -> u64 {
         self.last_index
-    }
-
-    pub fn allow_snapshots(&mut self, allowed: bool) {
-        self.snapshots_allowed = allowed;
     }
 
     pub fn set_conf_state(&mut self, conf_state: ConfState) {
@@ -228,7 +221,7 @@ impl Storage for GroupStorage {
 
     /// Only the head of a snapshot: where it stands. The store streams the data beside Raft's messages.
     fn snapshot(&self, request_index: u64, _to: u64) -> Result<Snapshot> {
-        if !self.snapshots_allowed || self.applied.0 < request_index || self.applied.0 == 0 {
+        if self.applied.0 < request_index || self.applied.0 == 0 {
             return Err(Error::Store(RaftStorageError::SnapshotTemporarilyUnavailable));
         }
         let mut snapshot = Snapshot::default();

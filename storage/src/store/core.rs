@@ -1,0 +1,260 @@
+//! The core: everything a store knows and does, one turn at a time, in one thread.
+//!
+//! A turn: take the inbox, step the replicas concerned, tick what is due, then work off what came of it
+//! (`progress`), then send. The core reads no clock of its own - monotonic time is passed in, hybrid time is read from
+//! the node's clock - spawns nothing but snapshot transfers through the runtime it was given, and iterates over
+//! ordered collections only, so that the same inputs give the same turn.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustc_hash::FxHashMap;
+
+use super::config::StoreConfig;
+use super::driven::{Driven, Queued, answer};
+use super::handle::Shared;
+use super::inbox::{Input, Proposal};
+use super::liveness::Liveness;
+use super::progress::Outcome;
+use super::snapshots::Snapshots;
+use super::transport::{Envelope, MessageBatch, RaftTransport};
+use crate::apply::ApplyBatch;
+use crate::base::{NodeId, RangeId, Runtime, StorageError, StorageResult, Timestamp};
+use crate::engine::Engine;
+use crate::log::LogStore;
+use crate::replica::{RangeDescriptor, Replica, ReplicaObserver};
+
+/// What a store is built on.
+pub struct StoreParts {
+    pub config: StoreConfig,
+    pub engine: Arc<dyn Engine>,
+    pub log: Arc<dyn LogStore>,
+    pub clock: crate::base::Clock,
+    pub runtime: Arc<dyn Runtime>,
+    pub transport: Arc<dyn RaftTransport>,
+    pub observer: Arc<dyn ReplicaObserver>,
+}
+
+pub struct StoreCore {
+    pub(super) node: NodeId,
+    pub(super) parts: StoreParts,
+    pub(super) shared: Arc<Shared>,
+    pub(super) replicas: FxHashMap<RangeId, Box<Driven>>,
+    /// Replicas that were stepped and whose effects are not worked off.
+    pub(super) dirty: Vec<RangeId>,
+    /// Replicas that wait for time to pass.
+    pub(super) awake: BTreeSet<RangeId>,
+    /// Replica ids below these are dead on this store.
+    pub(super) tombstones: BTreeMap<RangeId, crate::base::ReplicaId>,
+    pub(super) liveness: Liveness,
+    pub(super) snapshots: Snapshots,
+    pub(super) outbox: BTreeMap<NodeId, Vec<Envelope>>,
+    /// Messages for ranges that are not here; looked at again when the turn has applied what it had.
+    pub(super) deferred: Vec<(NodeId, super::transport::RaftEnvelope)>,
+    pub(super) apply: ApplyBatch,
+    /// What became of entries that are in `apply`.
+    pub(super) outcomes: Vec<Outcome>,
+    /// Monotonic and hybrid time of this turn.
+    pub(super) now: Duration,
+    pub(super) hlc: Timestamp,
+    /// Before this, this node may be bound by promises that it has forgotten.
+    pub(super) bound_until: Timestamp,
+    pub(super) next_tick: Duration,
+    pub(super) next_status: Duration,
+    /// Who asked last whether it still belongs to its range, and when the next one asks.
+    pub(super) membership_cursor: RangeId,
+    pub(super) next_membership_check: Duration,
+    pub(super) counters: Counters,
+    inputs: Vec<Input>,
+}
+
+#[derive(Default)]
+pub(super) struct Counters {
+    pub proposals: u64,
+    pub applied_entries: u64,
+    pub log_syncs: u64,
+    pub turns: u64,
+    pub leases: usize,
+}
+
+impl StoreCore {
+    pub(super) fn new(
+        parts: StoreParts,
+        shared: Arc<Shared>,
+        incarnation: u64,
+        bound_until: Timestamp,
+    ) -> StoreCore {
+        let config = &parts.config;
+        let liveness = Liveness::new(incarnation, config.heartbeat_interval, config.support_duration);
+        StoreCore {
+            node: shared.node,
+            snapshots: Snapshots::new(config.max_snapshots, incarnation),
+            parts,
+            shared,
+            replicas: FxHashMap::default(),
+            dirty: Vec::new(),
+            awake: BTreeSet::new(),
+            tombstones: BTreeMap::new(),
+            liveness,
+            outbox: BTreeMap::new(),
+            deferred: Vec::new(),
+            apply: ApplyBatch::default(),
+            outcomes: Vec::new(),
+            membership_cursor: RangeId(0),
+            next_membership_check: Duration::ZERO,
+            now: Duration::ZERO,
+            hlc: Timestamp::ZERO,
+            bound_until,
+            next_tick: Duration::ZERO,
+            next_status: Duration::ZERO,
+            counters: Counters::default(),
+            inputs: Vec::new(),
+        }
+    }
+
+    /// Does everything there is to do, and says how long the driver may wait for more.
+    ///
+    /// An error is a fault of the disk or corruption: the node must stop.
+    pub fn turn(&mut self, now: Duration) -> StorageResult<Duration> {
+        self.now = now;
+        self.hlc = self.parts.clock.now();
+        self.shared.clock_floor.fetch_max(self.hlc.wall, std::sync::atomic::Ordering::Relaxed);
+        self.counters.turns += 1;
+        for node in self.liveness.withdraw_expired(self.hlc) {
+            self.support_withdrawn(node);
+        }
+        let mut inputs = std::mem::take(&mut self.inputs);
+        self.shared.inbox.take(&mut inputs);
+        for input in inputs.drain(..) {
+            self.input(input)?;
+        }
+        self.inputs = inputs;
+        if now >= self.next_tick {
+            self.next_tick = now + self.parts.config.tick;
+            self.tick()?;
+        }
+        self.progress()?;
+        self.retry_deferred()?;
+        self.progress()?;
+        self.heartbeats();
+        self.flush_outbox();
+        if now >= self.next_status {
+            self.next_status = now + Duration::from_millis(500);
+            self.publish_status();
+        }
+        Ok(self.wait())
+    }
+
+    fn wait(&self) -> Duration {
+        let mut until = self.now + self.parts.config.idle_wait;
+        if !self.awake.is_empty() {
+            until = until.min(self.next_tick);
+        }
+        if let Some(heartbeat) = self.liveness.next_heartbeat() {
+            until = until.min(heartbeat);
+        }
+        until.saturating_sub(self.now)
+    }
+
+    fn input(&mut self, input: Input) -> StorageResult<()> {
+        match input {
+            Input::Propose(p) => self.propose(p),
+            Input::Messages(batch) => self.receive(batch)?,
+            Input::Send { to, envelope } => self.send(to, envelope),
+            Input::TransferLease { range, to, done } => self.transfer_lease(range, to, done),
+            Input::CaughtUp { range, node, done } => {
+                // A caller that has gone away needs no answer.
+                let _ = done.send(self.caught_up(range, node));
+            }
+            Input::SnapshotSent { range, to, transfer, ok } => self.snapshot_sent(range, to, transfer, ok),
+            Input::SnapshotInstalled { head, result } => self.snapshot_installed(head, result)?,
+            Input::Flushed(flushed) => self.flushed(flushed)?,
+        }
+        Ok(())
+    }
+
+    /// Queues a command for its range; all of a turn are appended together.
+    fn propose(&mut self, p: Proposal) {
+        let Some(d) = self.replicas.get_mut(&p.range) else {
+            return answer(p.done, Err(StorageError::RangeNotFound { range: p.range }));
+        };
+        let leads = d.replica.lease.held().is_some_and(|lease| lease.term == p.term);
+        if !leads || d.group.term() != p.term || d.group.is_applying_snapshot() {
+            let leader = d.replica.lease.leader().filter(|n| *n != self.node);
+            return answer(p.done, Err(StorageError::NotLeaseholder { range: p.range, leader }));
+        }
+        let entry = match super::membership::entry_for(d, p.data, p.change) {
+            Ok(entry) => entry,
+            Err(e) => return answer(p.done, Err(e)),
+        };
+        self.counters.proposals += 1;
+        d.proposals.queued.push(Queued { entry, done: p.done });
+        self.mark(p.range);
+    }
+
+    /// Puts a replica on the list of those whose effects are to be worked off.
+    pub(super) fn mark(&mut self, range: RangeId) {
+        if let Some(d) = self.replicas.get_mut(&range) {
+            if !d.dirty {
+                d.dirty = true;
+                self.dirty.push(range);
+            }
+        }
+    }
+
+    pub(super) fn send(&mut self, to: NodeId, envelope: Envelope) {
+        self.outbox.entry(to).or_default().push(envelope);
+    }
+
+    /// Sends what has gathered, one batch per destination.
+    pub(super) fn flush_outbox(&mut self) {
+        if self.outbox.is_empty() {
+            return;
+        }
+        for (to, envelopes) in std::mem::take(&mut self.outbox) {
+            let clock = self.parts.clock.now();
+            self.parts.transport.send(MessageBatch { from: self.node, to, clock, envelopes });
+        }
+    }
+
+    fn heartbeats(&mut self) {
+        for (to, heartbeat) in self.liveness.heartbeats(self.now, self.parts.clock.now()) {
+            self.send(to, Envelope::Heartbeat(heartbeat));
+        }
+    }
+
+    /// Adds a replica to those that are driven. Its descriptor, if it has one, is published.
+    pub(super) fn adopt(&mut self, driven: Driven) {
+        let range = driven.replica.range_id();
+        if let Some(descriptor) = driven.descriptor.clone() {
+            self.count_peers(None, Some(&descriptor));
+            self.shared.publish(&driven.replica);
+        }
+        self.replicas.insert(range, Box::new(driven));
+        self.awake.insert(range);
+        self.mark(range);
+    }
+
+    /// Keeps the number of ranges shared with each peer.
+    pub(super) fn count_peers(&mut self, old: Option<&RangeDescriptor>, new: Option<&RangeDescriptor>) {
+        for r in new.iter().flat_map(|d| &d.replicas).filter(|r| r.node != self.node) {
+            self.liveness.add_shared_range(r.node);
+        }
+        for r in old.iter().flat_map(|d| &d.replicas).filter(|r| r.node != self.node) {
+            self.liveness.remove_shared_range(r.node);
+        }
+    }
+
+    fn publish_status(&mut self) {
+        let mut status = self.shared.status.write();
+        status.ranges = self.replicas.len();
+        status.leases = self.counters.leases;
+        status.awake = self.awake.len();
+        status.proposals = self.counters.proposals;
+        status.applied_entries = self.counters.applied_entries;
+        status.log_syncs = self.counters.log_syncs;
+        status.turns = self.counters.turns;
+        status.peers = self.liveness.status(self.now);
+    }
+}

@@ -1,0 +1,102 @@
+//! Keeping the log short: flush the engine, truncate what is durably applied, give back the space.
+//!
+//! [`StoreHandle::maintain`] runs in a background thread of the binary: flushing and purging block. The truncations
+//! themselves are decided by the core, which knows what followers still need.
+//!
+//! What must stay true: the log of a range is truncated only up to what the engine would still have applied after a
+//! crash, and is forgotten only when the replica's tombstone would survive one.
+
+use super::core::StoreCore;
+use super::handle::StoreHandle;
+use super::inbox::{Flushed, Input};
+use crate::apply::state;
+use crate::base::{RangeId, StorageResult};
+use crate::log::{LogBatch, LogOp};
+use crate::replica::Replica;
+
+impl StoreHandle {
+    /// Flushes the engine if it or the log has grown enough, and gives back the log's space. Blocks.
+    pub fn maintain(&self) -> StorageResult<()> {
+        let shared = &self.shared;
+        let config = &shared.config;
+        let due = shared.engine.unflushed_bytes() >= config.unflushed_bytes
+            || shared.log.size() >= config.log_bytes
+            || !shared.destroyed.lock().is_empty();
+        if due {
+            self.flush()?;
+        }
+        shared.log.purge()
+    }
+
+    /// Makes everything applied durable and lets the core truncate the logs. For [`StoreHandle::maintain`], and for a
+    /// clean end. Blocks.
+    pub fn flush(&self) -> StorageResult<()> {
+        let shared = &self.shared;
+        let destroyed = std::mem::take(&mut *shared.destroyed.lock());
+        shared.engine.flush()?;
+        let mut applied = Vec::new();
+        for descriptor in self.descriptors() {
+            applied.push((descriptor.range, state::durable_applied(&*shared.engine, descriptor.range)?));
+        }
+        let urgent = shared.log.size() >= shared.config.log_bytes;
+        shared.inbox.push(Input::Flushed(Flushed { applied, destroyed, urgent }));
+        Ok(())
+    }
+}
+
+impl StoreCore {
+    pub(super) fn flushed(&mut self, flushed: Flushed) -> StorageResult<()> {
+        let mut batch = LogBatch::default();
+        for range in flushed.destroyed {
+            if !self.replicas.contains_key(&range) {
+                batch.ops.push((range, LogOp::Destroy));
+            }
+        }
+        for (range, (durable, _)) in flushed.applied {
+            if let Some((index, term)) = self.truncation(range, durable, flushed.urgent) {
+                batch.ops.push((range, LogOp::Truncate { first: index + 1, prev_term: term }));
+                if let Some(d) = self.replicas.get_mut(&range) {
+                    d.group.truncated_to(index, term);
+                }
+            }
+        }
+        if !batch.ops.is_empty() {
+            self.parts.log.write(&batch, false)?;
+        }
+        Ok(())
+    }
+
+    /// Up to where the log of a range may go, with the term there.
+    fn truncation(&self, range: RangeId, durable: u64, urgent: bool) -> Option<(u64, u64)> {
+        let d = self.replicas.get(&range)?;
+        if d.group.is_applying_snapshot() {
+            return None;
+        }
+        let slack = if urgent { 0 } else { self.parts.config.log_slack_entries };
+        let mut index = d.group.applied().0.saturating_sub(slack).max(d.truncate_wish).min(durable);
+        if let Some(descriptor) = d.descriptor.as_ref().filter(|_| d.group.is_leader()) {
+            for r in &descriptor.replicas {
+                let alive = self.liveness.supported_by(r.node, self.hlc).is_some();
+                if let Some(standing) = d.group.standing(r.replica).filter(|_| alive) {
+                    // A living follower that is in the middle of catching up shall not have to begin again.
+                    index = index.min(standing.matched);
+                }
+            }
+        }
+        let truncated = d.group.truncated().0;
+        if index <= truncated {
+            return None;
+        }
+        Some((index, d.group.entry_term(index)?))
+    }
+}
+
+/// For tests: how far a replica's log has been truncated cannot be seen from outside.
+impl StoreCore {
+    pub fn log_start(&self, range: RangeId) -> Option<u64> {
+        self.replicas.get(&range).map(|d| {
+            debug_assert_eq!(d.replica.range_id(), range);
+            d.group.truncated().0
+        })
+    }
+}

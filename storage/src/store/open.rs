@@ -1,0 +1,172 @@
+//! Opening a store: what a crash may have left is brought into order before anything runs.
+//!
+//! - A snapshot that was wholly received is installed; one that was not is thrown away.
+//! - A replica whose log begins below its applied index (the crash came between the installation of a snapshot and the
+//!   reset of the log) or is missing (it was split off and never written to) gets the log its state calls for.
+//! - A log without a replica is kept: the split that makes the replica may be replayed. With a tombstone, it is forgotten.
+
+use std::sync::Arc;
+
+use super::core::{StoreCore, StoreParts};
+use super::driven::Driven;
+use super::handle::{Shared, StoreHandle};
+use super::inbox::Inbox;
+use super::split::{FIRST_INDEX, FIRST_TERM, first_log};
+use crate::apply::snapshot::{self, SnapshotHead};
+use crate::apply::state::{self, Identity, StoredReplica};
+use crate::base::{NodeId, RangeId, ReplicaId, StorageError, StorageResult, Timestamp, keys};
+use crate::engine::{Engine, WriteBatch};
+use crate::group::Group;
+use crate::log::{LogBatch, LogOp, LogState};
+use crate::mvcc;
+use crate::replica::{RangeDescriptor, ReplicaDescriptor, ReplicaKind};
+
+/// The first range of a cluster.
+pub const FIRST_RANGE: RangeId = RangeId(1);
+
+/// Begins a cluster: this node gets the first range, which holds the whole addressable space, and its descriptor's row.
+pub fn bootstrap(engine: &dyn Engine, cluster: u128, node: NodeId, at: Timestamp) -> StorageResult<()> {
+    refuse_if_used(engine)?;
+    let span = keys::everything();
+    let descriptor = RangeDescriptor {
+        range: FIRST_RANGE,
+        start: span.start,
+        end: span.end,
+        generation: 1,
+        replicas: vec![ReplicaDescriptor { node, replica: ReplicaId(1), kind: ReplicaKind::Voter }],
+        next_replica: ReplicaId(2),
+    };
+    let mut batch = WriteBatch::new();
+    Identity { cluster, node, incarnation: 0 }.put(&mut batch);
+    state::put_descriptor(&mut batch, &descriptor);
+    state::put_applied(&mut batch, FIRST_RANGE, (FIRST_INDEX, FIRST_TERM));
+    mvcc::put(&mut batch, &keys::meta_key(&descriptor.end), at, &descriptor.encode());
+    engine.write(&batch)?;
+    engine.flush()
+}
+
+/// Makes an empty store a member of a cluster: replicas will be sent to it.
+pub fn join(engine: &dyn Engine, cluster: u128, node: NodeId) -> StorageResult<()> {
+    refuse_if_used(engine)?;
+    let mut batch = WriteBatch::new();
+    Identity { cluster, node, incarnation: 0 }.put(&mut batch);
+    engine.write(&batch)?;
+    engine.flush()
+}
+
+fn refuse_if_used(engine: &dyn Engine) -> StorageResult<()> {
+    match Identity::load(engine)? {
+        None => Ok(()),
+        Some(id) => Err(StorageError::Config(format!(
+            "the store belongs to {} of cluster {:032x} already; start without initialising, or with an empty \
+             directory",
+            id.node, id.cluster
+        ))),
+    }
+}
+
+/// Who a store is; `None` if it has never been used.
+pub fn identity(engine: &dyn Engine) -> StorageResult<Option<Identity>> {
+    Identity::load(engine)
+}
+
+/// Opens a store. If `expected` names a cluster, the store must belong to it.
+pub fn open(parts: StoreParts, expected: Option<u128>) -> StorageResult<(StoreCore, StoreHandle)> {
+    let engine = parts.engine.clone();
+    let identity = opened_again(&*engine, expected)?;
+    let mut replicas = state::load_all(&*engine)?;
+    for (range, stored) in &mut replicas {
+        settle_snapshot(&*engine, *range, stored)?;
+    }
+    engine.flush()?;
+    let several = replicas.values().filter_map(|r| r.descriptor.as_ref()).any(|d| d.voters().count() > 1);
+    // Promises that were made before the restart are forgotten, so none may be broken until they have run out.
+    let forgotten = parts.config.support_duration + parts.clock.max_offset();
+    let bound_until = if several { parts.clock.now().add(forgotten) } else { Timestamp::ZERO };
+    let inbox = Arc::new(Inbox::default());
+    let shared = Shared::new(&parts, identity, inbox);
+    let mut core = StoreCore::new(parts, shared.clone(), identity.incarnation, bound_until);
+    for (range, stored) in replicas {
+        if let Some(next) = stored.tombstone {
+            core.tombstones.insert(range, next);
+        }
+        match &stored.descriptor {
+            Some(descriptor) => open_replica(&mut core, descriptor, &stored)?,
+            None if stored.tombstone.is_some() && core.parts.log.state(range)?.is_some() => {
+                let ops = vec![(range, LogOp::Destroy)];
+                core.parts.log.write(&LogBatch { ops }, true)?;
+            }
+            None => {}
+        }
+    }
+    Ok((core, StoreHandle { shared }))
+}
+
+/// Checks who the store is and counts the start.
+fn opened_again(engine: &dyn Engine, expected: Option<u128>) -> StorageResult<Identity> {
+    let Some(mut identity) = Identity::load(engine)? else {
+        return Err(StorageError::Config("the store is empty: initialise a cluster, or join one".into()));
+    };
+    if expected.is_some_and(|cluster| cluster != identity.cluster) {
+        return Err(StorageError::Config(format!(
+            "the store belongs to cluster {:032x}, not to the one this node was told to join",
+            identity.cluster
+        )));
+    }
+    identity.incarnation += 1;
+    let mut batch = WriteBatch::new();
+    identity.put(&mut batch);
+    engine.write(&batch)?;
+    Ok(identity)
+}
+
+fn settle_snapshot(engine: &dyn Engine, range: RangeId, stored: &mut StoredReplica) -> StorageResult<()> {
+    if let Some(head) = stored.installing.take() {
+        let head = SnapshotHead::decode(head)?;
+        let old = stored.descriptor.as_ref().map(|d| d.span());
+        snapshot::install(engine, &head, old.as_ref())?;
+        *stored = state::load(engine, range)?;
+    } else if stored.has_staged {
+        snapshot::discard_staged(engine, range)?;
+    }
+    Ok(())
+}
+
+fn open_replica(
+    core: &mut StoreCore,
+    descriptor: &RangeDescriptor,
+    stored: &StoredReplica,
+) -> StorageResult<()> {
+    let range = descriptor.range;
+    let Some(own) = descriptor.replica_on(core.node) else {
+        return Err(StorageError::Corruption(format!(
+            "{range} is stored here, but has no replica on {}",
+            core.node
+        )));
+    };
+    let log_state = settle_log(core, range, stored)?;
+    let group =
+        Group::new(range, own.replica, core.parts.log.clone(), log_state, stored.applied, Some(descriptor))?;
+    let replica = core.shared.new_replica(descriptor.clone(), stored.gc_threshold);
+    core.adopt(Driven::new(replica, Some(Arc::new(descriptor.clone())), group));
+    Ok(())
+}
+
+/// The log as the applied state calls for it.
+fn settle_log(core: &StoreCore, range: RangeId, stored: &StoredReplica) -> StorageResult<LogState> {
+    let found = core.parts.log.state(range)?;
+    if let Some(state) = found.as_ref().filter(|s| s.last_index >= stored.applied.0) {
+        return Ok(state.clone());
+    }
+    let (mut state, mut batch) = first_log(range, stored.applied);
+    if let Some(before) = found {
+        // Votes are kept; the rest is behind the snapshot.
+        let hard_state = &mut state.hard_state;
+        if before.hard_state.term >= hard_state.term {
+            (hard_state.term, hard_state.vote) = (before.hard_state.term, before.hard_state.vote);
+        }
+        batch.ops.push((range, LogOp::SetHardState(*hard_state)));
+    }
+    core.parts.log.write(&batch, true)?;
+    Ok(state)
+}

@@ -1,0 +1,177 @@
+//! What arrives from other stores.
+//!
+//! The sender's clock is looked at first. A batch from a clock that is too far ahead is dropped whole: a leader
+//! elected by it could start its lease in our past.
+
+use protobuf::Message as _;
+use raft::eraftpb::{Message, MessageType};
+
+use super::core::StoreCore;
+use super::transport::{Envelope, MessageBatch, RaftEnvelope};
+use crate::base::{NodeId, RangeId, ReplicaId, StorageResult};
+use crate::group::Event;
+use crate::replica::RangeDescriptor;
+
+impl StoreCore {
+    pub(super) fn receive(&mut self, batch: MessageBatch) -> StorageResult<()> {
+        if batch.to != self.node || batch.from == self.node {
+            return Ok(());
+        }
+        if let Err(e) = self.parts.clock.update(batch.clock) {
+            tracing::warn!(from = %batch.from, "messages dropped: {e}");
+            return Ok(());
+        }
+        for envelope in batch.envelopes {
+            self.receive_one(batch.from, envelope)?;
+        }
+        Ok(())
+    }
+
+    fn receive_one(&mut self, from: NodeId, envelope: Envelope) -> StorageResult<()> {
+        match envelope {
+            Envelope::Raft(e) => self.receive_raft(from, e, true)?,
+            Envelope::Heartbeat(h) => {
+                let wall = self.parts.clock.wall_ns();
+                let (support, restarted) = self.liveness.on_heartbeat(from, h, self.hlc, wall);
+                if restarted {
+                    self.support_withdrawn(from);
+                }
+                self.send(from, Envelope::Support(support));
+            }
+            Envelope::Support(s) => {
+                let wall = self.parts.clock.wall_ns();
+                if self.liveness.on_support(from, s, self.now, wall) {
+                    self.supported_anew(from);
+                }
+            }
+            Envelope::Removed(descriptor) => self.receive_removed(&descriptor)?,
+            Envelope::StillMember { range, replica } => {
+                if let Some(d) = self.replicas.get(&range).filter(|d| d.is_removed(replica)) {
+                    if let Some(descriptor) = d.descriptor.clone() {
+                        self.send(from, Envelope::Removed((*descriptor).clone()));
+                    }
+                }
+            }
+            Envelope::Chunk(chunk) => self.receive_chunk(from, chunk)?,
+            Envelope::ChunkAnswer(answer) => self.snapshots.on_answer(answer),
+        }
+        Ok(())
+    }
+
+    /// A message of Raft. One for a range that is not here is put aside if `may_defer`: the split that makes the range
+    /// may be about to be applied.
+    fn receive_raft(&mut self, from: NodeId, e: RaftEnvelope, may_defer: bool) -> StorageResult<()> {
+        let Some(m) = decode(&e) else {
+            tracing::warn!(%from, range = %e.range, "a malformed Raft message was dropped");
+            return Ok(());
+        };
+        if self.tombstones.get(&e.range).is_some_and(|next| e.to < *next) {
+            return Ok(());
+        }
+        let Some(d) = self.replicas.get_mut(&e.range) else {
+            if may_defer {
+                self.deferred.push((from, e));
+            } else {
+                self.answer_for_absent(from, &e, &m);
+            }
+            return Ok(());
+        };
+        if e.to != d.group.id() {
+            // A leader that speaks to a newer replica of this node has seen the older one leave.
+            if e.to > d.group.id() && is_from_leader(&m) {
+                self.destroy(e.range, e.to)?;
+                self.answer_for_absent(from, &e, &m);
+            }
+            return Ok(());
+        }
+        if d.node_of(e.from) != Some(from) {
+            d.addresses.insert(e.from, from);
+        }
+        if d.group.is_applying_snapshot() || m.get_msg_type() == MessageType::MsgSnapshot {
+            return Ok(());
+        }
+        self.step_raft(from, e, m);
+        Ok(())
+    }
+
+    fn step_raft(&mut self, from: NodeId, e: RaftEnvelope, m: Message) {
+        let Some(d) = self.replicas.get(&e.range) else { return };
+        let kind = m.get_msg_type();
+        if matches!(kind, MessageType::MsgRequestVote | MessageType::MsgRequestPreVote) {
+            if d.is_removed(e.from) {
+                if let Some(descriptor) = d.descriptor.clone() {
+                    self.send(from, Envelope::Removed((*descriptor).clone()));
+                }
+                return;
+            }
+            if !self.admits_vote(d, from, &m) {
+                return;
+            }
+        }
+        let (sender, term) = (m.from, m.term);
+        self.step(e.range, Event::Message(m));
+        self.note_promises(e.range, from, kind, sender, term, e.promise);
+        // A message may change what a sleeping replica waits for.
+        if !self.awake.contains(&e.range) && self.waits_for_something(e.range) {
+            self.awake.insert(e.range);
+        }
+    }
+
+    fn waits_for_something(&self, range: RangeId) -> bool {
+        self.replicas.get(&range).is_some_and(|d| {
+            d.group.leader().is_none()
+                || !d.group.is_leader()
+                    && d.promise.is_none_or(|p| self.liveness.epoch_for(p.node) != Some(p.epoch))
+        })
+    }
+
+    /// Looks again at messages for ranges that were not here when they came.
+    pub(super) fn retry_deferred(&mut self) -> StorageResult<()> {
+        for (from, e) in std::mem::take(&mut self.deferred) {
+            self.receive_raft(from, e, false)?;
+        }
+        Ok(())
+    }
+
+    /// A leader speaks to a replica that does not exist yet: it is told that the log here is empty, so that it sends
+    /// a snapshot. Nothing is remembered, so nothing can be promised or voted.
+    fn answer_for_absent(&mut self, from: NodeId, e: &RaftEnvelope, m: &Message) {
+        let mut answer = Message::default();
+        match m.get_msg_type() {
+            MessageType::MsgAppend => {
+                answer.set_msg_type(MessageType::MsgAppendResponse);
+                answer.index = m.index;
+                answer.reject = true;
+            }
+            MessageType::MsgHeartbeat => answer.set_msg_type(MessageType::MsgHeartbeatResponse),
+            _ => return,
+        }
+        (answer.from, answer.to, answer.term) = (m.to, m.from, m.term);
+        let Ok(bytes) = answer.write_to_bytes() else { return };
+        let answer =
+            RaftEnvelope { range: e.range, from: e.to, to: e.from, promise: 0, message: bytes.into() };
+        self.send(from, Envelope::Raft(answer));
+    }
+
+    fn receive_removed(&mut self, current: &RangeDescriptor) -> StorageResult<()> {
+        let Some(d) = self.replicas.get(&current.range) else { return Ok(()) };
+        let Some(own) = &d.descriptor else { return Ok(()) };
+        let id = d.group.id();
+        let removed =
+            current.generation > own.generation && id < current.next_replica && current.replica(id).is_none();
+        if removed && !d.group.is_applying_snapshot() {
+            self.destroy(current.range, ReplicaId(id.0 + 1))?;
+        }
+        Ok(())
+    }
+}
+
+fn is_from_leader(m: &Message) -> bool {
+    matches!(m.get_msg_type(), MessageType::MsgAppend | MessageType::MsgHeartbeat)
+}
+
+fn decode(e: &RaftEnvelope) -> Option<Message> {
+    let mut m = Message::default();
+    m.merge_from_bytes(&e.message).ok()?;
+    (m.from == e.from.0 && m.to == e.to.0).then_some(m)
+}

@@ -1,0 +1,403 @@
+//! Snapshots between stores: who may send, what is being received, and what is being installed.
+//!
+//! The data travels beside Raft's messages, in chunks, at most [`WINDOW`] of them unanswered. Raft's own message comes
+//! with the last chunk and is stepped only when everything is staged. Reading and installing run in tasks of their own;
+//! while a snapshot is installed its group is not stepped, and messages to it are dropped.
+//!
+//! What must stay true: a snapshot is accepted only if its span overlaps no other replica of this store, nor any
+//! other snapshot that is being received. A follower that has not applied a split yet refuses the right-hand side:
+//! the split will bring it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::channel::mpsc;
+use protobuf::Message as _;
+use raft::eraftpb::{Message, MessageType, Snapshot};
+
+use super::core::StoreCore;
+use super::driven::Driven;
+use super::inbox::{Inbox, Input};
+use super::transport::{ChunkAnswer, Envelope, SnapshotChunk};
+use crate::apply::snapshot::{self, ChunkReader, SnapshotHead};
+use crate::base::runtime::timeout;
+use crate::base::{NodeId, RangeId, ReplicaId, Runtime, StorageError, StorageResult};
+use crate::engine::Engine;
+use crate::group::{Event, Group, conf_state};
+use crate::log::{LogBatch, LogOp, LogState};
+
+/// Chunks on their way at a time.
+const WINDOW: u32 = 4;
+/// Without an answer for this long, a transfer is given up.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// What has been staged is thrown away when nothing more comes for this long.
+const RECEIVE_TIMEOUT: Duration = Duration::from_secs(60);
+
+pub(super) struct Snapshots {
+    max_outgoing: usize,
+    next_transfer: u64,
+    outgoing: BTreeMap<u64, mpsc::UnboundedSender<ChunkAnswer>>,
+    incoming: BTreeMap<RangeId, Incoming>,
+}
+
+struct Incoming {
+    from: NodeId,
+    transfer: u64,
+    next: u32,
+    head: SnapshotHead,
+    deadline: Duration,
+    /// The number of the last chunk, and what is to be sent, when the installation is done.
+    installing: Option<(u32, Vec<Message>)>,
+}
+
+impl Snapshots {
+    pub fn new(max_outgoing: usize, incarnation: u64) -> Self {
+        Snapshots {
+            max_outgoing,
+            next_transfer: incarnation << 32,
+            outgoing: BTreeMap::new(),
+            incoming: BTreeMap::new(),
+        }
+    }
+
+    pub fn on_answer(&mut self, answer: ChunkAnswer) {
+        if let Some(task) = self.outgoing.get(&answer.transfer) {
+            // A task that is gone has said so in the inbox.
+            let _ = task.unbounded_send(answer);
+        }
+    }
+}
+
+impl StoreCore {
+    // --- sending ---
+
+    /// Raft wants `to` to have a snapshot.
+    pub(super) fn send_snapshot(&mut self, range: RangeId, to: ReplicaId, node: NodeId, message: Message) {
+        if self.snapshots.outgoing.len() >= self.snapshots.max_outgoing {
+            // It asks again when the follower answers the next heartbeat.
+            return self.step(range, Event::SnapshotSent { to, ok: false });
+        }
+        let Some(d) = self.replicas.get(&range) else { return };
+        self.snapshots.next_transfer += 1;
+        let transfer = self.snapshots.next_transfer;
+        let (tx, answers) = mpsc::unbounded();
+        self.snapshots.outgoing.insert(transfer, tx);
+        let sender = Sender {
+            engine: self.parts.engine.clone(),
+            inbox: self.shared.inbox.clone(),
+            runtime: self.parts.runtime.clone(),
+            range,
+            from: d.group.id(),
+            to,
+            node,
+            transfer,
+            answers,
+            unanswered: 0,
+        };
+        let inbox = self.shared.inbox.clone();
+        self.parts.runtime.spawn(
+            "send a snapshot",
+            Box::pin(async move {
+                let ok = match sender.run(message).await {
+                    Ok(ok) => ok,
+                    Err(e) => {
+                        tracing::error!(%range, "a snapshot cannot be read: {e}");
+                        false
+                    }
+                };
+                inbox.push(Input::SnapshotSent { range, to, transfer, ok });
+            }),
+        );
+    }
+
+    pub(super) fn snapshot_sent(&mut self, range: RangeId, to: ReplicaId, transfer: u64, ok: bool) {
+        self.snapshots.outgoing.remove(&transfer);
+        self.awake.insert(range);
+        self.step(range, Event::SnapshotSent { to, ok });
+    }
+
+    // --- receiving ---
+
+    pub(super) fn receive_chunk(&mut self, from: NodeId, chunk: SnapshotChunk) -> StorageResult<()> {
+        let (range, transfer, number) = (chunk.range, chunk.transfer, chunk.number);
+        let answer = |accepted| Envelope::ChunkAnswer(ChunkAnswer { range, transfer, number, accepted });
+        if number == 0 && !self.begin_receiving(from, &chunk)? {
+            self.send(from, answer(false));
+            return Ok(());
+        }
+        let deadline = self.now + RECEIVE_TIMEOUT;
+        let expected = self.snapshots.incoming.get_mut(&range).filter(|i| {
+            i.from == from && i.transfer == transfer && i.next == number && i.installing.is_none()
+        });
+        let Some(incoming) = expected else {
+            self.send(from, answer(false));
+            return Ok(());
+        };
+        incoming.next += 1;
+        incoming.deadline = deadline;
+        if !chunk.data.is_empty() {
+            snapshot::stage(&*self.parts.engine, range, number, &chunk.data)?;
+        }
+        if !chunk.message.is_empty() {
+            return self.received_whole(from, chunk);
+        }
+        self.send(from, answer(true));
+        Ok(())
+    }
+
+    /// Whether a snapshot may come in.
+    fn begin_receiving(&mut self, from: NodeId, chunk: &SnapshotChunk) -> StorageResult<bool> {
+        let range = chunk.range;
+        let Ok(head) = SnapshotHead::decode(chunk.head.clone()) else { return Ok(false) };
+        let named = head.descriptor.replica(chunk.to).is_some_and(|r| r.node == self.node);
+        let dead = self.tombstones.get(&range).is_some_and(|next| chunk.to < *next);
+        if head.descriptor.range != range || !named || dead {
+            return Ok(false);
+        }
+        if let Some(d) = self.replicas.get(&range) {
+            if d.group.is_applying_snapshot() || chunk.to < d.group.id() {
+                return Ok(false);
+            }
+            if chunk.to > d.group.id() {
+                self.destroy(range, chunk.to)?;
+            }
+        }
+        let span = head.descriptor.span();
+        let overlaps = self
+            .replicas
+            .iter()
+            .any(|(r, d)| *r != range && d.descriptor.as_ref().is_some_and(|x| x.span().overlaps(&span)))
+            || self
+                .snapshots
+                .incoming
+                .iter()
+                .any(|(r, i)| *r != range && i.head.descriptor.span().overlaps(&span));
+        let busy = self.snapshots.incoming.get(&range).is_some_and(|i| i.installing.is_some());
+        if overlaps || busy {
+            return Ok(false);
+        }
+        snapshot::discard_staged(&*self.parts.engine, range)?;
+        let deadline = self.now + RECEIVE_TIMEOUT;
+        let incoming = Incoming { from, transfer: chunk.transfer, next: 0, head, deadline, installing: None };
+        self.snapshots.incoming.insert(range, incoming);
+        Ok(true)
+    }
+
+    /// Everything is staged: Raft decides whether it wants it.
+    fn received_whole(&mut self, from: NodeId, chunk: SnapshotChunk) -> StorageResult<()> {
+        let range = chunk.range;
+        let mut m = Message::default();
+        let decoded = m.merge_from_bytes(&chunk.message).is_ok()
+            && m.get_msg_type() == MessageType::MsgSnapshot
+            && (m.from, m.to) == (chunk.from.0, chunk.to.0);
+        let head = self.snapshots.incoming.get(&range).map(|i| i.head.clone());
+        let Some(head) = head.filter(|h| decoded && m.get_snapshot().get_metadata().index == h.index) else {
+            return self.stop_receiving(range, from, &chunk, false);
+        };
+        if !self.replicas.contains_key(&range) {
+            self.adopt_empty(range, chunk.to, &head)?;
+        }
+        let (sender, term) = (m.from, m.term);
+        if let Some(d) = self.replicas.get_mut(&range) {
+            d.addresses.insert(chunk.from, from);
+        }
+        self.step(range, Event::Message(m));
+        self.note_promises(range, from, MessageType::MsgSnapshot, sender, term, 0);
+        let wanted = self.replicas.get(&range).is_some_and(|d| d.group.holds_snapshot());
+        if !wanted {
+            return self.stop_receiving(range, from, &chunk, true);
+        }
+        if let Some(incoming) = self.snapshots.incoming.get_mut(&range) {
+            incoming.installing = Some((chunk.number, Vec::new()));
+        }
+        Ok(())
+    }
+
+    fn stop_receiving(
+        &mut self,
+        range: RangeId,
+        from: NodeId,
+        chunk: &SnapshotChunk,
+        accepted: bool,
+    ) -> StorageResult<()> {
+        self.snapshots.incoming.remove(&range);
+        snapshot::discard_staged(&*self.parts.engine, range)?;
+        if self.replicas.get(&range).is_some_and(|d| d.descriptor.is_none()) {
+            self.replicas.remove(&range);
+            self.awake.remove(&range);
+        }
+        let (transfer, number) = (chunk.transfer, chunk.number);
+        self.send(from, Envelope::ChunkAnswer(ChunkAnswer { range, transfer, number, accepted }));
+        Ok(())
+    }
+
+    /// A replica that will consist of the snapshot.
+    fn adopt_empty(&mut self, range: RangeId, id: ReplicaId, head: &SnapshotHead) -> StorageResult<()> {
+        let group = Group::new(range, id, self.parts.log.clone(), LogState::default(), (0, 0), None)?;
+        let replica = self.shared.new_replica(head.descriptor.clone(), head.gc_threshold);
+        self.adopt(Driven::new(replica, None, group));
+        Ok(())
+    }
+
+    // --- installing ---
+
+    /// Raft has taken the snapshot. `after` is to be sent when it is durable.
+    pub(super) fn begin_install(
+        &mut self,
+        range: RangeId,
+        wanted: &Snapshot,
+        after: Vec<Message>,
+    ) -> StorageResult<()> {
+        let incoming = self.snapshots.incoming.get_mut(&range);
+        let Some(incoming) = incoming.filter(|i| i.head.index == wanted.get_metadata().index) else {
+            return Err(StorageError::Corruption(format!("{range} took a snapshot that was never received")));
+        };
+        if let Some((_, messages)) = &mut incoming.installing {
+            *messages = after;
+        }
+        let head = incoming.head.clone();
+        snapshot::mark_complete(&*self.parts.engine, &head)?;
+        let old = self.replicas.get(&range).and_then(|d| d.descriptor.as_ref()).map(|d| d.span());
+        let (engine, inbox) = (self.parts.engine.clone(), self.shared.inbox.clone());
+        self.parts.runtime.spawn(
+            "install a snapshot",
+            Box::pin(async move {
+                let result = snapshot::install(&*engine, &head, old.as_ref());
+                inbox.push(Input::SnapshotInstalled { head, result });
+            }),
+        );
+        Ok(())
+    }
+
+    pub(super) fn snapshot_installed(
+        &mut self,
+        head: SnapshotHead,
+        result: StorageResult<()>,
+    ) -> StorageResult<()> {
+        result?;
+        let range = head.descriptor.range;
+        let Some(d) = self.replicas.get_mut(&range) else { return Ok(()) };
+        let old = d.descriptor.clone();
+        let mut ops = Vec::new();
+        if old.is_none() {
+            // Whatever an earlier replica left in the log; its tombstone is flushed by now.
+            ops.push((range, LogOp::Destroy));
+        }
+        ops.push((range, LogOp::Reset { index: head.index, term: head.term }));
+        ops.push((range, LogOp::SetHardState(d.group.hard_state())));
+        self.parts.log.write(&LogBatch { ops }, true)?;
+        self.shared.destroyed.lock().retain(|r| *r != range);
+        d.group.snapshot_applied(head.index, head.term, &head.descriptor);
+        d.set_descriptor(Arc::new(head.descriptor.clone()));
+        d.proposals.give_up("the replica was overtaken by a snapshot");
+        d.replica.set_gc_threshold(head.gc_threshold);
+        let replica = d.replica.clone();
+        match &old {
+            Some(_) => self.shared.redescribe(&replica, head.descriptor.clone()),
+            None => self.shared.publish(&replica),
+        }
+        self.count_peers(old.as_deref(), Some(&head.descriptor));
+        if let Some(incoming) = self.snapshots.incoming.remove(&range) {
+            if let Some((number, after)) = incoming.installing {
+                self.route(range, after);
+                let answer = ChunkAnswer { range, transfer: incoming.transfer, number, accepted: true };
+                self.send(incoming.from, Envelope::ChunkAnswer(answer));
+            }
+        }
+        self.awake.insert(range);
+        self.mark(range);
+        Ok(())
+    }
+
+    /// Forgets what nobody goes on sending.
+    pub(super) fn snapshot_timeouts(&mut self) -> StorageResult<()> {
+        let now = self.now;
+        let late: Vec<RangeId> = self
+            .snapshots
+            .incoming
+            .iter()
+            .filter(|(_, i)| i.installing.is_none() && i.deadline <= now)
+            .map(|(r, _)| *r)
+            .collect();
+        for range in late {
+            self.snapshots.incoming.remove(&range);
+            snapshot::discard_staged(&*self.parts.engine, range)?;
+        }
+        Ok(())
+    }
+}
+
+/// Sends one snapshot.
+struct Sender {
+    engine: Arc<dyn Engine>,
+    inbox: Arc<Inbox>,
+    runtime: Arc<dyn Runtime>,
+    range: RangeId,
+    from: ReplicaId,
+    to: ReplicaId,
+    node: NodeId,
+    transfer: u64,
+    answers: mpsc::UnboundedReceiver<ChunkAnswer>,
+    unanswered: u32,
+}
+
+impl Sender {
+    /// Whether the receiver has installed it, or needs it no longer.
+    async fn run(mut self, mut message: Message) -> StorageResult<bool> {
+        let engine = self.engine.clone();
+        let view = engine.snapshot();
+        let head = SnapshotHead::read(&*view, self.range)?;
+        let metadata = message.mut_snapshot().mut_metadata();
+        if head.index < metadata.index || head.descriptor.replica(self.to).is_none() {
+            return Ok(false);
+        }
+        (metadata.index, metadata.term) = (head.index, head.term);
+        metadata.set_conf_state(conf_state(&head.descriptor));
+        let mut reader = ChunkReader::new(&*view, &head.descriptor);
+        let mut number = 0;
+        while let Some(data) = reader.next_chunk()? {
+            let first = if number == 0 { head.encode().into() } else { Bytes::new() };
+            if !self.send(number, first, data.into_bytes(), Bytes::new()).await {
+                return Ok(false);
+            }
+            number += 1;
+        }
+        let Ok(message) = message.write_to_bytes() else { return Ok(false) };
+        let first = if number == 0 { head.encode().into() } else { Bytes::new() };
+        if !self.send(number, first, Bytes::new(), message.into()).await {
+            return Ok(false);
+        }
+        while self.unanswered > 0 {
+            if !self.answered().await {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Sends one chunk when the window has room. False if the transfer has failed.
+    async fn send(&mut self, number: u32, head: Bytes, data: Bytes, message: Bytes) -> bool {
+        while self.unanswered >= WINDOW {
+            if !self.answered().await {
+                return false;
+            }
+        }
+        self.unanswered += 1;
+        let (range, from, to, transfer) = (self.range, self.from, self.to, self.transfer);
+        let chunk = SnapshotChunk { range, from, to, transfer, number, head, data, message };
+        self.inbox.push(Input::Send { to: self.node, envelope: Envelope::Chunk(chunk) })
+    }
+
+    async fn answered(&mut self) -> bool {
+        match timeout(&*self.runtime, ANSWER_TIMEOUT, self.answers.next()).await {
+            Some(Some(answer)) => {
+                self.unanswered -= 1;
+                answer.accepted
+            }
+            _ => false,
+        }
+    }
+}
