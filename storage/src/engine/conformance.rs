@@ -297,7 +297,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// Random steps, and after each of them the same content as in a map with a flushed copy.
 pub(super) fn behaves_as_a_map<C: Crashable>(make: impl Fn() -> C) {
-    let config = ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(steps in prop::collection::vec(step(), 1..40))| {
         let mut c = make();
         let mut now = BTreeMap::new();

@@ -12,6 +12,7 @@
 
 pub mod batch;
 pub mod memory;
+pub mod rocks;
 #[cfg(test)]
 mod conformance;
 
@@ -21,6 +22,7 @@ use crate::base::StorageResult;
 
 pub use batch::{BatchOp, WriteBatch};
 pub use memory::MemEngine;
+pub use rocks::{RocksEngine, RocksOptions};
 
 /// Column families. The numbers are stored in the Raft log: never reuse one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
@@ -51,6 +53,30 @@ impl Cf {
             Cf::State => "state",
         }
     }
+}
+
+/// Bytes of the timestamp at the end of a key of [`Cf::Data`].
+pub const VERSION_SUFFIX_LEN: usize = 12;
+/// Stands between the escaped user key and the timestamp, and nowhere else in a key of [`Cf::Data`].
+pub const KEY_TERMINATOR: [u8; 2] = [0, 1];
+
+/// What an engine knows of the keys in [`Cf::Data`]: the part that all versions of one user key share, terminator
+/// included. `None` if `raw` is not the key of a version, for example a bound.
+pub fn key_part(raw: &[u8]) -> Option<&[u8]> {
+    let (part, _) = raw.split_last_chunk::<VERSION_SUFFIX_LEN>()?;
+    part.ends_with(&KEY_TERMINATOR).then_some(part)
+}
+
+/// Decides, while files of [`Cf::Data`] are compacted, which versions are not needed any more.
+pub trait VersionFilter: Send + Sync + 'static {
+    /// Called at the beginning of each compaction.
+    fn begin(&self) -> Box<dyn VersionSweep>;
+}
+
+/// Sees some of the entries of [`Cf::Data`], in order; it must not conclude anything from what it does not see.
+pub trait VersionSweep: Send {
+    /// Whether the entry may be dropped.
+    fn drops(&mut self, key: &[u8], value: &[u8]) -> bool;
 }
 
 /// Bounds and hints of an iterator. Bounds are in the column family's own (encoded) keys.

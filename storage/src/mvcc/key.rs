@@ -12,10 +12,8 @@
 use bytes::Bytes;
 
 use crate::base::{Span, StorageError, StorageResult, Timestamp, TxnId};
+use crate::engine::{KEY_TERMINATOR as TERMINATOR, VERSION_SUFFIX_LEN as TS_LEN};
 
-/// Bytes of an encoded timestamp.
-pub const TS_LEN: usize = 12;
-const TERMINATOR: [u8; 2] = [0, 1];
 /// Above the terminator and below any continuation of a longer key.
 const AFTER_TERMINATOR: [u8; 2] = [0, 2];
 

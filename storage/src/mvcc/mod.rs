@@ -27,11 +27,17 @@ pub mod get;
 pub mod write;
 pub mod refresh;
 pub mod split;
+pub mod gc;
 pub mod block;
 mod cursor;
 pub mod lock;
 pub mod value;
 pub mod key;
+
+#[cfg(test)]
+mod history;
+#[cfg(test)]
+mod model;
 
 pub use block::KvBlock;
 pub use get::{GetOptions, MvccGet, PointReader, Seen, get};

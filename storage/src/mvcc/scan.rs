@@ -34,7 +34,7 @@ pub struct ScanResult {
     pub conflicts: Vec<(Key, LockRecord)>,
     /// The newest version that made the read uncertain: read again at or above this.
     pub uncertain: Option<Timestamp>,
-    /// As [`super::MvccGet::newest_above`]; over the whole span with [`GetOptions::newest`].
+    /// As [`super::MvccGet::newest_above`], of all keys that were read.
     pub newest_above: Option<Timestamp>,
 }
 
@@ -55,6 +55,9 @@ pub fn scan(
     let mut scanner = Scanner { data, locks, view, options, part, out: ScanResult::default() };
     let stopped_after = if options.reverse { scanner.backward()? } else { scanner.forward()? };
     let mut out = scanner.out;
+    if !options.get.newest {
+        out.newest_above = out.uncertain;
+    }
     out.resume = stopped_after.and_then(|last| rest_of(span, last, options.reverse));
     Ok(out)
 }
