@@ -1,13 +1,11 @@
 //! Serializable transactions over replicated ranges: the coordinator at the gateway, the participant at the leaseholder.
 //!
-//! The two halves never import each other: they share the protocol in [`rpc`], the transaction record in [`record`] and
-//! the way to finish an abandoned transaction in [`recovery`].
+//! The two halves never import each other: they share the protocol in [`rpc`] and the transaction record in [`record`].
 
 pub mod testing;
 pub mod coordinator;
 pub mod route;
 pub mod participant;
-pub mod recovery;
 pub mod clock;
 pub mod record;
 pub mod rpc;

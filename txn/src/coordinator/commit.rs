@@ -7,8 +7,8 @@
 //!   intent had to go above the staged time, the record is committed explicitly in a second round.
 //!
 //! What must stay true: after a stage was sent, the transaction is given up only if it is certain that one of its
-//! in-flight writes is missing and stays missing. Whenever that is not certain, the record is asked (`recovery`); if
-//! even that cannot be done, the outcome is reported as unknown.
+//! in-flight writes is missing and stays missing, or if the record was made to say so. If neither can be had, the outcome
+//! is reported as unknown.
 
 use std::sync::Arc;
 
@@ -19,12 +19,10 @@ use super::read::{MAX_TRIES, too_many_tries};
 use super::state::Phase;
 use super::{CommitOutcome, Txn, TxnError, TxnErrorKind, TxnResult};
 use crate::clock::commit_wait;
-use crate::record::{TxnRecord, TxnStatus};
-use crate::recovery;
 use crate::route::{FanOut, Route};
 use crate::rpc::{
-    AbortReason, BatchRequest, BatchResponse, EndKind, Header, Isolation, KvError, RefreshSpan, Request,
-    Response, TxnMeta, WaitPolicy, Write,
+    AbortReason, BatchRequest, BatchResponse, EndKind, Header, Isolation, KeySender, KvError, RefreshSpan,
+    Request, Response, WaitPolicy, Write,
 };
 
 /// At most so many spans are validated inside a one-phase commit; more are refreshed before, if need be.
@@ -265,7 +263,7 @@ impl Txn {
                 _ => return Err(KvError::internal("a commit was answered with something else").into()),
             },
             // Nothing is staged: this attempt cannot have committed.
-            Err(e) if is_certain(&e) => {
+            Err(e) if is_certain(&e) || matches!(e, KvError::Unavailable { .. }) => {
                 return match failed {
                     Some(worse) if !is_transient(&worse) => self.try_again(worse).await,
                     _ => self.try_again(e).await,
@@ -320,18 +318,25 @@ impl Txn {
     }
 
     /// Nobody has told us how it went: find out, or make it so that it did not.
+    ///
+    /// As long as neither we nor the record have said that it is committed, nobody has acted on it, and the first explicit
+    /// word in the record counts: a record that says "staging" may still be aborted, by its coordinator.
     async fn ask_the_record(&self, staged: Staged) -> TxnResult<Attempt> {
-        let Some(meta) = staged.header.txn else {
+        let mut header = staged.header;
+        // The range may have forgotten a transaction that ended long ago; then it must not say "aborted".
+        header.maybe_applied = true;
+        let Some(anchor) = header.txn.as_ref().map(|t| t.anchor.clone()) else {
             return Err(KvError::internal("a commit needs a transaction").into());
         };
-        match recovery::settle(self.router().as_ref(), &meta, Some(&staged.in_flight)).await {
-            Ok(Some(TxnRecord { status: TxnStatus::Committed, meta: TxnMeta { write_ts, .. }, .. })) => {
-                Ok(Attempt::Committed { ts: write_ts, staged: false })
-            }
-            Ok(Some(TxnRecord { status: TxnStatus::Aborted, .. })) => {
+        let end = Request::EndTxn { how: EndKind::Abort, intents: staged.intents, in_flight: Vec::new() };
+        let batch = BatchRequest { header, requests: vec![end] };
+        let answer = self.router().send_to_key(anchor, batch).await;
+        match answer.map(|mut response| response.responses.pop()) {
+            Ok(Some(Response::Commit { ts })) => Ok(Attempt::Committed { ts, staged: false }),
+            Ok(Some(Response::Done)) => {
                 Err(KvError::TxnAborted { reason: AbortReason::IntentMissing }.into())
             }
-            Ok(_) => Err(unknown("no record of it was found")),
+            Ok(_) => Err(unknown("the answer makes no sense")),
             Err(e) => Err(unknown(&e.to_string())),
         }
     }

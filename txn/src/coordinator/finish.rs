@@ -13,7 +13,8 @@ use super::state::{Phase, State};
 use super::txn::Inner;
 use crate::route::Router;
 use crate::rpc::{
-    BatchRequest, BatchResponse, EndKind, Header, KvError, Request, Resolution, TxnMeta, WaitPolicy,
+    BatchRequest, BatchResponse, EndKind, Header, KeySender, KvError, Request, Resolution, TxnMeta,
+    WaitPolicy,
 };
 
 /// What a transaction has left in the ranges.
@@ -186,12 +187,5 @@ async fn send(
     header: Header,
     request: Request,
 ) -> Result<BatchResponse, KvError> {
-    let batch = BatchRequest { header, requests: vec![request] };
-    loop {
-        let route = router.route(key).await?;
-        match router.send_to(&route, batch.clone()).await {
-            Err(KvError::RangeMismatch { .. }) => continue,
-            other => return other,
-        }
-    }
+    router.send_to_key(key.clone(), BatchRequest { header, requests: vec![request] }).await
 }

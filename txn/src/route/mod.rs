@@ -17,7 +17,7 @@ pub mod lookup;
 pub mod send;
 pub mod divide;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use meridian_storage::base::{Clock, NodeId, Runtime};
@@ -42,20 +42,31 @@ pub struct RouterParts {
     pub node: NodeId,
     pub clock: Clock,
     pub runtime: Arc<dyn Runtime>,
-    /// This node's participant, if it has one.
-    pub local: Option<Arc<dyn Sender>>,
     pub transport: Arc<dyn KvTransport>,
     pub seeds: Arc<dyn Seeds>,
 }
 
 pub struct Router {
     parts: RouterParts,
+    me: Weak<Router>,
+    /// This node's participant, which in turn sends through the router: hence it comes later.
+    local: OnceLock<Arc<dyn Sender>>,
     cache: RwLock<RangeCache>,
 }
 
 impl Router {
     pub fn new(parts: RouterParts) -> Arc<Self> {
-        Arc::new(Router { parts, cache: RwLock::new(RangeCache::default()) })
+        Arc::new_cyclic(|me| Router {
+            parts,
+            me: me.clone(),
+            local: OnceLock::new(),
+            cache: RwLock::new(RangeCache::default()),
+        })
+    }
+
+    /// Names this node's participant, once. Until then the node serves nothing itself.
+    pub fn set_local(&self, local: Arc<dyn Sender>) {
+        assert!(self.local.set(local).is_ok(), "a node has one participant");
     }
 
     pub fn node(&self) -> NodeId {

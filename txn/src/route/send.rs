@@ -6,8 +6,7 @@ use std::time::Duration;
 use meridian_storage::base::{BoxFuture, Key, NodeId};
 
 use super::{GIVE_UP_AFTER, Route, Router};
-use crate::recovery::KeySender;
-use crate::rpc::{BatchRequest, BatchResponse, KvError, Request, TransportError, codec};
+use crate::rpc::{BatchRequest, BatchResponse, KeySender, KvError, Request, TransportError, codec};
 
 const BACKOFF_MIN: Duration = Duration::from_millis(2);
 const BACKOFF_MAX: Duration = Duration::from_millis(250);
@@ -28,7 +27,7 @@ impl Router {
         route: &Route,
         batch: &mut BatchRequest,
     ) -> Option<Result<BatchResponse, KvError>> {
-        let local = self.parts.local.as_ref()?;
+        let local = self.local.get()?;
         if route.leaseholder() != Some(self.parts.node) {
             return None;
         }
@@ -55,29 +54,39 @@ impl Router {
         let started = self.parts.clock.monotonic();
         let mut backoff = BACKOFF_MIN;
         let mut last = None;
+        // A batch that is not idempotent was sent, and its answer was lost.
+        let mut lost = None;
         loop {
             let Some(node) = search.next() else {
                 // Everybody was asked in vain.
                 if self.parts.clock.monotonic().saturating_sub(started) >= GIVE_UP_AFTER {
                     let why = last.map_or_else(String::new, |e: KvError| format!(": {e}"));
-                    return Err(KvError::Unavailable {
-                        reason: format!("no leaseholder of {} answers{why}", route.descriptor.range),
-                    });
+                    let reason = format!("no leaseholder of {} answers{why}", route.descriptor.range);
+                    return Err(unless_lost(KvError::Unavailable { reason }, lost));
                 }
                 self.pause(&mut backoff).await;
                 if self.moved(route).await {
-                    return Err(KvError::RangeMismatch { descriptors: Vec::new() });
+                    return Err(unless_lost(KvError::RangeMismatch { descriptors: Vec::new() }, lost));
                 }
                 search = Search::new(self, route);
                 continue;
             };
             self.address(route, &mut batch);
-            let answer = self.call(node, &batch).await;
+            let mut answer = self.call(node, &batch).await;
+            if let Err(KvError::Ambiguous { reason }) = &answer
+                && !batch.header.maybe_applied
+            {
+                // The range may remember it, and then answers as it did before.
+                batch.header.maybe_applied = true;
+                lost = Some(reason.clone());
+                answer = Err(KvError::Unavailable { reason: reason.clone() });
+            }
             if let Err(e) = &answer {
                 last = Some(e.clone());
             }
             match self.judge(route, node, answer) {
-                Next::Answer(answer) => return answer,
+                Next::Answer(Err(e)) => return Err(unless_lost(e, lost)),
+                Next::Answer(ok) => return ok,
                 Next::Try(hint) => search.prefer(hint),
                 Next::Wait => {
                     self.pause(&mut backoff).await;
@@ -98,22 +107,24 @@ impl Router {
 
     async fn call(&self, node: NodeId, batch: &BatchRequest) -> Result<BatchResponse, KvError> {
         if node == self.parts.node {
-            return match &self.parts.local {
-                Some(local) => local.send(batch.clone()).await,
+            return match self.local.get() {
+                Some(local) => match local.send(batch.clone()).await {
+                    Err(KvError::Ambiguous { reason }) => Err(lost(batch, reason)),
+                    answer => answer,
+                },
                 None => Err(KvError::RangeNotFound { range: batch.header.range }),
             };
         }
         let reply = match self.parts.transport.call(node, codec::encode_request(batch)).await {
             Ok(reply) => reply,
             Err(TransportError::NotSent(reason)) => return Err(KvError::Unavailable { reason }),
-            // Whether it was done or not: asking again does no harm.
-            Err(TransportError::Lost(reason)) if is_idempotent(batch) => {
-                return Err(KvError::Unavailable { reason });
-            }
-            Err(TransportError::Lost(reason)) => return Err(KvError::Ambiguous { reason }),
+            Err(TransportError::Lost(reason)) => return Err(lost(batch, reason)),
         };
-        let answer =
+        let mut answer =
             codec::decode_reply(reply).map_err(|e| KvError::internal(format!("reply of {node}: {e}")))?;
+        if let Err(KvError::Ambiguous { reason }) = answer {
+            answer = Err(lost(batch, reason));
+        }
         if let Ok(response) = &answer
             && let Err(e) = self.parts.clock.update(response.now)
         {
@@ -187,6 +198,19 @@ impl Router {
     }
 }
 
+/// Whether it was done or not: if doing it again does no harm, it does not matter.
+fn lost(batch: &BatchRequest, reason: String) -> KvError {
+    if is_idempotent(batch) { KvError::Unavailable { reason } } else { KvError::Ambiguous { reason } }
+}
+
+/// Once an answer was lost, no later error says that nothing has happened: the first attempt may still be under way.
+fn unless_lost(e: KvError, lost: Option<String>) -> KvError {
+    match lost {
+        Some(reason) => KvError::Ambiguous { reason },
+        None => e,
+    }
+}
+
 /// The nodes to ask, each once: the supposed leaseholder, this node, the others.
 struct Search {
     left: Vec<NodeId>,
@@ -236,15 +260,20 @@ fn is_idempotent(batch: &BatchRequest) -> bool {
 }
 
 impl KeySender for Router {
-    fn send_to_key<'a>(
-        &'a self,
-        key: &'a Key,
+    fn send_to_key(
+        &self,
+        key: Key,
         batch: BatchRequest,
-    ) -> BoxFuture<'a, Result<BatchResponse, KvError>> {
+    ) -> BoxFuture<'static, Result<BatchResponse, KvError>> {
+        let Some(router) = self.me.upgrade() else {
+            return Box::pin(async {
+                Err(KvError::Unavailable { reason: "the node is shutting down".into() })
+            });
+        };
         Box::pin(async move {
             loop {
-                let route = self.route(key).await?;
-                match self.send_to(&route, batch.clone()).await {
+                let route = router.route(&key).await?;
+                match router.send_to(&route, batch.clone()).await {
                     Err(KvError::RangeMismatch { .. }) => continue,
                     other => return other,
                 }

@@ -18,7 +18,7 @@ pub mod error;
 pub mod codec;
 
 use bytes::Bytes;
-use meridian_storage::base::{BoxFuture, NodeId};
+use meridian_storage::base::{BoxFuture, Key, NodeId};
 
 pub use block::{KvBlock, KvBlockBuilder};
 pub use error::{AbortReason, KvError, TransportError};
@@ -36,6 +36,17 @@ pub trait Sender: Send + Sync + 'static {
         let _ = batch;
         None
     }
+}
+
+/// Finds the range that holds a key and sends it a batch: the router. The participant uses it to ask about the records of
+/// transactions that are in the way, wherever they are.
+pub trait KeySender: Send + Sync + 'static {
+    /// Fills in the routing part of the header. All requests must be for the range that holds `key`.
+    fn send_to_key(
+        &self,
+        key: Key,
+        batch: BatchRequest,
+    ) -> BoxFuture<'static, Result<BatchResponse, KvError>>;
 }
 
 /// Carries encoded batches to other nodes: gRPC streams in production, a simulated network in tests.

@@ -66,14 +66,15 @@ pub fn model_db(runtime: &SimRuntime) -> Db {
     let clock = Hlc::new(runtime.clock(), Duration::ZERO, true);
     let rt = Arc::new(runtime.clone());
     let kv: Arc<dyn Sender> = ModelKv::new(clock.clone(), rt.clone(), first_range());
-    Db::new(RouterParts {
+    let db = Db::new(RouterParts {
         node: NodeId(1),
         clock,
         runtime: rt,
-        local: Some(kv),
         transport: Arc::new(NoTransport),
         seeds: Arc::new(FixedSeeds(first_range())),
-    })
+    });
+    db.router().set_local(kv);
+    db
 }
 
 /// Runs a test against a database of its own.

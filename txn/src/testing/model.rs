@@ -614,9 +614,6 @@ impl Eval<'_> {
         self.check_bounds(&meta.anchor, None)?;
         if let Some(record) = self.data.records.get(&meta.id) {
             match (record.status, how) {
-                (TxnStatus::Committed, EndKind::Abort) => {
-                    return Err(KvError::internal("the transaction has committed").into());
-                }
                 (TxnStatus::Committed, _) => return Ok(Response::Commit { ts: record.meta.write_ts }),
                 (TxnStatus::Aborted, EndKind::Abort) => return Ok(Response::Done),
                 (TxnStatus::Aborted, _) => {
