@@ -5,6 +5,8 @@
 //! batches of columns through it. Below them are the nouns that they share. A module uses only those declared
 //! below it.
 
+pub mod parse;
+pub mod bind;
 pub mod plan;
 pub mod row;
 pub mod catalog;

@@ -1,0 +1,242 @@
+//! Text to syntax trees.
+//!
+//! sqlparser does the grammar, through a dialect of ours that corrects its operator precedences (`dialect`); what it
+//! lacks is parsed here (`utility`) or rewritten in the token stream (`rewrite`). A string of several statements is
+//! parsed as a whole before any of them runs, as in PostgreSQL, and every statement keeps its place in the text.
+//!
+//! What must stay true: no text makes the parser, or dropping its trees, overflow the stack. Nesting is limited
+//! ([`MAX_NESTING`]); chains of operators, which nest to the left without nesting in the text, are counted, and
+//! trees with long chains are dropped on a stack of their own.
+
+mod dialect;
+mod error;
+mod rewrite;
+mod utility;
+
+use std::sync::Arc;
+
+pub use sqlparser::ast;
+use sqlparser::parser::Parser;
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+
+pub use dialect::MeridianDialect;
+pub use error::{offset_of, position_of};
+pub use rewrite::LOCK_STRENGTH_MARK;
+pub use utility::{
+    DeclareCursor, Explain, ExplainFormat, FetchCount, FetchCursor, IsolationLevel, TransactionModes, Vacuum,
+    VacuumTable,
+};
+
+use crate::error::{SqlError, SqlResult, state};
+
+/// Parentheses and subqueries within one another.
+const MAX_NESTING: usize = 300;
+/// Chains of more operators than this are handled on a stack of their own.
+const LONG_CHAIN: usize = 1_000;
+/// Stack that one operator of a chain may need while its tree is dropped.
+const BYTES_PER_OPERATOR: usize = 1024;
+
+/// A statement, and where in the client's text it stands.
+#[derive(Debug)]
+pub struct ParsedStatement {
+    pub statement: Statement,
+    /// The whole string that the client sent; positions in errors count from its beginning.
+    pub source: Arc<str>,
+    /// Bytes of `source`.
+    pub span: std::ops::Range<usize>,
+    operators: usize,
+}
+
+/// What sqlparser's tree can say, and what it cannot.
+#[derive(Debug)]
+pub enum Statement {
+    Sql(Box<ast::Statement>),
+    Begin(TransactionModes),
+    /// SET TRANSACTION, or SET SESSION CHARACTERISTICS AS TRANSACTION.
+    SetTransaction {
+        session: bool,
+        modes: TransactionModes,
+    },
+    Explain(Explain),
+    /// VACUUM and ANALYZE.
+    Vacuum(Vacuum),
+    DeclareCursor(DeclareCursor),
+    /// FETCH and MOVE.
+    Fetch(FetchCursor),
+    Prepare {
+        name: ast::Ident,
+        types: Vec<ast::DataType>,
+        statement: Box<Statement>,
+    },
+    SetConstraints {
+        /// Empty: ALL.
+        names: Vec<ast::ObjectName>,
+        deferred: bool,
+    },
+    Checkpoint,
+    /// REINDEX and CLUSTER: nothing to do, nothing lost.
+    Reindex,
+}
+
+impl ParsedStatement {
+    /// The statement's own text.
+    pub fn text(&self) -> &str {
+        &self.source[self.span.clone()]
+    }
+}
+
+impl Drop for ParsedStatement {
+    fn drop(&mut self) {
+        if self.operators > LONG_CHAIN {
+            let statement = std::mem::replace(&mut self.statement, Statement::Checkpoint);
+            with_stack_for(self.operators, || drop(statement));
+        }
+    }
+}
+
+fn with_stack_for<R>(operators: usize, f: impl FnOnce() -> R) -> R {
+    stacker::grow((operators * BYTES_PER_OPERATOR).clamp(1 << 20, 1 << 30), f)
+}
+
+/// All statements of a string; none for a string of nothing but white space and comments.
+pub fn parse(sql: &str) -> SqlResult<Vec<ParsedStatement>> {
+    let source: Arc<str> = Arc::from(sql);
+    let mut tokens = Vec::with_capacity(sql.len() / 3 + 4);
+    Tokenizer::new(&MeridianDialect, sql)
+        .tokenize_with_location_into_buf(&mut tokens)
+        .map_err(|e| error::from_tokenizer(sql, &e))?;
+    let mut statements = Vec::new();
+    let mut rest = tokens;
+    loop {
+        let end = rest.iter().position(|t| t.token == Token::SemiColon);
+        let tail = end.map(|end| {
+            let mut tail = rest.split_off(end);
+            tail.remove(0);
+            tail
+        });
+        if rest.iter().any(|t| !matches!(t.token, Token::Whitespace(_))) {
+            statements.push(parse_one(&source, rest)?);
+        }
+        match tail {
+            Some(tail) if !tail.is_empty() => rest = tail,
+            _ => return Ok(statements),
+        }
+    }
+}
+
+/// Exactly one statement (the extended protocol's Parse); `None` for an empty string.
+pub fn parse_single(sql: &str) -> SqlResult<Option<ParsedStatement>> {
+    let mut statements = parse(sql)?;
+    if statements.len() > 1 {
+        return Err(SqlError::new(
+            state::SYNTAX_ERROR,
+            "cannot insert multiple commands into a prepared statement",
+        ));
+    }
+    Ok(statements.pop())
+}
+
+/// A lone expression: defaults, checks, predicates as they are stored in descriptors.
+pub fn parse_expression(text: &str) -> SqlResult<ast::Expr> {
+    let mut tokens = Vec::new();
+    Tokenizer::new(&MeridianDialect, text)
+        .tokenize_with_location_into_buf(&mut tokens)
+        .map_err(|e| error::from_tokenizer(text, &e))?;
+    let mut parser = parser_over(tokens);
+    let expr = parser.parse_expr().map_err(|e| error::from_parser(text, &parser, &e))?;
+    expect_end(text, &parser)?;
+    Ok(expr)
+}
+
+/// A type's name as SQL spells it, for instance `varchar(10)[]`.
+pub fn parse_data_type(text: &str) -> SqlResult<ast::DataType> {
+    let mut tokens = Vec::new();
+    Tokenizer::new(&MeridianDialect, text)
+        .tokenize_with_location_into_buf(&mut tokens)
+        .map_err(|e| error::from_tokenizer(text, &e))?;
+    let mut parser = parser_over(tokens);
+    let ty = parser.parse_data_type().map_err(|e| error::from_parser(text, &parser, &e))?;
+    expect_end(text, &parser)?;
+    Ok(ty)
+}
+
+fn parser_over(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
+    static DIALECT: MeridianDialect = MeridianDialect;
+    Parser::new(&DIALECT).with_recursion_limit(MAX_NESTING).with_tokens_with_locations(tokens)
+}
+
+fn parse_one(source: &Arc<str>, tokens: Vec<TokenWithSpan>) -> SqlResult<ParsedStatement> {
+    let operators = tokens.iter().filter(|t| can_chain(&t.token)).count();
+    if operators > LONG_CHAIN {
+        // An error on the way drops half a tree: that, too, needs the stack.
+        with_stack_for(operators, || parse_tokens(source, tokens, operators))
+    } else {
+        parse_tokens(source, tokens, operators)
+    }
+}
+
+fn parse_tokens(
+    source: &Arc<str>,
+    tokens: Vec<TokenWithSpan>,
+    operators: usize,
+) -> SqlResult<ParsedStatement> {
+    let solid = |t: &&TokenWithSpan| !matches!(t.token, Token::Whitespace(_));
+    let start = tokens.iter().find(solid).map_or(0, |t| offset_of(source, t.span.start));
+    let end = tokens.iter().rev().find(solid).map_or(0, |t| offset_of(source, t.span.end));
+    let tokens = rewrite::rewrite(tokens);
+    let mut parser = parser_over(tokens);
+    let statement =
+        utility::parse_statement(&mut parser).map_err(|e| error::from_parser(source, &parser, &e))?;
+    expect_end(source, &parser)?;
+    Ok(ParsedStatement { statement, source: source.clone(), span: start..end, operators })
+}
+
+fn expect_end(source: &str, parser: &Parser<'_>) -> SqlResult<()> {
+    let next = parser.peek_token_ref();
+    match next.token {
+        Token::EOF => Ok(()),
+        _ => Err(error::near(source, next)),
+    }
+}
+
+/// Tokens that build trees to the left without nesting in the text.
+fn can_chain(token: &Token) -> bool {
+    !matches!(
+        token,
+        Token::Whitespace(_)
+            | Token::Number(..)
+            | Token::SingleQuotedString(_)
+            | Token::Comma
+            | Token::LParen
+            | Token::RParen
+            | Token::Placeholder(_)
+            | Token::Period
+    ) && !matches!(token, Token::Word(w) if !is_chain_word(w.keyword))
+}
+
+fn is_chain_word(keyword: sqlparser::keywords::Keyword) -> bool {
+    use sqlparser::keywords::Keyword as K;
+    matches!(
+        keyword,
+        K::AND
+            | K::OR
+            | K::NOT
+            | K::IS
+            | K::UNION
+            | K::EXCEPT
+            | K::INTERSECT
+            | K::JOIN
+            | K::LIKE
+            | K::ILIKE
+            | K::COLLATE
+            | K::AT
+            | K::IN
+            | K::BETWEEN
+            | K::NOTNULL
+            | K::OPERATOR
+            | K::SIMILAR
+    )
+}
+
+#[cfg(test)]
+mod tests;

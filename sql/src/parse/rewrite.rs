@@ -1,0 +1,134 @@
+//! Rewrites of the token stream, for what sqlparser's grammar lacks and no hook can add.
+//!
+//! `TABLE t` becomes `SELECT * FROM t`. The row lock clauses `FOR NO KEY UPDATE`, `FOR KEY SHARE` and `OF a, b` become
+//! `FOR UPDATE OF "<mark>strength"."a"."b"`, which the binder reads back.
+
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
+
+/// First character of the identifier that carries a lock strength; it cannot occur in a client's identifier.
+pub const LOCK_STRENGTH_MARK: char = '\u{1}';
+
+pub fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let has = |k: Keyword| tokens.iter().any(|t| keyword(t) == k);
+    let tokens = if has(Keyword::FOR) { lock_clauses(tokens) } else { tokens };
+    if tokens.iter().any(|t| keyword(t) == Keyword::TABLE) { table_commands(tokens) } else { tokens }
+}
+
+fn keyword(token: &TokenWithSpan) -> Keyword {
+    match &token.token {
+        Token::Word(w) => w.keyword,
+        _ => Keyword::NoKeyword,
+    }
+}
+
+fn solid(tokens: &[TokenWithSpan], from: usize) -> usize {
+    (from..tokens.len()).find(|&i| !matches!(tokens[i].token, Token::Whitespace(_))).unwrap_or(tokens.len())
+}
+
+/// `TABLE name` at the start of a query: at the start of the statement, or after a parenthesis or set operator.
+fn table_commands(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut out = Vec::with_capacity(tokens.len() + 8);
+    let mut at_query_start = true;
+    for token in tokens {
+        if matches!(token.token, Token::Whitespace(_)) {
+            out.push(token);
+            continue;
+        }
+        if at_query_start && keyword(&token) == Keyword::TABLE {
+            let span = token.span;
+            for t in [word("select", Keyword::SELECT), Token::Mul, word("from", Keyword::FROM)] {
+                out.push(TokenWithSpan { token: t, span });
+            }
+            at_query_start = false;
+            continue;
+        }
+        at_query_start = matches!(token.token, Token::LParen)
+            || matches!(keyword(&token), Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT)
+            || (matches!(keyword(&token), Keyword::ALL) && at_query_start)
+            || (keyword(&token) == Keyword::EXPLAIN && out.iter().all(|t| keyword(t) == Keyword::NoKeyword));
+        out.push(token);
+    }
+    out
+}
+
+fn word(text: &str, keyword: Keyword) -> Token {
+    Token::Word(Word { value: text.into(), quote_style: None, keyword })
+}
+
+fn quoted(text: String) -> Token {
+    Token::Word(Word { value: text, quote_style: Some('"'), keyword: Keyword::NoKeyword })
+}
+
+fn lock_clauses(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut out = Vec::with_capacity(tokens.len() + 8);
+    let mut i = 0;
+    while i < tokens.len() {
+        match lock_clause(&tokens, i) {
+            Some((replacement, next)) => {
+                out.extend(replacement);
+                i = next;
+            }
+            None => {
+                out.push(tokens[i].clone());
+                i += 1;
+            }
+        }
+    }
+    out
+}
+
+/// The clause that starts at `at`, rewritten, and the index after it.
+fn lock_clause(tokens: &[TokenWithSpan], at: usize) -> Option<(Vec<TokenWithSpan>, usize)> {
+    if keyword(&tokens[at]) != Keyword::FOR {
+        return None;
+    }
+    let words = |n: usize| -> Vec<usize> {
+        let mut found = Vec::new();
+        let mut i = at;
+        for _ in 0..n {
+            i = solid(tokens, i + 1);
+            found.push(i);
+        }
+        found
+    };
+    let next = words(3);
+    let k = |i: usize| tokens.get(i).map_or(Keyword::NoKeyword, keyword);
+    let (strength, last) = match (k(next[0]), k(next[1]), k(next[2])) {
+        (Keyword::NO, Keyword::KEY, Keyword::UPDATE) => ("no key update", next[2]),
+        (Keyword::KEY, Keyword::SHARE, _) => ("key share", next[1]),
+        (Keyword::UPDATE, Keyword::OF, _) => ("update", next[0]),
+        (Keyword::SHARE, Keyword::OF, _) => ("share", next[0]),
+        _ => return None,
+    };
+    let span = tokens[at].span;
+    let mut out: Vec<TokenWithSpan> = [
+        word("for", Keyword::FOR),
+        word("update", Keyword::UPDATE),
+        word("of", Keyword::OF),
+        quoted(format!("{LOCK_STRENGTH_MARK}{strength}")),
+    ]
+    .into_iter()
+    .map(|token| TokenWithSpan { token, span })
+    .collect();
+    let mut i = last + 1;
+    let of = solid(tokens, i);
+    if k(of) == Keyword::OF {
+        i = of;
+        loop {
+            let name = solid(tokens, i + 1);
+            let Some(TokenWithSpan { token: Token::Word(w), span }) = tokens.get(name) else { return None };
+            let text = if w.quote_style.is_some() { w.value.clone() } else { w.value.to_lowercase() };
+            out.push(TokenWithSpan { token: Token::Period, span: *span });
+            out.push(TokenWithSpan { token: quoted(text), span: *span });
+            i = name;
+            let comma = solid(tokens, i + 1);
+            if tokens.get(comma).is_none_or(|t| t.token != Token::Comma) {
+                i += 1;
+                break;
+            }
+            i = comma;
+        }
+    }
+    Some((out, i))
+}
