@@ -1,0 +1,242 @@
+//! Names to ids, types to everything: syntax trees become logical plans.
+//!
+//! The binder is synchronous: the catalog is an immutable snapshot. One [`Binder`] binds one statement. It follows
+//! PostgreSQL's parse analysis (chapter 10 of the manual, and `src/backend/parser`), because clients depend on which
+//! type an expression gets and on the wording of what is refused.
+//!
+//! Reading order: `query` (WITH, set operations, VALUES), `select` (one SELECT, with `group`, `window` and `sort`),
+//! `from` (tables, joins, functions, views), `scope` (which names are visible where), `expr` (expressions), `coerce`
+//! (changes of type), then one file per data-modifying statement.
+//!
+//! What must stay true: every expression of a bound plan has its type, every implicit cast is explicit, and
+//! references count levels as `plan::walk` does: a subquery's plan and the right side of a lateral join are one level
+//! further in than what is around them.
+
+mod aggregate;
+mod assign;
+mod catalog;
+mod coerce;
+mod delete;
+mod expr;
+mod from;
+mod functions;
+mod group;
+mod insert;
+mod locks;
+mod name;
+mod names_out;
+mod params;
+mod query;
+mod scalar;
+mod scope;
+mod select;
+mod sort;
+mod type_name;
+mod update;
+mod window;
+mod with;
+
+use std::sync::Arc;
+
+use sqlparser::ast;
+use sqlparser::tokenizer::Location;
+
+pub use name::{fold, object_name_parts};
+pub use scalar::{bind_default, bind_scalar, bind_type_name};
+pub use select::Clause;
+pub use type_name::bind_data_type;
+
+use crate::catalog::{Catalog, DatabaseId, SchemaId};
+use crate::error::{SqlError, SqlResult, state};
+use crate::parse::{Explain, ParsedStatement, Statement, position_of};
+use crate::plan::{LogicalPlan, Schema};
+use crate::registry::EvalContext;
+use crate::types::Oid;
+
+/// Expressions within expressions, queries within queries. Whoever walks a plan may recurse this deep.
+const MAX_DEPTH: usize = 500;
+
+/// Finds a computed relation by schema and name.
+pub type VirtualLookup = fn(&str, &str) -> Option<Schema>;
+
+/// What the binder needs to know of its surroundings.
+#[derive(Clone, Copy)]
+pub struct BindContext<'a> {
+    pub catalog: &'a Catalog,
+    pub database: DatabaseId,
+    /// The existing schemas of the search path, without the implicit pg_catalog.
+    pub search_path: &'a [SchemaId],
+    pub virtual_tables: VirtualLookup,
+    /// For the input functions of literals.
+    pub eval: &'a EvalContext<'a>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum QueryKind {
+    Select,
+    Insert,
+    Update,
+    Delete,
+}
+
+/// A statement that becomes a plan.
+#[derive(Clone, Debug)]
+pub struct BoundQuery {
+    pub kind: QueryKind,
+    pub plan: LogicalPlan,
+    /// The columns of the rows that go to the client; `None` if none go (DML without RETURNING).
+    pub output: Option<Schema>,
+    /// The type of each parameter.
+    pub params: Vec<Oid>,
+    /// Neither changes nor locks rows.
+    pub read_only: bool,
+}
+
+pub enum BoundStatement<'s> {
+    Query(BoundQuery),
+    Explain(&'s Explain, BoundQuery),
+    /// Not a plan: the session or the schema changes run it from its tree.
+    Utility(&'s Statement),
+}
+
+/// Binds one statement. `hints` are the parameter types that the client declared (0 or UNKNOWN: not declared).
+pub fn bind_statement<'s>(
+    statement: &'s ParsedStatement,
+    context: BindContext<'_>,
+    hints: &[Oid],
+) -> SqlResult<BoundStatement<'s>> {
+    let source = Arc::clone(&statement.source);
+    match &statement.statement {
+        Statement::Sql(sql) if is_plannable(sql) => {
+            bind_sql(sql, &source, context, hints).map(BoundStatement::Query)
+        }
+        Statement::Explain(explain) => {
+            let inner = match &*explain.statement {
+                Statement::Sql(sql) => sql,
+                Statement::DeclareCursor(d) => match &*d.query {
+                    Statement::Sql(sql) => sql,
+                    _ => return Ok(BoundStatement::Utility(&statement.statement)),
+                },
+                _ => return Ok(BoundStatement::Utility(&statement.statement)),
+            };
+            let query = bind_sql(inner, &source, context, hints)?;
+            Ok(BoundStatement::Explain(explain, query))
+        }
+        other => Ok(BoundStatement::Utility(other)),
+    }
+}
+
+fn is_plannable(sql: &ast::Statement) -> bool {
+    matches!(
+        sql,
+        ast::Statement::Query(_)
+            | ast::Statement::Insert(_)
+            | ast::Statement::Update(_)
+            | ast::Statement::Delete(_)
+            | ast::Statement::Merge(_)
+    )
+}
+
+/// Binds a query or data-modifying statement. `source` is the client's text, for positions.
+pub fn bind_sql(
+    sql: &ast::Statement,
+    source: &str,
+    context: BindContext<'_>,
+    hints: &[Oid],
+) -> SqlResult<BoundQuery> {
+    let mut binder = Binder::new(context, source, hints);
+    let (kind, plan) = binder.bind_plannable(sql)?;
+    let output = match kind {
+        QueryKind::Select => Some(plan.schema()),
+        _ => plan.returned_schema(),
+    };
+    let read_only = kind == QueryKind::Select && !binder.writes;
+    Ok(BoundQuery { kind, plan, output, params: binder.params.finish()?, read_only })
+}
+
+/// Binds a query that stands inside another statement (CREATE TABLE AS, CREATE VIEW, COPY, DECLARE).
+pub fn bind_query(query: &ast::Query, source: &str, context: BindContext<'_>) -> SqlResult<LogicalPlan> {
+    let mut binder = Binder::new(context, source, &[]);
+    let plan = binder.bind_query(query, None, true)?;
+    binder.params.finish()?;
+    Ok(plan)
+}
+
+/// Binds one statement; see the module's text.
+pub struct Binder<'a> {
+    context: BindContext<'a>,
+    source: &'a str,
+    params: params::Params,
+    /// The SELECTs being bound, innermost last.
+    levels: Vec<select::Level>,
+    /// The CTEs in sight, innermost last.
+    ctes: Vec<with::CteBinding>,
+    next_cte: usize,
+    /// Expressions and queries that the current one is within.
+    depth: usize,
+    /// Views being expanded, against recursion.
+    views: usize,
+    /// Rows are changed or locked.
+    writes: bool,
+}
+
+impl<'a> Binder<'a> {
+    pub fn new(context: BindContext<'a>, source: &'a str, hints: &[Oid]) -> Self {
+        Binder {
+            context,
+            source,
+            params: params::Params::new(hints),
+            levels: Vec::new(),
+            ctes: Vec::new(),
+            next_cte: 0,
+            depth: 0,
+            views: 0,
+            writes: false,
+        }
+    }
+
+    fn bind_plannable(&mut self, sql: &ast::Statement) -> SqlResult<(QueryKind, LogicalPlan)> {
+        match sql {
+            ast::Statement::Query(query) => self.bind_top_query(query),
+            ast::Statement::Insert(insert) => Ok((QueryKind::Insert, self.bind_insert(insert)?)),
+            ast::Statement::Update(update) => Ok((QueryKind::Update, self.bind_update(update)?)),
+            ast::Statement::Delete(delete) => Ok((QueryKind::Delete, self.bind_delete(delete)?)),
+            ast::Statement::Merge(_) => Err(SqlError::unsupported("MERGE")),
+            _ => Err(SqlError::unsupported("this statement as a query")),
+        }
+    }
+
+    /// Adds the position of `at` to an error that has none.
+    fn locate(&self, error: SqlError, at: Location) -> SqlError {
+        match position_of(self.source, at) {
+            Some(p) => error.with_position(p),
+            None => error,
+        }
+    }
+
+    fn error_at(&self, code: &'static str, message: impl Into<String>, at: Location) -> SqlError {
+        self.locate(SqlError::new(code, message), at)
+    }
+
+    /// Runs `f` one level of nesting deeper, on more stack where it runs short.
+    fn nested<R>(&mut self, f: impl FnOnce(&mut Self) -> SqlResult<R>) -> SqlResult<R> {
+        if self.depth >= MAX_DEPTH {
+            return Err(SqlError::new(state::STATEMENT_TOO_COMPLEX, "stack depth limit exceeded")
+                .with_hint("Simplify the statement: it nests expressions or subqueries too deeply."));
+        }
+        self.depth += 1;
+        let result = stacker::maybe_grow(128 << 10, 2 << 20, || f(self));
+        self.depth -= 1;
+        result
+    }
+}
+
+use expr::row_fields as expr_row_fields;
+
+/// Where a node of the syntax tree begins.
+fn start_of(node: &impl ast::Spanned) -> Location {
+    node.span().start
+}
+
+#[cfg(test)]
+mod tests;

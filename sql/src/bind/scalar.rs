@@ -1,0 +1,93 @@
+//! Lone expressions of the catalog: defaults, checks, predicates of indexes.
+
+use std::sync::Arc;
+
+use super::catalog::table_fields;
+use super::scope::{Relation, Scope};
+use super::select::Clause;
+use super::{BindContext, Binder, bind_data_type};
+use crate::catalog::TableDescriptor;
+use crate::error::{SqlError, SqlResult, state};
+use crate::expr::Expr;
+use crate::parse;
+use crate::types::SqlType;
+
+/// Binds an expression over the public columns of `table`, in descriptor order. `boolean`: it must be a condition.
+pub fn bind_scalar(
+    context: BindContext<'_>,
+    text: &str,
+    table: &Arc<TableDescriptor>,
+    clause: Clause,
+) -> SqlResult<Expr> {
+    bind_scalar_text(context, text, Some(table), clause, None)
+}
+
+/// Binds a DEFAULT expression, cast to its column's type.
+pub fn bind_default(context: BindContext<'_>, text: &str, column: &str, ty: SqlType) -> SqlResult<Expr> {
+    bind_scalar_text(context, text, None, Clause::Default, Some((column, ty)))
+}
+
+/// The type that a type name written in SQL means.
+pub fn bind_type_name(text: &str) -> SqlResult<SqlType> {
+    bind_data_type(&parse::parse_data_type(text)?)
+}
+
+/// The shared part: `target` is the column that takes the value; checks and predicates are conditions.
+pub fn bind_scalar_text(
+    context: BindContext<'_>,
+    text: &str,
+    table: Option<&Arc<TableDescriptor>>,
+    clause: Clause,
+    target: Option<(&str, SqlType)>,
+) -> SqlResult<Expr> {
+    let tree = parse::parse_expression(text)?;
+    let mut binder = Binder::new(context, text, &[]);
+    let mut scope = Scope::new(None);
+    if let Some(table) = table {
+        scope.relations.push(Relation::of_table(&*table.name, table, Arc::new(table_fields(table))));
+    }
+    let bound = binder.in_level(clause, |b| {
+        let e = b.bind_expr(&tree, &scope).map_err(|e| {
+            if clause == Clause::Default && e.code() == state::UNDEFINED_COLUMN {
+                return SqlError::new(
+                    state::FEATURE_NOT_SUPPORTED,
+                    "cannot use column reference in DEFAULT expression",
+                );
+            }
+            e
+        })?;
+        if contains_subquery(&e) {
+            return Err(SqlError::new(
+                state::FEATURE_NOT_SUPPORTED,
+                format!("cannot use subquery in {}", singular(clause)),
+            ));
+        }
+        match target {
+            Some((column, ty)) => b.coerce_assigned(e, ty, column),
+            None if matches!(clause, Clause::Check | Clause::IndexPredicate) => {
+                b.coerce_to_bool(e, if clause == Clause::Check { "CHECK" } else { "WHERE" })
+            }
+            None => b.unknown_to_text(e),
+        }
+    })?;
+    let params = binder.params.finish()?;
+    if !params.is_empty() {
+        return Err(SqlError::new(state::UNDEFINED_PARAMETER, "there is no parameter $1"));
+    }
+    Ok(bound)
+}
+
+fn singular(clause: Clause) -> &'static str {
+    match clause {
+        Clause::Default => "DEFAULT expression",
+        Clause::Check => "check constraint",
+        Clause::IndexPredicate => "index predicate",
+        _ => "expression",
+    }
+}
+
+fn contains_subquery(e: &Expr) -> bool {
+    let mut found = false;
+    crate::plan::walk::visit_expr(&mut e.clone(), 0, &mut |e, _| found |= matches!(e, Expr::Subquery(_)));
+    found
+}
