@@ -135,10 +135,9 @@ impl Binder<'_> {
             ));
         }
         if only_outer(&call.args) {
-            return Err(self.locate(
-                SqlError::unsupported("an aggregate over columns of an outer query only"),
-                at,
-            ));
+            return Err(
+                self.locate(SqlError::unsupported("an aggregate over columns of an outer query only"), at)
+            );
         }
         if contains_window(&call.args) {
             return Err(self.error_at(

@@ -6,7 +6,7 @@ use sqlparser::ast::{self, AssignmentTarget};
 use sqlparser::tokenizer::Location;
 
 use super::expr_row_fields;
-use super::name::{dotted, fold, object_name_parts};
+use super::name::{fold, object_name_parts};
 use super::scalar::bind_scalar_text;
 use super::scope::{Scope, public_columns};
 use super::select::Clause;
@@ -15,7 +15,6 @@ use crate::catalog::{ColumnDescriptor, ColumnId, Identity, TableDescriptor};
 use crate::error::{SqlError, SqlResult, state};
 use crate::expr::Expr;
 use crate::plan::Schema;
-use crate::registry::{Volatility, functions_named};
 use crate::types::{Datum, Oid, SqlType};
 
 impl Binder<'_> {
@@ -36,16 +35,20 @@ impl Binder<'_> {
     }
 
     /// What a column holds when nothing is given for it.
-    pub fn default_of(&mut self, table: &Arc<TableDescriptor>, column: &ColumnDescriptor) -> SqlResult<Expr> {
+    pub fn default_of(&mut self, column: &ColumnDescriptor) -> SqlResult<Expr> {
         if let Some(text) = &column.default {
-            return bind_scalar_text(self.context, text, None, Clause::Default, Some((&column.name, column.ty)));
+            return bind_scalar_text(
+                self.context,
+                text,
+                None,
+                Clause::Default,
+                Some((&column.name, column.ty)),
+            );
         }
         if let Some(sequence) = column.owned_sequence.filter(|_| column.identity.is_some()) {
             return self.next_value(sequence.0, column);
         }
-        if column.hidden {
-            return self.row_id(table, column);
-        }
+        // The hidden row id, too: the executor numbers the rows.
         Ok(Expr::Const(Datum::Null, column.ty))
     }
 
@@ -55,27 +58,15 @@ impl Binder<'_> {
         self.coerce_assigned(next, column.ty, &column.name)
     }
 
-    /// The hidden key of a table without a primary key.
-    fn row_id(&mut self, table: &TableDescriptor, column: &ColumnDescriptor) -> SqlResult<Expr> {
-        let function = functions_named("unique_rowid")
-            .first()
-            .filter(|f| f.volatility == Volatility::Volatile)
-            .ok_or_else(|| {
-                SqlError::internal(format!("table {} needs unique_rowid for {}", table.name, column.name))
-            })?;
-        Ok(Expr::Call { function, args: Vec::new(), ty: column.ty })
-    }
-
     /// A value given for a column: DEFAULT, or an expression cast to the column's type.
     pub fn bind_value_for(
         &mut self,
         value: &ast::Expr,
-        table: &Arc<TableDescriptor>,
         column: &ColumnDescriptor,
         scope: &Scope<'_>,
     ) -> SqlResult<Expr> {
         if is_default(value) {
-            return self.default_of(table, column);
+            return self.default_of(column);
         }
         if column.identity == Some(Identity::Always) {
             return Err(generated_always(&column.name));
@@ -101,12 +92,14 @@ impl Binder<'_> {
             match &a.target {
                 AssignmentTarget::ColumnName(name) => {
                     let column = self.assignment_target(table, name)?;
-                    given.push((column.id, self.bind_updated(&a.value, table, column, scope)?));
+                    given.push((column.id, self.bind_updated(&a.value, column, scope)?));
                 }
                 AssignmentTarget::Tuple(names) => {
-                    let columns =
-                        names.iter().map(|n| self.assignment_target(table, n)).collect::<SqlResult<Vec<_>>>()?;
-                    given = self.bind_row_assignment(&a.value, table, &columns, scope)?;
+                    let columns = names
+                        .iter()
+                        .map(|n| self.assignment_target(table, n))
+                        .collect::<SqlResult<Vec<_>>>()?;
+                    given = self.bind_row_assignment(&a.value, &columns, scope)?;
                 }
             }
             for (id, value) in given {
@@ -133,7 +126,6 @@ impl Binder<'_> {
         match parts.as_slice() {
             [column] => Ok(self.target_column(table, &fold(column), at)?.1),
             [first, ..] => {
-                let _ = dotted(&parts);
                 self.target_column(table, &fold(first), at)?;
                 Err(SqlError::unsupported("assigning to a field of a column"))
             }
@@ -144,7 +136,6 @@ impl Binder<'_> {
     fn bind_updated(
         &mut self,
         value: &ast::Expr,
-        table: &Arc<TableDescriptor>,
         column: &ColumnDescriptor,
         scope: &Scope<'_>,
     ) -> SqlResult<Expr> {
@@ -153,25 +144,23 @@ impl Binder<'_> {
                 "428C9",
                 format!("column \"{}\" can only be updated to DEFAULT", column.name),
             )
-            .with_detail(format!("Column \"{}\" is an identity column defined as GENERATED ALWAYS.", column.name)));
+            .with_detail(format!(
+                "Column \"{}\" is an identity column defined as GENERATED ALWAYS.",
+                column.name
+            )));
         }
-        self.bind_value_for(value, table, column, scope)
+        self.bind_value_for(value, column, scope)
     }
 
     /// `(a, b) = (x, y)` and `(a, b) = (SELECT x, y …)`.
     fn bind_row_assignment(
         &mut self,
         value: &ast::Expr,
-        table: &Arc<TableDescriptor>,
         columns: &[&ColumnDescriptor],
         scope: &Scope<'_>,
     ) -> SqlResult<Vec<(ColumnId, Expr)>> {
-        let count_error = || {
-            SqlError::new(
-                state::SYNTAX_ERROR,
-                "number of columns does not match number of values",
-            )
-        };
+        let count_error =
+            || SqlError::new(state::SYNTAX_ERROR, "number of columns does not match number of values");
         let mut done = Vec::with_capacity(columns.len());
         let single = std::slice::from_ref(value);
         let fields = match value {
@@ -214,7 +203,7 @@ impl Binder<'_> {
             return Err(self.locate(count_error(), start_of(value)));
         }
         for (e, column) in fields.into_iter().zip(columns) {
-            done.push((column.id, self.bind_updated(e, table, column, scope)?));
+            done.push((column.id, self.bind_updated(e, column, scope)?));
         }
         Ok(done)
     }

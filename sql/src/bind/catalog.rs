@@ -8,7 +8,7 @@ use sqlparser::tokenizer::Location;
 use super::name::{dotted, fold, object_name_parts};
 use super::scope::public_columns;
 use super::{BindContext, Binder};
-use crate::catalog::{SchemaId, TableDescriptor, TableId, TableKind};
+use crate::catalog::{TableDescriptor, TableKind};
 use crate::error::{SqlError, SqlResult, state};
 use crate::plan::{Field, Schema};
 
@@ -21,20 +21,6 @@ pub enum NamedRelation {
 }
 
 impl BindContext<'_> {
-    /// The schema of that name in this database.
-    pub fn schema_named(&self, name: &str) -> Option<SchemaId> {
-        self.catalog.schemas.values().find(|s| s.database == self.database && s.name == name).map(|s| s.id)
-    }
-
-    pub fn schema_name(&self, id: SchemaId) -> String {
-        self.catalog.schemas.get(&id).map_or_else(String::new, |s| s.name.clone())
-    }
-
-    fn stored(&self, schema: SchemaId, name: &str) -> Option<Arc<TableDescriptor>> {
-        let id: &TableId = self.catalog.names.get(&(schema, name.to_string()))?;
-        self.catalog.tables.get(id).cloned()
-    }
-
     /// Follows a name of one or two parts.
     pub fn find_relation(&self, schema: Option<&str>, name: &str) -> Option<NamedRelation> {
         let computed = |schema: &str| {
@@ -44,8 +30,8 @@ impl BindContext<'_> {
         match schema {
             Some(schema @ ("pg_catalog" | "information_schema")) => computed(schema),
             Some(schema) => {
-                let id = self.schema_named(schema)?;
-                self.stored(id, name).map(NamedRelation::Stored)
+                let id = self.catalog.schema_named(self.database, schema)?.id;
+                self.catalog.relation(id, name).cloned().map(NamedRelation::Stored)
             }
             None => {
                 // pg_catalog comes first on every path, and everything in it is called pg_….
@@ -54,7 +40,8 @@ impl BindContext<'_> {
                 {
                     return Some(found);
                 }
-                self.search_path.iter().find_map(|s| self.stored(*s, name)).map(NamedRelation::Stored)
+                let found = self.search_path.iter().find_map(|s| self.catalog.relation(*s, name));
+                found.cloned().map(NamedRelation::Stored)
             }
         }
     }

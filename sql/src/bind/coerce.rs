@@ -3,9 +3,7 @@
 use super::Binder;
 use crate::error::{SqlError, SqlResult, state};
 use crate::expr::Expr;
-use crate::registry::{
-    CastContext, CastMethod, element_of, find_cast, resolve_common_type, type_info, type_name,
-};
+use crate::registry::{CastContext, CastMethod, element_of, find_cast, resolve_common_type, type_name};
 use crate::types::{Datum, Oid, SqlType};
 
 impl Binder<'_> {
@@ -25,12 +23,12 @@ impl Binder<'_> {
                 Ok(done) => return Ok(Ok(done)),
                 Err(other) => cast(other, CastMethod::InOut, same, context),
             }
-        } else if let Expr::Array { elements, ty } = expr
-            && context == CastContext::Explicit
+        } else if context == CastContext::Explicit
+            && matches!(expr, Expr::Array { .. })
             && let Some(element) = element_of(target.oid)
-            && element_of(ty.oid).is_some()
         {
-            return self.coerce_array(elements, ty, element, target, context);
+            let Expr::Array { elements, .. } = expr else { return Ok(Err(expr)) };
+            return self.coerce_array(elements, element, target, context);
         } else {
             match find_cast(from.oid, target.oid, context) {
                 Some(method) => cast(expr, method, same, context),
@@ -44,7 +42,6 @@ impl Binder<'_> {
     fn coerce_array(
         &mut self,
         elements: Vec<Expr>,
-        ty: SqlType,
         element: Oid,
         target: SqlType,
         context: CastContext,
@@ -60,7 +57,6 @@ impl Binder<'_> {
                 }
             }
         }
-        let _ = ty;
         Ok(Ok(Expr::Array { elements: done, ty: target }))
     }
 
@@ -146,9 +142,7 @@ impl Binder<'_> {
         let oid = resolve_common_type(context, &types)?;
         // A modifier that all share is kept.
         let typmod = match exprs.split_first() {
-            Some((first, rest))
-                if first.ty().oid == oid && rest.iter().all(|e| e.ty() == first.ty()) =>
-            {
+            Some((first, rest)) if first.ty().oid == oid && rest.iter().all(|e| e.ty() == first.ty()) => {
                 first.ty().typmod
             }
             _ => -1,
@@ -179,10 +173,7 @@ impl Binder<'_> {
 }
 
 pub fn cannot_cast(from: Oid, to: Oid) -> SqlError {
-    SqlError::new(
-        state::CANNOT_COERCE,
-        format!("cannot cast type {} to {}", type_name(from), type_name(to)),
-    )
+    SqlError::new(state::CANNOT_COERCE, format!("cannot cast type {} to {}", type_name(from), type_name(to)))
 }
 
 fn cast(arg: Expr, method: CastMethod, to: SqlType, context: CastContext) -> Expr {
@@ -198,9 +189,4 @@ fn apply_typmod(expr: Expr, target: SqlType, context: CastContext) -> Expr {
         return Expr::Const(Datum::Null, target);
     }
     cast(expr, CastMethod::Typmod, target, context)
-}
-
-/// Whether values of the type have text forms at all.
-pub fn is_pseudo(oid: Oid) -> bool {
-    type_info(oid).is_some_and(|t| t.is_pseudo())
 }

@@ -26,8 +26,8 @@ impl Binder<'_> {
         let scope = bound.take_scope(None);
         let mut input = bound.plan;
         if let Some(condition) = &delete.selection {
-            let predicate =
-                self.in_level(Clause::Where, |b| b.bind_condition(condition, &scope, Clause::Where, "WHERE"))?;
+            let predicate = self
+                .in_level(Clause::Where, |b| b.bind_condition(condition, &scope, Clause::Where, "WHERE"))?;
             input = LogicalPlan::Filter { input: Box::new(input), predicate };
         }
         let returning = self.bind_returning(delete.returning.as_deref(), &scope)?;

@@ -19,7 +19,7 @@ use crate::catalog::{TableDescriptor, TableKind};
 use crate::error::{SqlError, SqlResult, state};
 use crate::expr::Expr;
 use crate::plan::{Field, JoinKind, LogicalPlan, Schema, TableScan};
-use crate::registry::{Body, FunctionLookup};
+use crate::registry::Body;
 
 /// A bound FROM clause, or a part of one.
 pub struct From {
@@ -126,8 +126,7 @@ impl Binder<'_> {
             return Ok((bind(self, around)?, false));
         }
         let frame = left.scope_copy(around.left.or(around.parent));
-        let mut right =
-            bind(self, Surroundings { left: Some(&frame), lefts: around.lefts + 1, ..around })?;
+        let mut right = bind(self, Surroundings { left: Some(&frame), lefts: around.lefts + 1, ..around })?;
         let lateral = frame.used.get();
         if !lateral && frame.parent.is_some() {
             // The level that was opened in vain goes: whatever lies beyond it comes one step nearer.
@@ -264,7 +263,18 @@ impl Binder<'_> {
 
     fn bind_factor(&mut self, factor: &TableFactor, around: Surroundings<'_>) -> SqlResult<From> {
         match factor {
-            TableFactor::Table { name, alias, args: None, with_hints, version, with_ordinality, partitions, json_path, sample, index_hints } => {
+            TableFactor::Table {
+                name,
+                alias,
+                args: None,
+                with_hints,
+                version,
+                with_ordinality,
+                partitions,
+                json_path,
+                sample,
+                index_hints,
+            } => {
                 let foreign = !with_hints.is_empty() || !partitions.is_empty() || !index_hints.is_empty();
                 if foreign || json_path.is_some() || *with_ordinality {
                     return Err(SqlError::unsupported("this clause of a table reference"));
@@ -325,7 +335,8 @@ impl Binder<'_> {
             NamedRelation::Virtual(full, schema) => {
                 let (schema_name, bare) = full.split_once('.').unwrap_or(("", &full));
                 let (schema_name, bare) = (schema_name.to_string(), bare.to_string());
-                let mut from = finish_relation(LogicalPlan::VirtualScan { name: full, schema }, alias, &bare)?;
+                let mut from =
+                    finish_relation(LogicalPlan::VirtualScan { name: full, schema }, alias, &bare)?;
                 if alias.is_none() {
                     from.relations[0].schema_name = Some(schema_name);
                 }
@@ -374,7 +385,7 @@ impl Binder<'_> {
         let schema: Schema = Arc::new(fields);
         let mut relation = Relation::of_table(name.clone(), table, schema.clone());
         if alias.is_none() {
-            relation.schema_name = Some(self.context.schema_name(table.schema));
+            relation.schema_name = Some(self.context.catalog.schema_name(table.schema).to_string());
         }
         let columns = super::scope::public_columns(table).map(|c| c.id).collect();
         let scan = TableScan { table: Arc::clone(table), columns, alias: name, lock, schema };
@@ -522,9 +533,6 @@ impl Binder<'_> {
         Ok(From::single(plan, relation))
     }
 }
-
-#[allow(unused_imports)]
-use FunctionLookup as _;
 
 fn finish_relation(plan: LogicalPlan, alias: Option<&ast::TableAlias>, name: &str) -> SqlResult<From> {
     match alias {

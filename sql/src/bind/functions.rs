@@ -4,6 +4,7 @@ use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
 use sqlparser::tokenizer::Location;
 
 use super::name::{dotted, fold, object_name_parts};
+use super::record_columns::record_columns;
 use super::scope::{Scope, computed, whole_row};
 use super::select::{SET_PLACEHOLDER, SetCall};
 use super::{Binder, start_of};
@@ -27,7 +28,7 @@ impl Call {
 
     /// The columns that the call yields in FROM.
     pub fn fields(&self, name: &str) -> Vec<Field> {
-        match self.function.columns {
+        match record_columns(self.function) {
             [] => vec![computed(name, self.ty)],
             columns => columns.iter().map(|(n, ty)| computed(*n, SqlType::new(*ty))).collect(),
         }
@@ -64,7 +65,9 @@ impl Binder<'_> {
     ) -> SqlResult<Call> {
         match self.lookup_call(name, args, variadic, at)? {
             Ok(call) => Ok(call),
-            Err(_) => Err(self.error_at(state::UNDEFINED_FUNCTION, format!("function {name} does not exist"), at)),
+            Err(_) => {
+                Err(self.error_at(state::UNDEFINED_FUNCTION, format!("function {name} does not exist"), at))
+            }
         }
     }
 
@@ -85,7 +88,9 @@ impl Binder<'_> {
             FunctionLookup::Call(resolved) => {
                 let mut cast = Vec::with_capacity(args.len());
                 for (arg, ty) in args.into_iter().zip(&resolved.args) {
-                    cast.push(self.coerce_implicitly(arg, SqlType::new(*ty)).map_err(|e| self.locate(e, at))?);
+                    cast.push(
+                        self.coerce_implicitly(arg, SqlType::new(*ty)).map_err(|e| self.locate(e, at))?,
+                    );
                 }
                 if let Some(from) = resolved.variadic_from {
                     let elements = cast.split_off(from);
@@ -161,7 +166,7 @@ impl Binder<'_> {
                         at,
                     ));
                 }
-                if !call.function.columns.is_empty() {
+                if !record_columns(call.function).is_empty() {
                     return Err(SqlError::unsupported(format!(
                         "{} in a select list: it returns rows of several columns",
                         call.function.name
@@ -242,7 +247,8 @@ impl Binder<'_> {
                     return Err(self.error_at(state::SYNTAX_ERROR, "syntax error at or near \"nullif\"", at));
                 };
                 let left = self.unknown_to_text(left)?;
-                let test = self.binary_operator("=", left.clone(), right, at).map_err(|e| self.locate(e, at))?;
+                let test =
+                    self.binary_operator("=", left.clone(), right, at).map_err(|e| self.locate(e, at))?;
                 let ty = left.ty();
                 let null = Expr::Const(Datum::Null, ty);
                 Ok(Some(Expr::Case { arms: vec![(test, null)], otherwise: Box::new(left), ty }))
@@ -258,7 +264,13 @@ impl Binder<'_> {
                 let precision = match list.args.as_slice() {
                     [FunctionArg::Unnamed(FunctionArgExpr::Expr(e))] => match self.bind_expr(e, scope)? {
                         Expr::Const(Datum::Int4(p), _) => Some(i64::from(p)),
-                        _ => return Err(self.error_at(state::SYNTAX_ERROR, "a precision is a number", start_of(e))),
+                        _ => {
+                            return Err(self.error_at(
+                                state::SYNTAX_ERROR,
+                                "a precision is a number",
+                                start_of(e),
+                            ));
+                        }
                     },
                     _ => None,
                 };

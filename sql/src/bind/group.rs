@@ -141,7 +141,9 @@ impl Binder<'_> {
         let message = if failed.in_subquery {
             format!("subquery uses ungrouped column \"{name}\" from outer query")
         } else {
-            format!("column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function")
+            format!(
+                "column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function"
+            )
         };
         let at = self.level().references.iter().find(|(i, _)| *i == failed.index).map(|(_, at)| *at);
         match at {
@@ -237,19 +239,17 @@ pub fn same_expr(a: &Expr, b: &Expr) -> bool {
         }
         (Expr::And(x), Expr::And(y)) | (Expr::Or(x), Expr::Or(y)) => all(x, y),
         (Expr::Not(x), Expr::Not(y)) => same_expr(x, y),
-        (Expr::IsNull { arg: x, negated: n }, Expr::IsNull { arg: y, negated: m }) => n == m && same_expr(x, y),
-        (
-            Expr::IsTruth { arg: x, value: v, negated: n },
-            Expr::IsTruth { arg: y, value: w, negated: m },
-        ) => n == m && v == w && same_expr(x, y),
+        (Expr::IsNull { arg: x, negated: n }, Expr::IsNull { arg: y, negated: m }) => {
+            n == m && same_expr(x, y)
+        }
+        (Expr::IsTruth { arg: x, value: v, negated: n }, Expr::IsTruth { arg: y, value: w, negated: m }) => {
+            n == m && v == w && same_expr(x, y)
+        }
         (
             Expr::IsDistinct { left: a, right: b, negated: n, .. },
             Expr::IsDistinct { left: c, right: d, negated: m, .. },
         ) => n == m && same_expr(a, c) && same_expr(b, d),
-        (
-            Expr::Case { arms: x, otherwise: o, ty: t },
-            Expr::Case { arms: y, otherwise: p, ty: u },
-        ) => {
+        (Expr::Case { arms: x, otherwise: o, ty: t }, Expr::Case { arms: y, otherwise: p, ty: u }) => {
             t == u
                 && x.len() == y.len()
                 && x.iter().zip(y).all(|(x, y)| same_expr(&x.0, &y.0) && same_expr(&x.1, &y.1))
@@ -266,10 +266,9 @@ pub fn same_expr(a: &Expr, b: &Expr) -> bool {
         ) => f == g && x == y && same_expr(a, c) && same_expr(b, d),
         (Expr::Array { elements: x, ty: t }, Expr::Array { elements: y, ty: u })
         | (Expr::Row { fields: x, ty: t }, Expr::Row { fields: y, ty: u }) => t == u && all(x, y),
-        (
-            Expr::Subscript { array: a, index: i, .. },
-            Expr::Subscript { array: b, index: j, .. },
-        ) => same_expr(a, b) && same_expr(i, j),
+        (Expr::Subscript { array: a, index: i, .. }, Expr::Subscript { array: b, index: j, .. }) => {
+            same_expr(a, b) && same_expr(i, j)
+        }
         (Expr::Field { record: a, index: i, .. }, Expr::Field { record: b, index: j, .. }) => {
             i == j && same_expr(a, b)
         }

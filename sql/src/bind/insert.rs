@@ -8,7 +8,6 @@ use sqlparser::tokenizer::Location;
 use super::assign::{generated_always, is_default, start_of_lazy};
 use super::catalog::table_fields;
 use super::name::fold;
-use super::scalar::bind_scalar_text;
 use super::scope::{Relation, Scope, computed, public_columns};
 use super::select::Clause;
 use super::sort::Tail;
@@ -27,7 +26,8 @@ struct Target<'t> {
 impl Binder<'_> {
     pub fn bind_insert(&mut self, insert: &ast::Insert) -> SqlResult<LogicalPlan> {
         self.writes = true;
-        let foreign = insert.or.is_some() || insert.ignore || insert.overwrite || insert.partitioned.is_some();
+        let foreign =
+            insert.or.is_some() || insert.ignore || insert.overwrite || insert.partitioned.is_some();
         if foreign || !insert.assignments.is_empty() || insert.replace_into {
             return Err(SqlError::unsupported("this form of INSERT"));
         }
@@ -43,7 +43,7 @@ impl Binder<'_> {
             // DEFAULT VALUES
             None => super::select::single_row(),
             Some((query, SetExpr::Values(rows))) if plain(query) => {
-                self.bind_rows(rows, &table, &targets, &mut values, overriding)?
+                self.bind_rows(rows, &targets, &mut values, overriding)?
             }
             Some((query, _)) => self.bind_insert_query(query, &targets, &mut values, overriding)?,
         };
@@ -52,7 +52,7 @@ impl Binder<'_> {
             .zip(&public)
             .map(|(given, column)| match given {
                 Some(value) => Ok(value),
-                None => self.default_of(&table, column),
+                None => self.default_of(column),
             })
             .collect::<SqlResult<Vec<_>>>()?;
         let alias = insert.table_alias.as_ref().map(|a| fold(&a.alias).into_owned());
@@ -118,7 +118,6 @@ impl Binder<'_> {
     fn bind_rows(
         &mut self,
         rows: &ast::Values,
-        table: &Arc<TableDescriptor>,
         targets: &[Target<'_>],
         values: &mut [Option<Expr>],
         overriding: Overriding,
@@ -139,7 +138,7 @@ impl Binder<'_> {
                 }
                 let mut exprs = Vec::with_capacity(width);
                 for (e, target) in row.content.iter().zip(given) {
-                    exprs.push(b.bind_given(e, table, target.column, &scope, overriding)?);
+                    exprs.push(b.bind_given(e, target.column, &scope, overriding)?);
                 }
                 bound.push(exprs);
             }
@@ -156,18 +155,17 @@ impl Binder<'_> {
     fn bind_given(
         &mut self,
         e: &ast::Expr,
-        table: &Arc<TableDescriptor>,
         column: &ColumnDescriptor,
         scope: &Scope<'_>,
         overriding: Overriding,
     ) -> SqlResult<Expr> {
         match (overriding, column.identity) {
-            (Overriding::User, Some(_)) => self.default_of(table, column),
+            (Overriding::User, Some(_)) => self.default_of(column),
             (Overriding::System, Some(Identity::Always)) if !is_default(e) => {
                 let bound = self.bind_expr(e, scope)?;
                 self.assign(bound, column, start_of_lazy(e))
             }
-            _ => self.bind_value_for(e, table, column, scope),
+            _ => self.bind_value_for(e, column, scope),
         }
     }
 
@@ -325,6 +323,3 @@ fn plain(query: &ast::Query) -> bool {
             t.order_by.is_empty() && t.limit.is_none() && t.offset.is_none() && t.locks.is_empty()
         })
 }
-
-#[allow(unused_imports)]
-use bind_scalar_text as _;

@@ -27,6 +27,7 @@ mod name;
 mod names_out;
 mod params;
 mod query;
+mod record_columns;
 mod scalar;
 mod scope;
 mod select;
@@ -238,5 +239,4 @@ fn start_of(node: &impl ast::Spanned) -> Location {
     node.span().start
 }
 
-#[cfg(test)]
-mod tests;
+//TESTS

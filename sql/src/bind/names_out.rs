@@ -28,8 +28,12 @@ fn strong_name(expr: &Expr) -> Option<String> {
         Expr::Cast { expr, .. } => strong_name(expr),
         Expr::AtTimeZone { .. } => fixed("timezone"),
         Expr::Extract { .. } => fixed("extract"),
-        Expr::Ceil { field: ast::CeilFloorKind::DateTimeField(DateTimeField::NoDateTime), .. } => fixed("ceil"),
-        Expr::Floor { field: ast::CeilFloorKind::DateTimeField(DateTimeField::NoDateTime), .. } => fixed("floor"),
+        Expr::Ceil { field: ast::CeilFloorKind::DateTimeField(DateTimeField::NoDateTime), .. } => {
+            fixed("ceil")
+        }
+        Expr::Floor { field: ast::CeilFloorKind::DateTimeField(DateTimeField::NoDateTime), .. } => {
+            fixed("floor")
+        }
         Expr::Ceil { .. } => fixed("ceil"),
         Expr::Floor { .. } => fixed("floor"),
         Expr::Position { .. } => fixed("position"),
@@ -57,10 +61,9 @@ fn weak_name(expr: &Expr) -> Option<String> {
         Expr::TypedString(t) => type_column_name(&t.data_type),
         Expr::Interval(_) => Some("interval".into()),
         Expr::Value(v) if matches!(v.value, ast::Value::Boolean(_)) => Some("bool".into()),
-        Expr::Case { else_result, .. } => else_result
-            .as_deref()
-            .and_then(strong_name)
-            .or_else(|| Some("case".into())),
+        Expr::Case { else_result, .. } => {
+            else_result.as_deref().and_then(strong_name).or_else(|| Some("case".into()))
+        }
         _ => None,
     }
 }

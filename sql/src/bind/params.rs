@@ -47,11 +47,6 @@ impl Params {
         .with_detail(format!("{} versus {}", type_name(*slot), type_name(oid))))
     }
 
-    /// The type found so far.
-    pub fn ty(&self, index: usize) -> Oid {
-        self.types[index]
-    }
-
     pub fn finish(&mut self) -> SqlResult<Vec<Oid>> {
         match self.types.iter().position(|t| *t == Oid::UNKNOWN) {
             Some(i) => Err(SqlError::new(

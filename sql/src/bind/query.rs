@@ -40,9 +40,9 @@ impl Binder<'_> {
             }
             match &query.with {
                 None => b.bind_set_expr(&query.body, &tail, parent, resolve_unknown),
-                Some(with) => {
-                    b.bind_with(with, parent, |b| b.bind_set_expr(&query.body, &tail, parent, resolve_unknown))
-                }
+                Some(with) => b.bind_with(with, parent, |b| {
+                    b.bind_set_expr(&query.body, &tail, parent, resolve_unknown)
+                }),
             }
         })
     }
@@ -146,7 +146,8 @@ impl Binder<'_> {
                 return self.convert_values(rows, &schema, fields, context);
             }
             other => {
-                let columns = own.iter().enumerate().map(|(i, f)| Expr::Column { index: i, ty: f.ty }).collect();
+                let columns =
+                    own.iter().enumerate().map(|(i, f)| Expr::Column { index: i, ty: f.ty }).collect();
                 (Box::new(other), columns)
             }
         };
@@ -183,7 +184,11 @@ impl Binder<'_> {
             Ok(e) => Ok(e),
             Err(_) => Err(SqlError::new(
                 state::CANNOT_COERCE,
-                format!("{context} could not convert type {} to {}", type_name(from), type_name(field.ty.oid)),
+                format!(
+                    "{context} could not convert type {} to {}",
+                    type_name(from),
+                    type_name(field.ty.oid)
+                ),
             )),
         }
     }
@@ -207,11 +212,19 @@ impl Binder<'_> {
         scope.relations.push(Relation::new("*VALUES*", fields.clone()));
         self.in_level(Clause::OrderBy, |b| {
             let order = b.bind_order(tail, None, &scope, &items)?;
-            if let Some(key) = order.keys.iter().find(|k| matches!(k.source, super::sort::KeySource::Input(_))) {
+            if let Some(key) =
+                order.keys.iter().find(|k| matches!(k.source, super::sort::KeySource::Input(_)))
+            {
                 return Err(b
-                    .error_at(state::FEATURE_NOT_SUPPORTED, "invalid UNION/INTERSECT/EXCEPT ORDER BY clause", key.at)
+                    .error_at(
+                        state::FEATURE_NOT_SUPPORTED,
+                        "invalid UNION/INTERSECT/EXCEPT ORDER BY clause",
+                        key.at,
+                    )
                     .with_detail("Only result column names can be used, not expressions or functions.")
-                    .with_hint("Add the expression/function to every SELECT, or move the UNION into a FROM clause."));
+                    .with_hint(
+                        "Add the expression/function to every SELECT, or move the UNION into a FROM clause.",
+                    ));
             }
             let keys: Vec<_> = order
                 .keys

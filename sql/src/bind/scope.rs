@@ -263,6 +263,16 @@ pub fn outward(mut expr: Expr, depth: usize) -> Expr {
     expr
 }
 
+/// An expression over a row, as seen from the right side of a lateral join whose left side is that row.
+pub fn one_level_in(mut expr: Expr) -> Expr {
+    crate::plan::walk::visit_expr(&mut expr, 0, &mut |e, level| match *e {
+        Expr::Column { index, ty } if level == 0 => *e = Expr::Outer { depth: 1, index, ty },
+        Expr::Outer { ref mut depth, .. } if *depth >= level => *depth += 1,
+        _ => {}
+    });
+    expr
+}
+
 /// A field that is not a plain column of a table.
 pub fn computed(name: impl Into<String>, ty: SqlType) -> Field {
     Field { name: name.into(), ty, origin: None }

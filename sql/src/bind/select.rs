@@ -52,7 +52,10 @@ pub enum Clause {
 
 impl Clause {
     pub fn allows_aggregates(self) -> bool {
-        matches!(self, Clause::Select | Clause::OrderBy | Clause::DistinctOn | Clause::Having | Clause::WindowDefinition)
+        matches!(
+            self,
+            Clause::Select | Clause::OrderBy | Clause::DistinctOn | Clause::Having | Clause::WindowDefinition
+        )
     }
 
     pub fn allows_windows(self) -> bool {
@@ -144,7 +147,11 @@ impl Binder<'_> {
     }
 
     /// Runs `f` with expressions standing in `clause`.
-    pub fn in_clause<R>(&mut self, clause: Clause, f: impl FnOnce(&mut Self) -> SqlResult<R>) -> SqlResult<R> {
+    pub fn in_clause<R>(
+        &mut self,
+        clause: Clause,
+        f: impl FnOnce(&mut Self) -> SqlResult<R>,
+    ) -> SqlResult<R> {
         let before = std::mem::replace(&mut self.level().clause, clause);
         let result = f(self);
         self.level().clause = before;
@@ -152,11 +159,7 @@ impl Binder<'_> {
     }
 
     /// Runs `f` in a level of its own and gives back what was put aside.
-    pub fn in_level<R>(
-        &mut self,
-        clause: Clause,
-        f: impl FnOnce(&mut Self) -> SqlResult<R>,
-    ) -> SqlResult<R> {
+    pub fn in_level<R>(&mut self, clause: Clause, f: impl FnOnce(&mut Self) -> SqlResult<R>) -> SqlResult<R> {
         self.levels.push(Level::new(clause));
         let result = f(self);
         self.levels.pop();
@@ -360,7 +363,7 @@ impl Binder<'_> {
         for call in sets {
             own.push(computed(call.function.name, call.ty));
             // The arguments look at the row to the left.
-            let args = call.args.into_iter().map(|a| super::scope::outward(a, 1)).collect();
+            let args = call.args.into_iter().map(super::scope::one_level_in).collect();
             calls.push((call.function, args));
         }
         fields.extend(own.iter().cloned());

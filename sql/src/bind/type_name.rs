@@ -75,7 +75,9 @@ fn length(length: Option<&CharacterLength>, name: &str) -> SqlResult<Option<i32>
             state::INVALID_PARAMETER_VALUE,
             format!("length for type {name} cannot exceed 10485760"),
         )),
-        Some(CharacterLength::Max) => Err(SqlError::new(state::SYNTAX_ERROR, "syntax error at or near \"max\"")),
+        Some(CharacterLength::Max) => {
+            Err(SqlError::new(state::SYNTAX_ERROR, "syntax error at or near \"max\""))
+        }
     }
 }
 
@@ -195,9 +197,9 @@ fn named(name: &ObjectName, modifiers: &[String]) -> SqlResult<SqlType> {
 fn named_text(text: &str) -> SqlResult<SqlType> {
     let lower = text.to_ascii_lowercase();
     let name = lower.split('(').next().unwrap_or(&lower);
-    type_by_name(name.trim()).map(SqlType::new).ok_or_else(|| {
-        SqlError::new(state::UNDEFINED_OBJECT, format!("type \"{lower}\" does not exist"))
-    })
+    type_by_name(name.trim())
+        .map(SqlType::new)
+        .ok_or_else(|| SqlError::new(state::UNDEFINED_OBJECT, format!("type \"{lower}\" does not exist")))
 }
 
 fn with_modifiers(oid: Oid, modifiers: &[String]) -> SqlResult<SqlType> {

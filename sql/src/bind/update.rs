@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use sqlparser::ast::{self, TableFactor};
 
+use super::Binder;
 use super::from::From;
 use super::name::fold;
 use super::select::Clause;
-use super::Binder;
 use crate::catalog::{ColumnId, TableDescriptor};
 use crate::error::{SqlError, SqlResult};
 use crate::plan::{LogicalPlan, RowLock, RowLockStrength, RowLockWait, Update};
@@ -24,18 +24,19 @@ impl Binder<'_> {
                 "UPDATE takes one table; join others in its FROM clause",
             ));
         }
-        let (table, target) = self.bind_modified(&update.table.relation, "update", RowLockStrength::NoKeyUpdate)?;
+        let (table, target) =
+            self.bind_modified(&update.table.relation, "update", RowLockStrength::NoKeyUpdate)?;
         let mut from = match &update.from {
             None => target,
-            Some(
-                ast::UpdateTableFromKind::AfterSet(items) | ast::UpdateTableFromKind::BeforeSet(items),
-            ) => self.bind_more(target, items)?,
+            Some(ast::UpdateTableFromKind::AfterSet(items) | ast::UpdateTableFromKind::BeforeSet(items)) => {
+                self.bind_more(target, items)?
+            }
         };
         let scope = from.take_scope(None);
         let mut input = from.plan;
         if let Some(condition) = &update.selection {
-            let predicate =
-                self.in_level(Clause::Where, |b| b.bind_condition(condition, &scope, Clause::Where, "WHERE"))?;
+            let predicate = self
+                .in_level(Clause::Where, |b| b.bind_condition(condition, &scope, Clause::Where, "WHERE"))?;
             input = LogicalPlan::Filter { input: Box::new(input), predicate };
         }
         let assignments =

@@ -45,7 +45,8 @@ impl Binder<'_> {
 
     fn named_window(&mut self, name: &ast::Ident) -> SqlResult<WindowDefinition> {
         let folded = fold(name);
-        let found = self.level().named_windows.iter().find(|w| w.name == folded).map(|w| w.definition.clone());
+        let found =
+            self.level().named_windows.iter().find(|w| w.name == folded).map(|w| w.definition.clone());
         found.ok_or_else(|| {
             let message = format!("window \"{folded}\" does not exist");
             self.error_at(state::UNDEFINED_OBJECT, message, name.span.start)
@@ -72,7 +73,11 @@ impl Binder<'_> {
             for o in &spec.order_by {
                 let bound = b.bind_expr(&o.expr, scope)?;
                 let (descending, nulls_first) = direction(&o.options)?;
-                definition.order_by.push(SortKey { expr: b.unknown_to_text(bound)?, descending, nulls_first });
+                definition.order_by.push(SortKey {
+                    expr: b.unknown_to_text(bound)?,
+                    descending,
+                    nulls_first,
+                });
             }
             if let Some(frame) = &spec.window_frame {
                 definition.frame = Some(b.bind_frame(frame, &definition.order_by, scope)?);
@@ -115,7 +120,8 @@ impl Binder<'_> {
             }
             _ => {}
         }
-        let offsets = [&start, &end].iter().any(|b| matches!(b, FrameBound::Preceding(_) | FrameBound::Following(_)));
+        let offsets =
+            [&start, &end].iter().any(|b| matches!(b, FrameBound::Preceding(_) | FrameBound::Following(_)));
         if unit == FrameUnit::Range && offsets && order.len() != 1 {
             return invalid("RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column");
         }

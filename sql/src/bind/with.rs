@@ -18,8 +18,6 @@ pub struct CteBinding {
     pub id: usize,
     pub schema: Schema,
     pub references: usize,
-    /// The recursive CTE itself, seen from inside.
-    pub is_recursion: bool,
 }
 
 /// A CTE that was bound and waits for its body.
@@ -71,7 +69,7 @@ impl Binder<'_> {
             let schema = plan.schema();
             let id = self.next_cte;
             self.next_cte += 1;
-            self.ctes.push(CteBinding { name: name.clone(), id, schema, references: 0, is_recursion: false });
+            self.ctes.push(CteBinding { name: name.clone(), id, schema, references: 0 });
             let modifies = matches!(
                 without_projection(&plan),
                 LogicalPlan::Insert(_) | LogicalPlan::Update(_) | LogicalPlan::Delete(_)
@@ -129,13 +127,7 @@ impl Binder<'_> {
         let schema = base.schema();
         let id = self.next_cte;
         self.next_cte += 1;
-        self.ctes.push(CteBinding {
-            name: name.into(),
-            id,
-            schema: schema.clone(),
-            references: 0,
-            is_recursion: true,
-        });
+        self.ctes.push(CteBinding { name: name.into(), id, schema: schema.clone(), references: 0 });
         let step = self.bind_set_expr(step, &super::sort::Tail::default(), parent, false);
         self.ctes.pop();
         let step = self.match_columns(step?, &schema, name)?;

@@ -58,11 +58,8 @@ impl MeridianDialect {
             return None;
         }
         let span = parser.peek_token_ref().span;
-        let name = ObjectName::from(vec![Ident {
-            value: word.value.clone(),
-            quote_style: word.quote_style,
-            span,
-        }]);
+        let name =
+            ObjectName::from(vec![Ident { value: word.value.clone(), quote_style: word.quote_style, span }]);
         parser.advance_token();
         Some(parser.parse_value().map(|value| {
             Expr::TypedString(TypedString {

@@ -46,7 +46,8 @@ pub fn from_tokenizer(source: &str, e: &TokenizerError) -> SqlError {
         format!("unterminated {what} at or near \"{near}\"")
     } else if e.message.contains("delimited identifier") || e.message.contains("close delimiter") {
         format!("unterminated quoted identifier at or near \"{near}\"")
-    } else if e.message.to_lowercase().contains("unterminated") || e.message.contains("EOF while in a multi-line")
+    } else if e.message.to_lowercase().contains("unterminated")
+        || e.message.contains("EOF while in a multi-line")
     {
         "unterminated /* comment".to_string()
     } else {

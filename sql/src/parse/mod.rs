@@ -238,5 +238,4 @@ fn is_chain_word(keyword: sqlparser::keywords::Keyword) -> bool {
     )
 }
 
-#[cfg(test)]
-mod tests;
+//TESTS

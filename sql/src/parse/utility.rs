@@ -103,7 +103,7 @@ pub fn parse_statement(p: &mut Parser<'_>) -> Result<Statement> {
     match keyword {
         Keyword::BEGIN => {
             p.advance_token();
-            p.parse_one_of_keywords(&[Keyword::TRANSACTION, Keyword::WORK]);
+            let _ = p.parse_one_of_keywords(&[Keyword::TRANSACTION, Keyword::WORK]);
             Ok(Statement::Begin(modes(p)?))
         }
         Keyword::START => {
@@ -184,7 +184,7 @@ fn modes(p: &mut Parser<'_>) -> Result<TransactionModes> {
         } else {
             return Ok(modes);
         }
-        p.consume_token(&Token::Comma);
+        let _ = p.consume_token(&Token::Comma);
     }
 }
 
@@ -348,7 +348,7 @@ fn vacuum_tail(p: &mut Parser<'_>, only_analyze: bool) -> Result<Statement> {
         p.expect_token(&Token::RParen)?;
     } else {
         v.full = p.parse_keyword(Keyword::FULL);
-        p.parse_keyword(Keyword::FREEZE);
+        let _ = p.parse_keyword(Keyword::FREEZE);
         v.verbose = p.parse_keyword(Keyword::VERBOSE);
         v.analyze |= p.parse_keyword(Keyword::ANALYZE) || word(p, "analyse");
     }
@@ -386,7 +386,7 @@ fn declare(p: &mut Parser<'_>) -> Result<Statement> {
     if p.parse_keywords(&[Keyword::WITH, Keyword::HOLD]) {
         hold = true;
     } else {
-        p.parse_keywords(&[Keyword::WITHOUT, Keyword::HOLD]);
+        let _ = p.parse_keywords(&[Keyword::WITHOUT, Keyword::HOLD]);
     }
     p.expect_keyword(Keyword::FOR)?;
     let query = ast::Statement::Query(p.parse_query()?);
@@ -406,7 +406,7 @@ fn fetch(p: &mut Parser<'_>, only_move: bool) -> Result<Statement> {
 
 fn fetch_tail(p: &mut Parser<'_>, only_move: bool) -> Result<Statement> {
     let count = fetch_count(p)?;
-    p.parse_one_of_keywords(&[Keyword::FROM, Keyword::IN]);
+    let _ = p.parse_one_of_keywords(&[Keyword::FROM, Keyword::IN]);
     let cursor = p.parse_identifier()?;
     Ok(Statement::Fetch(FetchCursor { cursor, count, only_move }))
 }
@@ -453,7 +453,7 @@ fn signed(p: &mut Parser<'_>) -> Result<Option<i64>> {
     let sign = if p.consume_token(&Token::Minus) {
         -1
     } else {
-        p.consume_token(&Token::Plus);
+        let _ = p.consume_token(&Token::Plus);
         1
     };
     let Token::Number(digits, _) = &p.peek_token_ref().token else { return Ok(None) };

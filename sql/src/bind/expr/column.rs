@@ -139,13 +139,7 @@ impl Binder<'_> {
         self.error_at(state::UNDEFINED_TABLE, format!("missing FROM-clause entry for table \"{table}\""), at)
     }
 
-    fn undefined_column(
-        &self,
-        name: &str,
-        table: Option<&str>,
-        scope: &Scope<'_>,
-        at: Location,
-    ) -> SqlError {
+    fn undefined_column(&self, name: &str, table: Option<&str>, scope: &Scope<'_>, at: Location) -> SqlError {
         let shown = match table {
             Some(table) => format!("{table}.{name}"),
             None => format!("\"{name}\""),
@@ -179,7 +173,10 @@ fn closest(name: &str, table: Option<&str>, scope: &Scope<'_>) -> Option<String>
             Some((d, _)) if *d == distance => tied = true,
             _ => {
                 tied = false;
-                best = Some((distance, format!("Perhaps you meant to reference the column \"{alias}.{column}\".")));
+                best = Some((
+                    distance,
+                    format!("Perhaps you meant to reference the column \"{alias}.{column}\"."),
+                ));
             }
         }
     }

@@ -80,7 +80,10 @@ impl Binder<'_> {
     }
 }
 
-fn interval_fields(leading: &ast::DateTimeField, last: Option<&ast::DateTimeField>) -> Option<ast::IntervalFields> {
+fn interval_fields(
+    leading: &ast::DateTimeField,
+    last: Option<&ast::DateTimeField>,
+) -> Option<ast::IntervalFields> {
     use ast::DateTimeField as F;
     use ast::IntervalFields as I;
     let plain = |f: &F| match f {

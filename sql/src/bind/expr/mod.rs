@@ -73,7 +73,9 @@ impl Binder<'_> {
             E::AnyOp { left, compare_op, right, .. } => {
                 self.bind_quantified(left, compare_op, right, false, scope)
             }
-            E::AllOp { left, compare_op, right } => self.bind_quantified(left, compare_op, right, true, scope),
+            E::AllOp { left, compare_op, right } => {
+                self.bind_quantified(left, compare_op, right, true, scope)
+            }
             E::Case { operand, conditions, else_result, .. } => {
                 self.bind_case(operand.as_deref(), conditions, else_result.as_deref(), scope)
             }
@@ -134,7 +136,12 @@ impl Binder<'_> {
         self.coerce_explicitly(arg, target).map_err(|e| self.locate(e, start_of(expr)))
     }
 
-    fn bind_array_as(&mut self, elements: &[ast::Expr], target: SqlType, scope: &Scope<'_>) -> SqlResult<Expr> {
+    fn bind_array_as(
+        &mut self,
+        elements: &[ast::Expr],
+        target: SqlType,
+        scope: &Scope<'_>,
+    ) -> SqlResult<Expr> {
         let element = element_of(target.oid).unwrap_or(Oid::TEXT);
         let element = SqlType::with_typmod(element, target.typmod);
         let mut done = Vec::with_capacity(elements.len());
@@ -154,11 +161,8 @@ impl Binder<'_> {
 
     fn bind_array(&mut self, elements: &[ast::Expr], scope: &Scope<'_>) -> SqlResult<Expr> {
         if elements.is_empty() {
-            return Err(SqlError::new(
-                state::INDETERMINATE_DATATYPE,
-                "cannot determine type of empty array",
-            )
-            .with_hint("Explicitly cast to the desired type, for example ARRAY[]::integer[]."));
+            return Err(SqlError::new(state::INDETERMINATE_DATATYPE, "cannot determine type of empty array")
+                .with_hint("Explicitly cast to the desired type, for example ARRAY[]::integer[]."));
         }
         let mut bound = Vec::with_capacity(elements.len());
         for e in elements {
@@ -262,8 +266,10 @@ impl Binder<'_> {
         let bound = self.bind_expr(expr, scope)?;
         let bound = self.unknown_to_text(bound)?;
         let ty = bound.ty().oid;
-        if !matches!(ty, Oid::TEXT | Oid::VARCHAR | Oid::BPCHAR | Oid::NAME | Oid::TEXT_ARRAY | Oid::VARCHAR_ARRAY)
-        {
+        if !matches!(
+            ty,
+            Oid::TEXT | Oid::VARCHAR | Oid::BPCHAR | Oid::NAME | Oid::TEXT_ARRAY | Oid::VARCHAR_ARRAY
+        ) {
             return Err(self.error_at(
                 state::DATATYPE_MISMATCH,
                 format!("collations are not supported by type {}", crate::registry::type_name(ty)),
@@ -291,18 +297,15 @@ impl Binder<'_> {
                 ast::AccessExpr::Subscript(ast::Subscript::Slice { .. }) => {
                     return Err(SqlError::unsupported("an array slice"));
                 }
-                ast::AccessExpr::Dot(_) => return Err(SqlError::unsupported("selecting a field of a composite value")),
+                ast::AccessExpr::Dot(_) => {
+                    return Err(SqlError::unsupported("selecting a field of a composite value"));
+                }
             };
         }
         Ok(bound)
     }
 
-    fn subscript(
-        &mut self,
-        array: Expr,
-        index: Expr,
-        at: sqlparser::tokenizer::Location,
-    ) -> SqlResult<Expr> {
+    fn subscript(&mut self, array: Expr, index: Expr, at: sqlparser::tokenizer::Location) -> SqlResult<Expr> {
         let ty = array.ty();
         let Some(element) = subscript_type(ty.oid) else {
             return Err(self.error_at(

@@ -7,7 +7,7 @@ use crate::bind::scope::Scope;
 use crate::bind::{Binder, start_of};
 use crate::error::{SqlError, SqlResult, state};
 use crate::expr::Expr;
-use crate::registry::{self, Function, element_of, function_by_oid, operators_named, type_name};
+use crate::registry::{self, Function, element_of, function_by_oid, operators_named};
 use crate::types::{Datum, Oid, SqlType};
 
 impl Binder<'_> {
@@ -40,8 +40,7 @@ impl Binder<'_> {
                 } else {
                     Location::empty()
                 };
-                self.binary_operator(&name, l, r, at)
-                    .map_err(|e| self.locate(e, operator_position(left)))
+                self.binary_operator(&name, l, r, at).map_err(|e| self.locate(e, operator_position(left)))
             }
         }
     }
@@ -60,7 +59,8 @@ impl Binder<'_> {
                 }
                 other => {
                     let bound = self.bind_expr(other, scope)?;
-                    operands.push(self.coerce_to_bool(bound, name).map_err(|e| self.locate(e, start_of(other)))?);
+                    operands
+                        .push(self.coerce_to_bool(bound, name).map_err(|e| self.locate(e, start_of(other)))?);
                 }
             }
         }
@@ -104,13 +104,17 @@ impl Binder<'_> {
         }
         let (l, r) = (left.ty().oid, right.ty().oid);
         if let Some((function, arg_types, result)) = exact_operator(name, l, r) {
-            let left = self.coerce_implicitly(left, SqlType::new(arg_types.0)).map_err(|e| self.locate(e, at))?;
-            let right = self.coerce_implicitly(right, SqlType::new(arg_types.1)).map_err(|e| self.locate(e, at))?;
+            let left =
+                self.coerce_implicitly(left, SqlType::new(arg_types.0)).map_err(|e| self.locate(e, at))?;
+            let right =
+                self.coerce_implicitly(right, SqlType::new(arg_types.1)).map_err(|e| self.locate(e, at))?;
             return Ok(Expr::Call { function, args: vec![left, right], ty: SqlType::new(result) });
         }
         let (_, resolved) = registry::resolve_operator(name, Some(l), r)?;
-        let left = self.coerce_implicitly(left, SqlType::new(resolved.args[0])).map_err(|e| self.locate(e, at))?;
-        let right = self.coerce_implicitly(right, SqlType::new(resolved.args[1])).map_err(|e| self.locate(e, at))?;
+        let left =
+            self.coerce_implicitly(left, SqlType::new(resolved.args[0])).map_err(|e| self.locate(e, at))?;
+        let right =
+            self.coerce_implicitly(right, SqlType::new(resolved.args[1])).map_err(|e| self.locate(e, at))?;
         Ok(Expr::Call {
             function: resolved.function,
             args: vec![left, right],
@@ -119,7 +123,12 @@ impl Binder<'_> {
     }
 
     /// The function of a comparison between these types, and what to cast the sides to.
-    pub fn comparison(&mut self, name: &str, left: Oid, right: Oid) -> SqlResult<(&'static Function, Oid, Oid)> {
+    pub fn comparison(
+        &mut self,
+        name: &str,
+        left: Oid,
+        right: Oid,
+    ) -> SqlResult<(&'static Function, Oid, Oid)> {
         let (function, l, r, result) = match exact_operator(name, left, right) {
             Some((function, (l, r), result)) => (function, l, r, result),
             None => {
@@ -261,10 +270,12 @@ impl Binder<'_> {
             let mut elements = Vec::with_capacity(items.len());
             for (item, tree) in items.into_iter().zip(list) {
                 elements.push(
-                    self.coerce_implicitly(item, SqlType::new(r)).map_err(|e| self.locate(e, start_of(tree)))?,
+                    self.coerce_implicitly(item, SqlType::new(r))
+                        .map_err(|e| self.locate(e, start_of(tree)))?,
                 );
             }
-            let array_type = if r == common { array_type } else { registry::array_of(r).unwrap_or(array_type) };
+            let array_type =
+                if r == common { array_type } else { registry::array_of(r).unwrap_or(array_type) };
             return Ok(Expr::ArrayCompare {
                 left: Box::new(left),
                 op: function,
@@ -275,7 +286,8 @@ impl Binder<'_> {
         let mut tests = Vec::with_capacity(items.len());
         for (item, tree) in items.into_iter().zip(list) {
             tests.push(
-                self.binary_operator(op, value.clone(), item, start_of(tree)).map_err(|e| self.locate(e, at))?,
+                self.binary_operator(op, value.clone(), item, start_of(tree))
+                    .map_err(|e| self.locate(e, at))?,
             );
         }
         Ok(match (tests.len(), negated) {
@@ -393,7 +405,9 @@ impl Binder<'_> {
                         }
                     });
                 }
-                rest.ok_or_else(|| SqlError::new(state::FEATURE_NOT_SUPPORTED, "cannot compare rows of zero length"))
+                rest.ok_or_else(|| {
+                    SqlError::new(state::FEATURE_NOT_SUPPORTED, "cannot compare rows of zero length")
+                })
             }
             _ => Err(SqlError::new(
                 state::FEATURE_NOT_SUPPORTED,
@@ -405,7 +419,10 @@ impl Binder<'_> {
 
     fn bind_overlaps(&mut self, left: &ast::Expr, right: &ast::Expr, scope: &Scope<'_>) -> SqlResult<Expr> {
         let (Some([a, b]), Some([c, d])) = (row_fields(left), row_fields(right)) else {
-            return Err(SqlError::new(state::SYNTAX_ERROR, "wrong number of parameters on OVERLAPS expression"));
+            return Err(SqlError::new(
+                state::SYNTAX_ERROR,
+                "wrong number of parameters on OVERLAPS expression",
+            ));
         };
         let args = [a, b, c, d].into_iter().map(|e| self.bind_expr(e, scope)).collect::<SqlResult<_>>()?;
         self.call("overlaps", args, start_of(left))
@@ -492,6 +509,3 @@ fn operator_name(op: &BinaryOperator) -> SqlResult<std::borrow::Cow<'static, str
 fn standard(name: String) -> std::borrow::Cow<'static, str> {
     if name == "!=" { "<>".into() } else { name.into() }
 }
-
-#[allow(unused_imports)]
-use type_name as _;

@@ -10,7 +10,12 @@ use crate::expr::Expr;
 use crate::types::{Datum, Oid, SqlType};
 
 impl Binder<'_> {
-    pub fn bind_extract(&mut self, field: &DateTimeField, arg: &ast::Expr, scope: &Scope<'_>) -> SqlResult<Expr> {
+    pub fn bind_extract(
+        &mut self,
+        field: &DateTimeField,
+        arg: &ast::Expr,
+        scope: &Scope<'_>,
+    ) -> SqlResult<Expr> {
         let name = field.to_string().trim_matches('\'').to_ascii_lowercase();
         let field = Expr::Const(Datum::text(&name), SqlType::new(Oid::TEXT));
         let source = self.bind_expr(arg, scope)?;

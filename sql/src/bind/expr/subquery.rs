@@ -37,7 +37,10 @@ impl Binder<'_> {
         let array = array.ok_or_else(|| {
             SqlError::new(
                 state::UNDEFINED_OBJECT,
-                format!("could not find array type for data type {}", crate::registry::type_name(element.oid)),
+                format!(
+                    "could not find array type for data type {}",
+                    crate::registry::type_name(element.oid)
+                ),
             )
         })?;
         Ok(subquery(SubqueryKind::Array, plan, SqlType::with_typmod(array, element.typmod)))
