@@ -45,6 +45,7 @@ impl Timestamp {
 
     /// This timestamp moved later by `d`; saturates.
     #[must_use]
+    #[allow(clippy::should_implement_trait, reason = "saturating, so not what `+` promises")]
     pub fn add(self, d: Duration) -> Self {
         let nanos = u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
         Timestamp { wall: self.wall.saturating_add(nanos), logical: self.logical }

@@ -6,6 +6,10 @@
 //! - After a crash the log holds every synced batch, and of the unsynced ones a prefix.
 //! - A damaged record that is not a torn tail stops the node: it is reported as corruption, never skipped.
 
+pub mod disk;
+mod index;
+mod segment;
+mod codec;
 pub mod memory;
 mod check;
 #[cfg(test)]
@@ -15,6 +19,7 @@ use bytes::Bytes;
 
 use crate::base::{RangeId, StorageResult};
 
+pub use disk::{DiskLog, DiskLogOptions};
 pub use memory::MemLog;
 
 /// Raft's durable state beside the entries.

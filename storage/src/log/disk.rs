@@ -1,0 +1,419 @@
+//! The Raft log on disk: segments of checksummed records, one record for each batch.
+//!
+//! A commit is one write and one `fdatasync` over room that has been written before. Segments that hold nothing alive
+//! become the room of new ones; what little is alive in an old segment is written again, a whole range at a time.
+//!
+//! What must stay true, beside what [`segment`](super::segment) says of single files:
+//! - Segments are numbered without gaps; a segment is given up only when a replay of the younger ones gives the
+//!   same index, and always the oldest first.
+//! - After an error of a write or a sync nothing more is written: what the disk then holds is unknown (the kernel drops
+//!   dirty pages after a failed sync), and only a restart finds out.
+//! - Every start begins a new segment, with record numbers far above all before it.
+//!
+//! Alternatives considered: `raft-engine` 0.4.2, TiKV's log store. It compiles in twenty-five crates, among them a second
+//! `prometheus`, `lz4-sys`, `nix` and `rayon`; it reads the clock and starts threads itself, which the simulation and
+//! the layering forbid; its queue of writers costs what one store thread does not need; and in its default recovery
+//! mode it cuts the log at a damaged record in the last file, synced or not. RocksDB as the log: a memtable and a
+//! compaction for what is written once, read from memory, and deleted.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::check::check;
+use super::codec::{Encoder, Image, IndexOp, Record, encoded_len};
+use super::index::{Index, RecordPlace, Slot};
+use super::segment::{self, HEADER_LEN, NUMBERS_PER_START, Place, Segment};
+use super::{LogBatch, LogEntry, LogState, LogStore, size_of};
+use crate::base::{RangeId, StorageError, StorageResult};
+
+/// How the log is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct DiskLogOptions {
+    pub segment_bytes: u64,
+    /// For the youngest entries of all ranges.
+    pub cache_bytes: u64,
+}
+
+impl Default for DiskLogOptions {
+    fn default() -> Self {
+        DiskLogOptions { segment_bytes: 64 << 20, cache_bytes: 32 << 20 }
+    }
+}
+
+/// What an end record takes, and a little more.
+const END_ROOM: u64 = 64;
+
+/// See the module's documentation.
+pub struct DiskLog {
+    folder: PathBuf,
+    options: DiskLogOptions,
+    /// Taken before `shared`.
+    writer: Mutex<Writer>,
+    shared: RwLock<Shared>,
+    /// Held as long as the log is open.
+    _lock: File,
+}
+
+/// What readers see.
+struct Shared {
+    index: Index,
+    /// For reading. The last one is being written.
+    segments: BTreeMap<u64, File>,
+}
+
+struct Writer {
+    segment: u64,
+    file: Segment,
+    at: u64,
+    /// Of the next record.
+    number: u64,
+    /// The last record that is known to be durable.
+    synced: u64,
+    /// A file that may become a segment.
+    spare: Option<PathBuf>,
+    encoder: Encoder,
+    /// The first error of a write or a sync; the last thing that was tried.
+    failed: Option<StorageError>,
+}
+
+impl DiskLog {
+    /// Opens the log in `folder`, which is created if it does not exist, and reads it back.
+    pub fn open(folder: impl AsRef<Path>, options: DiskLogOptions) -> StorageResult<Self> {
+        let folder = folder.as_ref().to_owned();
+        std::fs::create_dir_all(&folder).map_err(|e| segment::io_error(&folder, &e))?;
+        let lock = lock(&folder)?;
+        let mut files = Files::list(&folder)?;
+        let mut index = Index::new(options.cache_bytes);
+        let mut next_number = 1;
+        // The last segment was being made when the process ended: it is made again.
+        let mut unmade = false;
+        let newest = files.segments.keys().next_back().copied().unwrap_or(0);
+        for (&number, path) in &files.segments {
+            let replayed = segment::replay(path, number, next_number, number == newest, |record, at| {
+                let len = record.unpadded_len() as u32;
+                let place = RecordPlace { segment: number, offset: at, len };
+                record.ops()?.into_iter().for_each(|(range, op)| index.apply(range, op, place));
+                Some(())
+            })?;
+            let Some(found) = replayed else {
+                unmade = true;
+                continue;
+            };
+            next_number = found.next_number;
+            if !found.complete {
+                complete(path, &found)?;
+                next_number += 1;
+            }
+        }
+        if let Some((range, first)) = index.range_with_gap() {
+            return Err(StorageError::Corruption(format!(
+                "{}: the log of {range} lacks what comes before entry {first}",
+                folder.display()
+            )));
+        }
+        let number = (next_number / NUMBERS_PER_START + 1) * NUMBERS_PER_START;
+        let segment = if unmade { newest } else { newest + 1 };
+        let spare = if unmade { None } else { files.spares.pop() };
+        files.remove_spares()?;
+        let place = Place { folder: &folder, segment, first_number: number };
+        let file = Segment::create(place, spare, options.segment_bytes)?;
+        let mut segments = BTreeMap::new();
+        for (&n, path) in files.segments.range(..segment) {
+            segments.insert(n, File::open(path).map_err(|e| segment::io_error(path, &e))?);
+        }
+        segments.insert(segment, reader(&file)?);
+        let writer = Writer {
+            segment,
+            file,
+            at: HEADER_LEN,
+            number,
+            synced: number - 1,
+            spare: None,
+            encoder: Encoder::default(),
+            failed: None,
+        };
+        Ok(DiskLog {
+            folder,
+            options,
+            writer: Mutex::new(writer),
+            shared: RwLock::new(Shared { index, segments }),
+            _lock: lock,
+        })
+    }
+
+    /// Writes the record in the encoder, and remembers an error for ever.
+    fn write_record(&self, w: &mut Writer, sync: bool) -> StorageResult<RecordPlace> {
+        let written = self.try_write_record(w, sync);
+        if let Err(e) = &written {
+            w.failed = Some(e.clone());
+        }
+        written
+    }
+
+    fn try_write_record(&self, w: &mut Writer, sync: bool) -> StorageResult<RecordPlace> {
+        // Room for the end record is always left; a record larger than a segment has one of its own.
+        let needed = w.encoder.len() as u64 + END_ROOM;
+        if w.at > HEADER_LEN && w.at + needed > self.options.segment_bytes {
+            self.rotate(w)?;
+        }
+        let (bytes, len) = w.encoder.finish(w.number, w.synced);
+        w.file.write(bytes, w.at, self.options.segment_bytes)?;
+        let place = RecordPlace {
+            segment: w.segment,
+            offset: u32::try_from(w.at).expect("a segment is far smaller than 4 GiB"),
+            len,
+        };
+        w.at += bytes.len() as u64;
+        w.number += 1;
+        if sync {
+            w.file.sync()?;
+            w.synced = w.number - 1;
+        }
+        w.encoder.trim();
+        Ok(place)
+    }
+
+    /// Ends the segment and begins the next.
+    fn rotate(&self, w: &mut Writer) -> StorageResult<()> {
+        let mut end = Encoder::default();
+        end.begin();
+        end.end();
+        w.file.write(end.finish(w.number, w.synced).0, w.at, self.options.segment_bytes)?;
+        w.file.sync()?;
+        w.synced = w.number;
+        w.number += 1;
+        let next = Place { folder: &self.folder, segment: w.segment + 1, first_number: w.number };
+        let file = Segment::create(next, w.spare.take(), self.options.segment_bytes)?;
+        self.shared.write().segments.insert(w.segment + 1, reader(&file)?);
+        w.segment += 1;
+        w.file = file;
+        w.at = HEADER_LEN;
+        Ok(())
+    }
+
+    /// Writes the ranges again that still need the segment; false if that is too much.
+    fn rewrite(&self, w: &mut Writer, segment: u64) -> StorageResult<bool> {
+        let mut images = Vec::new();
+        let mut bytes = 0;
+        {
+            let shared = self.shared.read();
+            for range in shared.index.ranges_in(segment) {
+                let Some(log) = shared.index.range(range) else { continue };
+                let mut entries = Vec::with_capacity(log.slots.len());
+                for slot in &log.slots {
+                    let entry = self.load(&shared, slot)?;
+                    bytes += encoded_len(&entry) as u64;
+                    if bytes > self.options.segment_bytes / 4 {
+                        return Ok(false);
+                    }
+                    entries.push(entry);
+                }
+                images.push((range, Image { hard_state: log.hard_state, truncated: log.truncated, entries }));
+            }
+        }
+        if images.is_empty() {
+            return Ok(true);
+        }
+        w.encoder.begin();
+        let ops: Vec<(RangeId, IndexOp)> =
+            images.iter().map(|(range, image)| (*range, w.encoder.image(*range, image))).collect();
+        let place = self.write_record(w, true)?;
+        let mut shared = self.shared.write();
+        ops.into_iter().for_each(|(range, op)| shared.index.apply(range, op, place));
+        Ok(true)
+    }
+
+    /// Gives up the oldest segment: its file becomes the spare one, or goes.
+    fn give_up(&self, w: &mut Writer, number: u64) -> StorageResult<()> {
+        self.shared.write().segments.remove(&number);
+        let path = self.folder.join(segment::name(number));
+        let mut retire = || {
+            let recycle = w.spare.is_none() && std::fs::metadata(&path)?.len() == self.options.segment_bytes;
+            if recycle {
+                let spare = path.with_extension("spare");
+                std::fs::rename(&path, &spare)?;
+                w.spare = Some(spare);
+            } else {
+                std::fs::remove_file(&path)?;
+            }
+            // The name must be gone before the file is written again.
+            File::open(&self.folder)?.sync_all()
+        };
+        retire().map_err(|e| segment::io_error(&path, &e))
+    }
+
+    fn load(&self, shared: &Shared, slot: &Slot) -> StorageResult<LogEntry> {
+        if let Some(entry) = &slot.cached {
+            return Ok(entry.clone());
+        }
+        let place = slot.record;
+        let path = self.folder.join(segment::name(place.segment));
+        let file = shared.segments.get(&place.segment).expect("a segment that is needed is open");
+        let mut bytes = vec![0; place.len as usize];
+        std::os::unix::fs::FileExt::read_exact_at(file, &mut bytes, u64::from(place.offset))
+            .map_err(|e| segment::io_error(&path, &e))?;
+        Record::parse(&bytes)
+            .and_then(|record| record.entry(slot.offset))
+            .filter(|entry| entry.term == slot.term)
+            .ok_or_else(|| segment::damaged(&path, place.offset as usize, "a record is damaged"))
+    }
+}
+
+impl LogStore for DiskLog {
+    fn write(&self, batch: &LogBatch, sync: bool) -> StorageResult<()> {
+        let w = &mut *self.writer.lock();
+        if let Some(e) = &w.failed {
+            return Err(e.clone());
+        }
+        if batch.ops.is_empty() {
+            if sync && w.synced + 1 < w.number {
+                w.file.sync().inspect_err(|e| w.failed = Some(e.clone()))?;
+                w.synced = w.number - 1;
+            }
+            return Ok(());
+        }
+        {
+            let shared = self.shared.read();
+            check(batch, |range| shared.index.bounds(range))?;
+        }
+        let mut ops = Vec::with_capacity(batch.ops.len());
+        w.encoder.begin();
+        w.encoder.batch(batch, &mut ops);
+        let place = self.write_record(w, sync)?;
+        let mut shared = self.shared.write();
+        ops.into_iter().for_each(|(range, op)| shared.index.apply(range, op, place));
+        shared.index.cache(batch);
+        Ok(())
+    }
+
+    fn ranges(&self) -> Vec<RangeId> {
+        self.shared.read().index.ranges().collect()
+    }
+
+    fn state(&self, range: RangeId) -> StorageResult<Option<LogState>> {
+        let shared = self.shared.read();
+        Ok(shared.index.range(range).map(|log| LogState {
+            hard_state: log.hard_state,
+            truncated: log.truncated,
+            last_index: log.last_index(),
+        }))
+    }
+
+    fn entries(&self, range: RangeId, low: u64, high: u64, max_bytes: u64) -> StorageResult<Vec<LogEntry>> {
+        let shared = self.shared.read();
+        let Some(log) = shared.index.range(range) else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        for slot in (low..high).map_while(|index| log.slot(index)) {
+            let entry = self.load(&shared, slot)?;
+            bytes += size_of(&entry);
+            if bytes > max_bytes && !found.is_empty() {
+                break;
+            }
+            found.push(entry);
+        }
+        Ok(found)
+    }
+
+    fn term(&self, range: RangeId, index: u64) -> StorageResult<Option<u64>> {
+        let shared = self.shared.read();
+        let Some(log) = shared.index.range(range) else { return Ok(None) };
+        if index == log.truncated.0 {
+            return Ok(Some(log.truncated.1));
+        }
+        Ok(log.slot(index).map(|slot| slot.term))
+    }
+
+    fn purge(&self) -> StorageResult<()> {
+        loop {
+            // Taken anew for each segment, so that writers wait for one at most.
+            let w = &mut *self.writer.lock();
+            if let Some(e) = &w.failed {
+                return Err(e.clone());
+            }
+            let oldest = self.shared.read().segments.keys().next().copied();
+            let Some(oldest) = oldest.filter(|oldest| *oldest < w.segment) else { return Ok(()) };
+            if !self.rewrite(w, oldest)? {
+                return Ok(());
+            }
+            self.give_up(w, oldest)?;
+        }
+    }
+
+    fn size(&self) -> u64 {
+        let active = self.writer.lock().file.len();
+        let shared = self.shared.read();
+        let older = shared.segments.values().rev().skip(1);
+        active + older.filter_map(|f| f.metadata().ok()).map(|m| m.len()).sum::<u64>()
+    }
+}
+
+/// A second handle on the file, for readers.
+fn reader(segment: &Segment) -> StorageResult<File> {
+    segment.file.try_clone().map_err(|e| segment::io_error(&segment.path, &e))
+}
+
+/// Writes the end record behind what a crash has left of the last segment.
+fn complete(path: &Path, found: &segment::Found) -> StorageResult<()> {
+    let mut file = Segment::open(path.to_owned())?;
+    let mut encoder = Encoder::default();
+    encoder.begin();
+    encoder.end();
+    file.write(encoder.finish(found.next_number, found.next_number - 1).0, found.end, 0)?;
+    file.sync()
+}
+
+fn lock(folder: &Path) -> StorageResult<File> {
+    let path = folder.join("LOCK");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|e| segment::io_error(&path, &e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StorageError::Config(format!(
+            "the directory {} is in use by another process: stop it, or choose another directory",
+            folder.display()
+        ))),
+        Err(std::fs::TryLockError::Error(e)) => Err(segment::io_error(&path, &e)),
+    }
+}
+
+/// What is in the folder.
+struct Files {
+    segments: BTreeMap<u64, PathBuf>,
+    spares: Vec<PathBuf>,
+}
+
+impl Files {
+    fn list(folder: &Path) -> StorageResult<Self> {
+        let error = |e| segment::io_error(folder, &e);
+        let mut files = Files { segments: BTreeMap::new(), spares: Vec::new() };
+        for entry in std::fs::read_dir(folder).map_err(error)? {
+            let path = entry.map_err(error)?.path();
+            if path.extension().is_some_and(|e| e == "spare") {
+                files.spares.push(path);
+            } else if let Some(number) = segment::number_of(&path) {
+                files.segments.insert(number, path);
+            }
+        }
+        let numbers: Vec<u64> = files.segments.keys().copied().collect();
+        if let Some(pair) = numbers.windows(2).find(|pair| pair[0] + 1 != pair[1]) {
+            let missing = folder.join(segment::name(pair[0] + 1));
+            return Err(StorageError::Corruption(format!("{} is missing", missing.display())));
+        }
+        Ok(files)
+    }
+
+    /// All but the one that was taken out.
+    fn remove_spares(&mut self) -> StorageResult<()> {
+        for path in self.spares.drain(..) {
+            std::fs::remove_file(&path).map_err(|e| segment::io_error(&path, &e))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! One file of the disk log: its header, its room, and how it is read back after a crash.
+//!
+//! What must stay true:
+//! - A segment that has a successor ends with an end record, synced before the successor was made. So every segment
+//!   but the last is sound from its header to its end record, or damaged.
+//! - Only the last segment may have a torn tail. A record that does not check out is the tail, unless a sound
+//!   record behind it says that it had been synced: then it is damage.
+//!
+//! What cannot be told from a torn tail is damage to what the very last sync made durable.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::codec::{ALIGN, Record, peek};
+use crate::base::{StorageError, StorageResult};
+
+const MAGIC: &[u8; 8] = b"MRDNLOG1";
+/// Records begin here.
+pub(super) const HEADER_LEN: u64 = 64;
+/// New files are filled with zeros ahead of the writing, in steps of this size: a sync that overwrites is a third
+/// faster than one that lengthens the file.
+const FILL_BYTES: u64 = 4 << 20;
+/// Numbers jump by this at every start, so that a torn record can never fit behind a new one.
+pub(super) const NUMBERS_PER_START: u64 = 1 << 32;
+
+/// Which segment, and the number of its first record.
+pub(super) struct Place<'a> {
+    pub folder: &'a Path,
+    pub segment: u64,
+    pub first_number: u64,
+}
+
+pub(super) struct Segment {
+    pub file: File,
+    pub path: PathBuf,
+    /// Up to where the file has been written before, if only with zeros.
+    filled: u64,
+}
+
+pub(super) fn name(segment: u64) -> String {
+    format!("{segment:012}.log")
+}
+
+/// The number of a segment, from its file's name.
+pub(super) fn number_of(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?.strip_suffix(".log")?;
+    (name.len() == 12).then(|| name.parse().ok()).flatten()
+}
+
+pub(super) fn io_error(path: &Path, e: &io::Error) -> StorageError {
+    let path = path.display();
+    match e.kind() {
+        io::ErrorKind::StorageFull => {
+            StorageError::Io(format!("the disk that holds {path} is full: free some space ({e})"))
+        }
+        _ => StorageError::Io(format!("{path}: {e}")),
+    }
+}
+
+pub(super) fn damaged(path: &Path, at: usize, what: &str) -> StorageError {
+    StorageError::Corruption(format!("{} at byte {at}: {what}", path.display()))
+}
+
+impl Segment {
+    /// Makes the file, from one that is not needed any more if there is one.
+    pub fn create(place: Place<'_>, spare: Option<PathBuf>, capacity: u64) -> StorageResult<Self> {
+        let path = place.folder.join(name(place.segment));
+        let make = || {
+            if let Some(spare) = spare {
+                std::fs::rename(spare, &path)?;
+            }
+            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+            let filled = file.metadata()?.len();
+            let mut made = Segment { file, path: path.clone(), filled };
+            made.fill(HEADER_LEN, capacity)?;
+            made.file.write_all_at(&header(place.segment, place.first_number), 0)?;
+            made.file.sync_all()?;
+            File::open(place.folder)?.sync_all()?;
+            Ok(made)
+        };
+        make().map_err(|e| io_error(&path, &e))
+    }
+
+    pub fn open(path: PathBuf) -> StorageResult<Self> {
+        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(|e| io_error(&path, &e))?;
+        let filled = file.metadata().map_err(|e| io_error(&path, &e))?.len();
+        Ok(Segment { file, path, filled })
+    }
+
+    pub fn write(&mut self, bytes: &[u8], at: u64, capacity: u64) -> StorageResult<()> {
+        let end = at + bytes.len() as u64;
+        let written = self.fill(end, capacity).and_then(|()| self.file.write_all_at(bytes, at));
+        self.filled = self.filled.max(end);
+        written.map_err(|e| io_error(&self.path, &e))
+    }
+
+    /// Makes sure that the file has been written up to `end`, as far as its capacity goes.
+    fn fill(&mut self, end: u64, capacity: u64) -> io::Result<()> {
+        while self.filled < end.min(capacity) {
+            let zeros = vec![0; FILL_BYTES.min(capacity - self.filled) as usize];
+            self.file.write_all_at(&zeros, self.filled)?;
+            self.filled += zeros.len() as u64;
+        }
+        Ok(())
+    }
+
+    pub fn sync(&self) -> StorageResult<()> {
+        self.file.sync_data().map_err(|e| io_error(&self.path, &e))
+    }
+
+    pub fn len(&self) -> u64 {
+        self.filled
+    }
+}
+
+fn header(segment: u64, first_number: u64) -> [u8; HEADER_LEN as usize] {
+    let mut h = [0; HEADER_LEN as usize];
+    h[..8].copy_from_slice(MAGIC);
+    h[8..16].copy_from_slice(&segment.to_le_bytes());
+    h[16..24].copy_from_slice(&first_number.to_le_bytes());
+    let checksum = crc32c::crc32c(&h[..24]);
+    h[24..28].copy_from_slice(&checksum.to_le_bytes());
+    h
+}
+
+/// The number of the first record, if the header is sound.
+fn parse_header(bytes: &[u8], segment: u64) -> Option<u64> {
+    let first = u64::from_le_bytes(*bytes.get(16..)?.first_chunk()?);
+    (bytes.get(..HEADER_LEN as usize)? == header(segment, first)).then_some(first)
+}
+
+/// What reading a segment back has found.
+pub(super) struct Found {
+    /// Where the sound records end; the end record, if there is one, is before it.
+    pub end: u64,
+    pub complete: bool,
+    /// The number that the next record would have had.
+    pub next_number: u64,
+}
+
+/// Reads a segment back, and hands every sound record with its offset to `each`.
+///
+/// `after` is the number from which on records can belong to this segment. `None`: the segment was being made when the
+/// process ended, and nothing was ever written to it; only the last one can be so.
+pub(super) fn replay(
+    path: &Path,
+    segment: u64,
+    after: u64,
+    last: bool,
+    mut each: impl FnMut(Record<'_>, u32) -> Option<()>,
+) -> StorageResult<Option<Found>> {
+    let bytes = std::fs::read(path).map_err(|e| io_error(path, &e))?;
+    let first = match parse_header(&bytes, segment) {
+        Some(first) if first < after => return Err(damaged(path, 16, "its records are older than expected")),
+        Some(first) => first,
+        None if last && durable_evidence(&bytes, 0, after, 0).is_none() => return Ok(None),
+        None => return Err(damaged(path, 0, "the header of the segment is damaged")),
+    };
+    let (mut at, mut number) = (HEADER_LEN as usize, first);
+    while let Some(record) = bytes.get(at..).and_then(Record::parse).filter(|r| r.number == number) {
+        number += 1;
+        if record.is_end() {
+            let end = (at + record.padded_len()) as u64;
+            return Ok(Some(Found { end, complete: true, next_number: number }));
+        }
+        each(record, at as u32).ok_or_else(|| damaged(path, at, "a sound record makes no sense"))?;
+        at += record.padded_len();
+    }
+    if !last {
+        return Err(damaged(path, at, "a record is damaged, and the segment goes on"));
+    }
+    if let Some(later) = durable_evidence(&bytes, at, number, number) {
+        let what = format!("a record is damaged that was synced, as the one at byte {later} says");
+        return Err(damaged(path, at, &what));
+    }
+    Ok(Some(Found { end: at as u64, complete: false, next_number: number }))
+}
+
+/// A sound record at or behind `at`, of this life of the file, that says that record `number` was synced.
+fn durable_evidence(bytes: &[u8], at: usize, least: u64, number: u64) -> Option<usize> {
+    let numbers = least..least.saturating_add(2 * NUMBERS_PER_START);
+    (at.next_multiple_of(ALIGN)..bytes.len()).step_by(ALIGN).find(|&at| {
+        peek(&bytes[at..]).is_some_and(|(n, synced, _)| numbers.contains(&n) && synced >= number)
+            && Record::parse(&bytes[at..]).is_some()
+    })
+}
