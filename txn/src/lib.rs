@@ -6,6 +6,7 @@ pub mod testing;
 pub mod coordinator;
 pub mod route;
 pub mod participant;
+pub mod eval;
 pub mod clock;
 pub mod record;
 pub mod rpc;

@@ -46,6 +46,11 @@ impl KvBlock {
         (0..self.len()).map(|row| (self.key(row), self.value(row)))
     }
 
+    /// The bytes of all rows, and for each row where its key and its value end.
+    pub fn into_parts(self) -> (Vec<u8>, Vec<(u32, u32)>) {
+        (self.bytes, self.ends)
+    }
+
     pub fn push(&mut self, key: &[u8], value: &[u8]) {
         self.bytes.extend_from_slice(key);
         self.push_value_after_key(value);

@@ -23,48 +23,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::signal::Signal;
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Access {
-    Read,
-    Write,
-}
-
-/// What a request latches: one key, or the keys from `start` to `end`.
-#[derive(Clone, Debug)]
-pub struct LatchSpan {
-    pub start: Key,
-    /// `None`: the single key `start`.
-    pub end: Option<Key>,
-    pub access: Access,
-}
-
-impl LatchSpan {
-    pub fn write_key(key: Key) -> Self {
-        LatchSpan { start: key, end: None, access: Access::Write }
-    }
-
-    pub fn write(start: Key, end: Key) -> Self {
-        LatchSpan { start, end: Some(end), access: Access::Write }
-    }
-
-    pub fn read(start: Key, end: Option<Key>) -> Self {
-        LatchSpan { start, end, access: Access::Read }
-    }
-
-    fn conflicts(&self, other: &LatchSpan) -> bool {
-        (self.access == Access::Write || other.access == Access::Write)
-            && self.overlaps(&other.start, other.end.as_ref())
-    }
-
-    fn overlaps(&self, start: &[u8], end: Option<&Key>) -> bool {
-        let begins_before = |a_start: &[u8], b_start: &[u8], b_end: Option<&Key>| match b_end {
-            Some(end) => a_start < end.as_bytes(),
-            None => a_start <= b_start,
-        };
-        begins_before(&self.start, start, end) && begins_before(start, &self.start, self.end.as_ref())
-    }
-}
+use crate::eval::{Access, LatchSpan};
 
 /// One request's presence in [`Latches`].
 pub struct Latch {
@@ -280,6 +239,7 @@ impl Drop for LatchGuard {
 mod tests {
     use super::*;
     use futures::FutureExt;
+    use meridian_storage::base::Span;
 
     fn ts(wall: u64) -> Timestamp {
         Timestamp::new(wall, 0)
@@ -297,7 +257,7 @@ mod tests {
         assert!((&mut b).now_or_never().is_none());
         // "b" is not held by anybody, but it is promised to the second request.
         assert!(latches.try_acquire([key("b")], ts(1)).is_none());
-        let mut c = Box::pin(latches.acquire([LatchSpan::write("a".into(), "z".into())], ts(1)));
+        let mut c = Box::pin(latches.acquire([LatchSpan::write(&Span::new("a".into(), "z".into()))], ts(1)));
         assert!((&mut c).now_or_never().is_none());
         drop(a);
         let held = (&mut b).now_or_never().expect("granted");
@@ -342,7 +302,7 @@ mod tests {
     #[test]
     fn readers_share() {
         let latches = Latches::new();
-        let read = || LatchSpan::read("a".into(), Some("m".into()));
+        let read = || LatchSpan::read(&Span::new("a".into(), "m".into()));
         let _one = latches.try_acquire([read()], ts(1)).expect("free");
         let _two = latches.try_acquire([read()], ts(1)).expect("shared");
         assert!(latches.try_acquire([key("b")], ts(1)).is_none());

@@ -26,35 +26,8 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use super::signal::Signal;
+use crate::eval::{Blocker, Conflict, Want};
 use crate::rpc::{KvError, LockStrength, TxnMeta};
-
-/// What a request wants of a key.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Want {
-    /// To read at this time: in conflict with intents at or below it only.
-    Read(Timestamp),
-    Lock(LockStrength),
-}
-
-/// A transaction that holds a key, as others see it.
-#[derive(Clone, Debug)]
-pub struct Blocker {
-    pub txn: Arc<TxnMeta>,
-    /// When the transaction was last known to be alive.
-    pub active: Timestamp,
-    /// It does not hold the key but waits for it before us.
-    pub waits_itself: bool,
-    /// The key has a replicated intent of it, which somebody must resolve.
-    pub intent: bool,
-}
-
-/// A key that could not be had.
-#[derive(Clone, Debug)]
-pub struct Conflict {
-    pub key: Key,
-    pub want: Want,
-    pub blockers: Vec<Blocker>,
-}
 
 struct Holder {
     txn: Arc<TxnMeta>,
@@ -451,7 +424,7 @@ impl Queue {
             txn: h.txn.clone(),
             active: h.active,
             waits_itself: false,
-            intent: h.intent.is_some(),
+            intent: h.intent.map(|(ts, _)| ts),
         });
         let mut found: Vec<Blocker> = holders.collect();
         let Want::Lock(strength) = want else { return found };
@@ -462,7 +435,7 @@ impl Queue {
             let (Some(txn), Want::Lock(wanted)) = (&waiter.txn, waiter.want) else { continue };
             if other(txn.id) && wanted.conflicts(strength) && !found.iter().any(|b| b.txn.id == txn.id) {
                 let active = txn.min_ts;
-                found.push(Blocker { txn: txn.clone(), active, waits_itself: true, intent: false });
+                found.push(Blocker { txn: txn.clone(), active, waits_itself: true, intent: None });
             }
         }
         found

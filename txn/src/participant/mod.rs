@@ -1,6 +1,220 @@
-//! Concurrency control at the leaseholder.
+//! Concurrency control at the leaseholder: what happens to a batch that was sent to the right range.
+//!
+//! ```text
+//!   batch ──► range: held here? leased? ──► plain read ──────────────────► evaluate ──► answer     (read)
+//!                                      └──► latches ──► locks ──► evaluate ──► propose ──► answer  (write)
+//!                                              ▲           │
+//!                                              └── wait ◄──┘  queue, push, deadlock                (wait, push)
+//! ```
+//!
+//! What must stay true:
+//! - **Serve only under a lease**, and evaluate a command under the term in which it is proposed. Waiting may outlast
+//!   the lease: it is asked for again before each evaluation.
+//! - **A read leaves its mark before it is made**; a write looks at the marks while it holds latches ([`read`], [`latch`]).
+//! - **Locks are courtesy.** They are lost with the lease; whether a commit is right is decided by versions, intents and
+//!   marks alone.
+//! - What is kept for all ranges of the node - marks of reads, outcomes of transactions, the wait graph - is keyed by key
+//!   or transaction, so that a split need not divide it.
+//!
+//! The model is CockroachDB's concurrency manager (latches, lock table, transaction wait queues); different here: reads
+//! take no latches, writes are locks in memory until they commit, waiting for the dead and for deadlocks is one mechanism.
 
-pub mod latch;
+mod read;
+mod write;
+mod wait;
+mod push;
+mod range;
+mod wait_graph;
+mod outcomes;
 pub mod lock_table;
-pub mod signal;
+pub mod latch;
 pub mod timestamp_cache;
+pub mod signal;
+
+use std::sync::{Arc, Weak};
+
+use meridian_storage::base::{BoxFuture, Clock, NodeId, RangeId, Runtime, Timestamp};
+use meridian_storage::replica::{Lease, Replica, ReplicaObserver};
+use parking_lot::RwLock;
+use rustc_hash::FxHashMap;
+
+use lock_table::{LockTable, Place};
+use outcomes::Outcomes;
+use range::{RangeState, RequestMemory};
+use timestamp_cache::TimestampCache;
+use wait_graph::WaitGraph;
+
+use crate::rpc::{
+    BatchRequest, BatchResponse, Header, KeySender, KvError, Request, Response, Sender, WaitEdge,
+};
+
+/// How much is remembered before the floors rise.
+const MARKED_KEYS: usize = 256 * 1024;
+const MARKED_SPANS: usize = 16 * 1024;
+const REMEMBERED_TRANSACTIONS: usize = 64 * 1024;
+
+pub struct Participant {
+    me: Weak<Participant>,
+    node: NodeId,
+    clock: Clock,
+    runtime: Arc<dyn Runtime>,
+    ranges: RwLock<FxHashMap<RangeId, Arc<RangeState>>>,
+    reads: TimestampCache,
+    outcomes: Outcomes,
+    graph: Arc<WaitGraph>,
+    sender: RwLock<Option<Arc<dyn KeySender>>>,
+}
+
+impl Participant {
+    /// It hears of ranges as their [`ReplicaObserver`].
+    pub fn new(node: NodeId, clock: Clock, runtime: Arc<dyn Runtime>) -> Arc<Self> {
+        Arc::new_cyclic(|me| Participant {
+            me: me.clone(),
+            node,
+            clock,
+            runtime,
+            ranges: RwLock::default(),
+            reads: TimestampCache::new(MARKED_KEYS, MARKED_SPANS, Timestamp::ZERO),
+            outcomes: Outcomes::new(REMEMBERED_TRANSACTIONS),
+            graph: Arc::default(),
+            sender: RwLock::new(None),
+        })
+    }
+
+    /// The way to other ranges. Without it, requests wait until locks are released, and only deadlocks within this
+    /// node are found.
+    pub fn set_sender(&self, sender: Arc<dyn KeySender>) {
+        *self.sender.write() = Some(sender);
+    }
+
+    /// Evaluates a batch for one range of this node.
+    pub async fn execute(&self, batch: BatchRequest) -> Result<BatchResponse, KvError> {
+        if !batch.header.now.is_zero() {
+            self.clock.update(batch.header.now)?;
+        }
+        if let Some(answer) = self.try_read(&batch) {
+            return answer;
+        }
+        if batch.requests.iter().all(crate::eval::is_plain_read) {
+            return self.read(batch).await;
+        }
+        match batch.requests.as_slice() {
+            [Request::Gc { threshold }] => self.collect_garbage(&batch, *threshold).await,
+            [Request::PushTxn { .. } | Request::QueryTxn { .. } | Request::RangeStats] => {
+                self.inform(batch).await
+            }
+            requests if requests.iter().any(|r| matches!(r, Request::Gc { .. })) => {
+                Err(KvError::Unsupported { reason: "garbage collection must be alone in its batch".into() })
+            }
+            _ => self.write(batch).await,
+        }
+    }
+
+    /// Requests in whose answers the participant itself has a part.
+    async fn inform(&self, batch: BatchRequest) -> Result<BatchResponse, KvError> {
+        let asked = match &batch.requests[0] {
+            Request::PushTxn { pushee, pusher, edges, .. } => {
+                self.graph.learn(edges, self.clock.monotonic());
+                if let Some(pusher) = pusher {
+                    self.break_cycle(pusher.id)?;
+                }
+                Some(pushee.id)
+            }
+            Request::QueryTxn { txn } => Some(txn.id),
+            _ => None,
+        };
+        let range = self.range(batch.header.range)?;
+        let mut answer = self.write(batch).await?;
+        for response in &mut answer.responses {
+            match response {
+                Response::Record { waiters, .. } => {
+                    *waiters = asked.map_or_else(Vec::new, |txn| self.waiters(txn));
+                }
+                Response::Stats { stats, .. } => {
+                    (stats.locks_held, stats.requests_waiting) = range.locks.counts();
+                    let ns = self.clock.wall_ns().saturating_sub(range.since_ns);
+                    let per_s = |n: u64| n / (ns / 1_000_000_000).max(1);
+                    stats.reads_per_s = per_s(range.reads.load(std::sync::atomic::Ordering::Relaxed));
+                    stats.writes_per_s = per_s(range.writes.load(std::sync::atomic::Ordering::Relaxed));
+                }
+                _ => {}
+            }
+        }
+        Ok(answer)
+    }
+
+    fn waiters(&self, txn: meridian_storage::base::TxnId) -> Vec<WaitEdge> {
+        self.graph.waiters(txn, self.clock.monotonic())
+    }
+
+    /// The locks of a range and who waits for them, as text.
+    pub fn describe_locks(&self, range: RangeId) -> Option<String> {
+        Some(self.ranges.read().get(&range)?.locks.describe(None))
+    }
+
+    fn range(&self, id: RangeId) -> Result<Arc<RangeState>, KvError> {
+        self.ranges.read().get(&id).cloned().ok_or(KvError::RangeNotFound { range: id })
+    }
+
+    fn memory<'a>(
+        &'a self,
+        range: &'a RangeState,
+        header: &Header,
+        places: &'a [Place],
+    ) -> RequestMemory<'a> {
+        let txn = header.txn.as_ref().map(|t| t.id);
+        RequestMemory { range, reads: &self.reads, outcomes: &self.outcomes, txn, places }
+    }
+
+    fn sender(&self) -> Option<Arc<dyn KeySender>> {
+        self.sender.read().clone()
+    }
+
+    fn me(&self) -> Arc<Participant> {
+        self.me.upgrade().expect("a method runs on a living participant")
+    }
+}
+
+impl Sender for Participant {
+    fn send(&self, batch: BatchRequest) -> BoxFuture<'_, Result<BatchResponse, KvError>> {
+        Box::pin(self.execute(batch))
+    }
+
+    fn try_send_local(&self, batch: &BatchRequest) -> Option<Result<BatchResponse, KvError>> {
+        self.try_read(batch)
+    }
+}
+
+impl ReplicaObserver for Participant {
+    fn lease_acquired(&self, replica: &Arc<dyn Replica>, lease: Lease) {
+        let state = RangeState::new(replica.clone(), lease, LockTable::new(), self.clock.wall_ns());
+        let before = self.ranges.write().insert(replica.range_id(), state);
+        if let Some(before) = before {
+            before.retire();
+        }
+    }
+
+    fn lease_lost(&self, range: RangeId) {
+        if let Some(state) = self.ranges.read().get(&range) {
+            state.retire();
+        }
+    }
+
+    fn split(&self, left: &Arc<dyn Replica>, right: &Arc<dyn Replica>, right_lease: Option<Lease>) {
+        let Some(state) = self.ranges.read().get(&left.range_id()).cloned() else { return };
+        state.bounds_changed.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let locks = state.locks.split_off(&right.descriptor().start);
+        if let Some(mut lease) = right_lease {
+            // What was read before the left side's lease began is as little known on the right.
+            lease.start = lease.start.max(state.lease.start);
+            let made = RangeState::new(right.clone(), lease, locks, self.clock.wall_ns());
+            self.ranges.write().insert(right.range_id(), made);
+        }
+    }
+
+    fn removed(&self, range: RangeId) {
+        if let Some(state) = self.ranges.write().remove(&range) {
+            state.retire();
+        }
+    }
+}

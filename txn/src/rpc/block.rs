@@ -55,6 +55,14 @@ impl KvBlock {
     }
 }
 
+impl From<meridian_storage::mvcc::KvBlock> for KvBlock {
+    /// Without copying.
+    fn from(block: meridian_storage::mvcc::KvBlock) -> Self {
+        let (data, ends) = block.into_parts();
+        KvBlock { data: data.into(), ends }
+    }
+}
+
 impl fmt::Debug for KvBlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map()

@@ -18,12 +18,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use meridian_storage::base::{BoxFuture, Hlc, NodeId, RangeId, ReplicaId, keys};
+use meridian_storage::engine::WriteBatch;
+use meridian_storage::engine::memory::MemEngine;
+use meridian_storage::mvcc;
+use meridian_storage::replica::LocalReplica;
 use meridian_storage::replica::{RangeDescriptor, ReplicaDescriptor, ReplicaKind};
 
 pub use model::ModelKv;
 pub use runtime::SimRuntime;
 
 use crate::coordinator::Db;
+use crate::participant::Participant;
 use crate::route::{RouterParts, Seeds};
 use crate::rpc::{KvTransport, Sender, TransportError};
 
@@ -75,6 +80,36 @@ pub fn model_db(runtime: &SimRuntime) -> Db {
     });
     db.router().set_local(kv);
     db
+}
+
+/// A gateway and a leaseholder: the real participant over one range that is not replicated, in memory.
+pub fn local_db(runtime: &SimRuntime) -> (Db, Arc<Participant>) {
+    let clock = Hlc::new(runtime.clock(), Duration::ZERO, true);
+    let rt = Arc::new(runtime.clone());
+    let participant = Participant::new(NodeId(1), clock.clone(), rt.clone());
+    let engine = Arc::new(MemEngine::new());
+    let first = first_range();
+    let mut meta = WriteBatch::new();
+    let descriptor = crate::rpc::codec::encode_descriptor(&first);
+    mvcc::put(
+        &mut meta,
+        &keys::meta_key(&first.end),
+        meridian_storage::base::Timestamp::new(1, 0),
+        &descriptor,
+    );
+    meridian_storage::engine::Engine::write(&*engine, &meta).expect("memory does not fail");
+    // The participant keeps the replica.
+    LocalReplica::with_observer(first.range, first.span(), engine, Some(participant.clone()));
+    let db = Db::new(RouterParts {
+        node: NodeId(1),
+        clock,
+        runtime: rt,
+        transport: Arc::new(NoTransport),
+        seeds: Arc::new(FixedSeeds(first)),
+    });
+    db.router().set_local(participant.clone());
+    participant.set_sender(db.router().clone());
+    (db, participant)
 }
 
 /// Runs a test against a database of its own.

@@ -1,0 +1,110 @@
+//! `PutIntents` and `RemoveIntents`: provisional versions of a transaction that is still open.
+
+use meridian_storage::base::{Key, Timestamp};
+use meridian_storage::mvcc::{
+    self, GetOptions, IntentWrite, LockRecord, PointReader, Resolution, Seen, lock,
+};
+
+use super::{Afterwards, Conflict, Context, Effects, Evaluated, Stop, Want, refresh};
+use crate::rpc::{Isolation, KvError, LockStrength, RefreshSpan, Response, TxnMeta, Write};
+
+pub fn evaluate(
+    cx: &mut Context<'_>,
+    writes: &[Write],
+    refresh: &[RefreshSpan],
+    out: &mut Effects,
+) -> Evaluated<Response> {
+    let txn = cx.txn()?.clone();
+    let at = choose_timestamp(cx, &txn, writes)?;
+    refresh::validate(cx, writes, refresh, at)?;
+    let record = LockRecord {
+        txn: txn.id,
+        anchor: txn.anchor.clone(),
+        epoch: txn.epoch,
+        write_ts: at,
+        strength: mvcc::LockStrength::Intent,
+        seq: txn.sequence,
+    };
+    for (key, value) in writes {
+        if is_outdated(cx, key, &txn)? {
+            continue;
+        }
+        match mvcc::put_intent(cx.engine, &mut out.batch, key, value.as_deref(), &record)? {
+            IntentWrite::Written(_) => out.intents.push(key.clone()),
+            IntentWrite::Locked(other) => {
+                let want = Want::Lock(strength_of(cx, key, value.is_none()));
+                return Err(Stop::Conflict(Conflict::with_intent(key, want, &other)));
+            }
+            IntentWrite::TooOld(ts) => return Err(KvError::WriteTooOld { key: key.clone(), ts }.into()),
+        }
+    }
+    out.wrote_at = out.wrote_at.max(Some(at));
+    Ok(Response::Done)
+}
+
+/// A write locks as strongly as the transaction holds the key, and at least as an update or a deletion would.
+pub(super) fn strength_of(cx: &Context<'_>, key: &Key, deletes: bool) -> LockStrength {
+    let least = if deletes { LockStrength::Update } else { LockStrength::NoKeyUpdate };
+    cx.memory.held(key).map_or(least, |held| held.max(least))
+}
+
+/// The earliest time at or above `txn.write_ts` at which all the keys can be written: above the reads of others and
+/// above the newest versions. Meets all conflicts on the way.
+pub(super) fn choose_timestamp(cx: &Context<'_>, txn: &TxnMeta, writes: &[Write]) -> Evaluated<Timestamp> {
+    let mut at = txn.write_ts;
+    // Versions below the provisional timestamp do not matter: a reader just beneath it reports those above.
+    let beneath = txn.write_ts.prev();
+    let options =
+        GetOptions { txn: Some(txn.id), epoch: txn.epoch, uncertainty_limit: Timestamp::ZERO, newest: true };
+    let mut reader = PointReader::new(cx.engine, beneath, options);
+    for (key, value) in writes {
+        let want = Want::Lock(strength_of(cx, key, value.is_none()));
+        if let Some(conflict) = cx.memory.conflict(key, want) {
+            return Err(Stop::Conflict(conflict));
+        }
+        let found = reader.get(key)?;
+        if let Seen::Locked(record) = found.seen {
+            return Err(Stop::Conflict(Conflict::with_intent(key, want, &record)));
+        }
+        if let Some(newest) = found.newest_above {
+            at.forward(newest.next());
+        }
+        if txn.isolation == Isolation::Snapshot && txn.read_ts < txn.write_ts || found.newest_above.is_some()
+        {
+            refuse_newer_than_snapshot(cx, txn, key)?;
+        }
+        at = cx.memory.writable(key, at);
+    }
+    Ok(at)
+}
+
+/// First updater wins: a snapshot may not write over what it does not see.
+fn refuse_newer_than_snapshot(cx: &Context<'_>, txn: &TxnMeta, key: &Key) -> Evaluated<()> {
+    if txn.isolation != Isolation::Snapshot {
+        return Ok(());
+    }
+    match mvcc::newest_version_ts(cx.engine, key)?.filter(|ts| *ts > txn.read_ts) {
+        Some(ts) => Err(KvError::WriteTooOld { key: key.clone(), ts }.into()),
+        None => Ok(()),
+    }
+}
+
+/// Whether the transaction has already written a later value: a delayed duplicate must not undo it.
+fn is_outdated(cx: &Context<'_>, key: &Key, txn: &TxnMeta) -> Evaluated<bool> {
+    let own = lock::exclusive_on(cx.engine, key)?.filter(|l| l.txn == txn.id);
+    Ok(own.is_some_and(|l| (l.epoch, l.seq) > (txn.epoch, txn.sequence)))
+}
+
+pub fn remove(cx: &mut Context<'_>, keys: &[Key], out: &mut Effects) -> Evaluated<Response> {
+    let txn = cx.txn()?.clone();
+    for key in keys {
+        if is_outdated(cx, key, &txn)? {
+            continue;
+        }
+        if mvcc::resolve_intent(cx.engine, &mut out.batch, key, txn.id, Resolution::Abort)?.is_some() {
+            out.locks.push((key.clone(), strength_of(cx, key, false)));
+            out.afterwards.push(Afterwards::IntentGone { key: key.clone(), txn: txn.id });
+        }
+    }
+    Ok(Response::Done)
+}

@@ -1,0 +1,27 @@
+//! `RecoverTxn`: ends a staging transaction whose coordinator is silent, after its writes were queried.
+
+use super::{Context, Effects, Evaluated, answer, record};
+use crate::record::TxnStatus;
+use crate::rpc::{Response, TxnMeta};
+
+pub fn evaluate(
+    cx: &mut Context<'_>,
+    txn: &TxnMeta,
+    all_found: bool,
+    out: &mut Effects,
+) -> Evaluated<Response> {
+    let Some(mut found) = record::load_or_synthesize(cx, txn)? else {
+        // Only the coordinator asks without having seen a record: its stage never arrived, and must not any more.
+        let aborted = record::synthesized(txn, TxnStatus::Aborted);
+        out.afterwards.push(record::finished(&aborted));
+        return Ok(answer(aborted));
+    };
+    let same = found.meta.epoch == txn.epoch && found.meta.write_ts == txn.write_ts;
+    if found.status == TxnStatus::Staging && same {
+        found.status = if all_found { TxnStatus::Committed } else { TxnStatus::Aborted };
+        found.in_flight.clear();
+        record::store(out, &found);
+        out.afterwards.push(record::finished(&found));
+    }
+    Ok(answer(found))
+}

@@ -1,0 +1,66 @@
+//! `Refresh`: what was read has not changed up to a later time, and will not. Also what commits validate of it.
+
+use meridian_storage::base::{Key, Timestamp};
+use meridian_storage::mvcc::{self, refresh::Newer};
+
+use smallvec::SmallVec;
+
+use super::{Context, Evaluated, LatchSpan, Stop};
+use crate::rpc::{KvError, RefreshSpan, Response, Write};
+
+/// For writes that validate reads. What is only read need not be latched as long as it need not be validated.
+pub(super) fn latches(
+    writes: &[Write],
+    spans: &[RefreshSpan],
+    reads: bool,
+    out: &mut SmallVec<[LatchSpan; 2]>,
+) {
+    out.extend(writes.iter().map(|(key, _)| LatchSpan::write_key(key.clone())));
+    if reads {
+        out.extend(spans.iter().map(|r| LatchSpan::read(&r.span)));
+    }
+}
+
+/// Proves that what was read still holds at `at`, where `writes` are about to be made.
+///
+/// A writer may not wait for others while it holds latches, so the spans must be latched with the writes. Keys that are
+/// written are latched already.
+pub(super) fn validate(
+    cx: &Context<'_>,
+    writes: &[Write],
+    spans: &[RefreshSpan],
+    at: Timestamp,
+) -> Evaluated<()> {
+    let stale = || spans.iter().filter(|r| r.from < at);
+    let writes_key = |k: &Key| writes.iter().any(|(key, _)| key == k);
+    let is_written = |r: &RefreshSpan| r.span.is_point() && writes_key(&r.span.start);
+    if !cx.reads_latched && stale().any(|r| !is_written(r)) {
+        return Err(Stop::LatchReads);
+    }
+    for refresh in stale() {
+        cx.memory.raise(&refresh.span, at, true);
+        check(cx, refresh, at)?;
+    }
+    Ok(())
+}
+
+pub fn evaluate(cx: &Context<'_>, spans: &[RefreshSpan], to: Timestamp) -> Evaluated<Response> {
+    for refresh in spans {
+        check(cx, refresh, to)?;
+    }
+    Ok(Response::Done)
+}
+
+/// The timestamp cache was raised before: what is not there now cannot come any more.
+pub(super) fn check(cx: &Context<'_>, refresh: &RefreshSpan, to: Timestamp) -> Evaluated<()> {
+    if refresh.from >= to {
+        return Ok(());
+    }
+    let newer = mvcc::any_newer_in(cx.engine, &refresh.span, refresh.from, to, cx.txn_id())?;
+    let ts = match newer {
+        None => return Ok(()),
+        Some(Newer::Version(ts)) => ts,
+        Some(Newer::Intent(record)) => record.write_ts,
+    };
+    Err(Stop::Fail(KvError::RefreshFailed { key: refresh.span.start.clone(), ts }))
+}

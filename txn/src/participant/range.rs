@@ -1,0 +1,147 @@
+//! What a leaseholder keeps in memory for one range during one lease.
+//!
+//! What must stay true: a [`RangeState`] belongs to one lease. When the lease ends it is *retired*: whoever waits in it is
+//! told, nobody begins anything in it, and the next lease starts with a new one, empty but for the low-water mark.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use meridian_storage::base::{Key, Span, Timestamp, TxnId};
+use meridian_storage::replica::{Lease, RangeDescriptor, Replica};
+
+use super::latch::Latches;
+use super::lock_table::{LockTable, Place};
+use super::outcomes::Outcomes;
+use super::timestamp_cache::TimestampCache;
+use crate::eval::{Conflict, Memory, Outcome, Want};
+use crate::rpc::{KvError, LockStrength, Request};
+
+pub struct RangeState {
+    pub replica: Arc<dyn Replica>,
+    pub lease: Lease,
+    pub latches: Arc<Latches>,
+    pub locks: Arc<LockTable>,
+    /// How many commands have been applied, counted before their latches are released.
+    pub applied: AtomicU64,
+    /// How often the bounds have changed.
+    pub bounds_changed: AtomicU64,
+    retired: AtomicBool,
+    pub reads: AtomicU64,
+    pub writes: AtomicU64,
+    /// When this state began, of the wall clock.
+    pub since_ns: u64,
+}
+
+impl RangeState {
+    pub fn new(replica: Arc<dyn Replica>, lease: Lease, locks: Arc<LockTable>, now_ns: u64) -> Arc<Self> {
+        Arc::new(RangeState {
+            replica,
+            lease,
+            latches: Latches::new(),
+            locks,
+            applied: AtomicU64::new(0),
+            bounds_changed: AtomicU64::new(0),
+            retired: AtomicBool::new(false),
+            reads: AtomicU64::new(0),
+            writes: AtomicU64::new(0),
+            since_ns: now_ns,
+        })
+    }
+
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::SeqCst);
+        self.locks.close(self.not_leaseholder());
+    }
+
+    fn not_leaseholder(&self) -> KvError {
+        KvError::NotLeaseholder { range: self.replica.range_id(), leaseholder: None, descriptor: None }
+    }
+
+    /// Whether the range may serve the requests at `at`; with the bounds under which it may.
+    pub fn admit(&self, at: Timestamp, requests: &[Request]) -> Result<Arc<RangeDescriptor>, KvError> {
+        if self.retired.load(Ordering::SeqCst) {
+            // The replica knows better than we who leads now.
+            self.replica.lease(at)?;
+            return Err(self.not_leaseholder());
+        }
+        let descriptor = self.replica.descriptor();
+        for request in requests {
+            if !holds(&descriptor, request) {
+                return Err(KvError::RangeMismatch { descriptors: vec![(*descriptor).clone()] });
+            }
+        }
+        // What was before the lease may be read under it: its low-water mark protects such reads.
+        let lease = self.replica.lease(at.max(self.lease.start))?;
+        if lease.term != self.lease.term {
+            return Err(self.not_leaseholder());
+        }
+        Ok(descriptor)
+    }
+}
+
+/// Whether the range holds everything that the request is about.
+fn holds(range: &RangeDescriptor, request: &Request) -> bool {
+    let span = |s: &Span| range.start <= s.start && s.end <= range.end;
+    let key = |k: &Key| range.contains(k);
+    match request {
+        Request::Get { key: k, .. } | Request::QueryIntent { key: k, .. } => key(k),
+        Request::Scan { span: s, .. } | Request::ClearRange { span: s } => span(s),
+        Request::CommitOnePhase { writes, refresh, .. } | Request::PutIntents { writes, refresh } => {
+            writes.iter().all(|(k, _)| key(k)) && refresh.iter().all(|r| span(&r.span))
+        }
+        Request::RemoveIntents { keys } => keys.iter().all(key),
+        Request::Refresh { spans, .. } => spans.iter().all(|r| span(&r.span)),
+        Request::PushTxn { pushee: txn, .. }
+        | Request::QueryTxn { txn }
+        | Request::RecoverTxn { txn, .. } => key(&txn.anchor),
+        Request::RemoveRecord { anchor, .. } => key(anchor),
+        Request::ResolveIntents { keys, spans, .. } => keys.iter().all(key) && spans.iter().all(span),
+        Request::AdminSplit { key: k, .. } => key(k),
+        // By the header's transaction: checked with it.
+        Request::EndTxn { .. } | Request::HeartbeatTxn { .. } => true,
+        // Limited to the range by their nature.
+        Request::ReleaseLocks { .. } | Request::Gc { .. } | Request::RangeStats => true,
+    }
+}
+
+/// The memory of a range, as one request sees it.
+pub struct RequestMemory<'a> {
+    pub range: &'a RangeState,
+    pub reads: &'a TimestampCache,
+    pub outcomes: &'a Outcomes,
+    pub txn: Option<TxnId>,
+    pub places: &'a [Place],
+}
+
+impl Memory for RequestMemory<'_> {
+    fn conflict(&self, key: &Key, want: Want) -> Option<Conflict> {
+        self.range.locks.check(key, want, self.txn, self.places)
+    }
+
+    fn held(&self, key: &Key) -> Option<LockStrength> {
+        self.range.locks.held(key, self.txn?)
+    }
+
+    fn writable(&self, key: &[u8], at: Timestamp) -> Timestamp {
+        let at = self.reads.writable(key, self.txn, at);
+        let low_water = self.range.lease.start;
+        if at <= low_water { low_water.next() } else { at }
+    }
+
+    fn raise(&self, span: &Span, at: Timestamp, own: bool) {
+        let end = (!span.is_point()).then_some(&span.end);
+        self.reads.raise(&span.start, end, at, self.txn.filter(|_| own));
+    }
+
+    fn outcome(&self, txn: TxnId) -> Option<Outcome> {
+        self.outcomes.outcome(txn)
+    }
+
+    fn remembers(&self, txn: TxnId, min_ts: Timestamp) -> bool {
+        min_ts > self.range.lease.start && min_ts > self.outcomes.floor(txn)
+    }
+
+    fn pushed(&self, txn: TxnId) -> Timestamp {
+        self.outcomes.pushed(txn)
+    }
+}

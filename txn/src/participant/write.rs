@@ -1,0 +1,301 @@
+//! Requests that write, lock, or decide: latches, then locks, then evaluation, then replication.
+//!
+//! ```text
+//!   latch ──► evaluate ──► conflict? ──► give up latches, wait in the lock table ──► latch …
+//!                │
+//!                └──► propose ──► applied ──► locks, outcomes in memory ──► release latches ──► answer
+//! ```
+//!
+//! What must stay true: from the moment a command is proposed until it is known to have been applied or refused, its latches
+//! are held - also if nobody awaits the answer any more. That is what [`InFlight`] is for.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context as TaskContext, Poll};
+
+use meridian_storage::base::{BoxFuture, StorageError, Timestamp};
+use meridian_storage::replica::Command;
+use smallvec::SmallVec;
+
+use super::Participant;
+use super::latch::LatchGuard;
+use super::range::RangeState;
+use crate::eval::{self, Afterwards, Context, Effects, LatchSpan, Memory, Stop};
+use crate::rpc::{BatchRequest, BatchResponse, Isolation, KvError, Request, Response, TxnMeta};
+
+/// What the attempts of one batch remember of each other.
+struct Progress {
+    read_ts: Timestamp,
+    reads_latched: bool,
+}
+
+impl Participant {
+    pub(super) async fn write(&self, batch: BatchRequest) -> Result<BatchResponse, KvError> {
+        let txn = batch.header.txn.clone().map(Arc::new);
+        let mut waits = self.waits_of(&batch.header);
+        let mut progress = Progress { read_ts: batch.header.read_ts, reads_latched: false };
+        loop {
+            let range = self.range(batch.header.range)?;
+            range.admit(progress.read_ts, &batch.requests)?;
+            let guard = self.latch(&range, &batch, progress.reads_latched).await;
+            let stop = match self.evaluate(&range, &batch, &waits.places, &mut progress, txn.as_ref()) {
+                Ok(effects) => {
+                    let repeat = effects.afterwards.iter().any(|a| matches!(a, Afterwards::Repeat));
+                    let answer = self.carry_out(&range, guard, effects, &progress, txn.as_ref()).await?;
+                    if repeat {
+                        continue;
+                    }
+                    return Ok(answer);
+                }
+                Err(stop) => stop,
+            };
+            drop(guard);
+            match stop {
+                Stop::Conflict(conflict) => waits.wait(&range, conflict).await?,
+                Stop::LatchReads if !progress.reads_latched => progress.reads_latched = true,
+                Stop::LatchReads => return Err(KvError::internal("reads are latched already")),
+                Stop::Newer { key, ts, uncertain: true } => {
+                    return Err(KvError::ReadWithinUncertainty { key, ts });
+                }
+                Stop::Newer { key, ts, uncertain: false } => return Err(KvError::WriteTooOld { key, ts }),
+                Stop::Fail(e) => return Err(e),
+            }
+        }
+    }
+
+    async fn latch(&self, range: &RangeState, batch: &BatchRequest, reads: bool) -> LatchGuard {
+        let mut spans: SmallVec<[LatchSpan; 2]> = SmallVec::new();
+        for request in &batch.requests {
+            eval::latches(&batch.header, request, reads, &mut spans);
+        }
+        let at = match &batch.header.txn {
+            Some(txn) if batch.requests.iter().all(writes_at_its_transaction) => txn.write_ts,
+            _ => Timestamp::ZERO,
+        };
+        range.latches.acquire(spans, at).await
+    }
+
+    /// Evaluates the batch, as often as its time moves up by itself.
+    fn evaluate(
+        &self,
+        range: &RangeState,
+        batch: &BatchRequest,
+        places: &[super::lock_table::Place],
+        progress: &mut Progress,
+        txn: Option<&Arc<TxnMeta>>,
+    ) -> Result<Effects, Stop> {
+        loop {
+            // Latching may have taken long: is the range still ours, and as large?
+            let descriptor = range.admit(progress.read_ts, &batch.requests)?;
+            self.check_anchor(&descriptor, batch)?;
+            self.check_threshold(range, progress.read_ts)?;
+            let memory = self.memory(range, &batch.header, places);
+            let now = self.clock.now();
+            let mut cx = Context {
+                engine: &**range.replica.engine(),
+                header: &batch.header,
+                descriptor: &descriptor,
+                memory: &memory,
+                read_ts: progress.read_ts,
+                now,
+                reads_latched: progress.reads_latched,
+                rows_left: batch.header.max_rows,
+                bytes_left: batch.header.max_bytes,
+            };
+            let mut effects = Effects::default();
+            let mut stop = None;
+            for request in &batch.requests {
+                mark(&memory, request, progress.read_ts);
+                if let Err(e) = eval::evaluate(&mut cx, request, &mut effects) {
+                    stop = Some(e);
+                    break;
+                }
+            }
+            let Some(stop) = stop else { return Ok(effects) };
+            let Stop::Newer { ts, .. } = &stop else { return Err(stop) };
+            // The locks stay, whatever the coordinator makes of it.
+            self.take_locks(range, &mut effects, txn, now);
+            let reads_newest = batch.header.isolation() == Isolation::ReadCommitted
+                && batch.requests.iter().all(is_locking_read);
+            if !(reads_newest || batch.header.can_forward_read) || !progress.read_ts.forward(*ts) {
+                return Err(stop);
+            }
+        }
+    }
+
+    /// Records are where their transactions' anchors are.
+    fn check_anchor(
+        &self,
+        descriptor: &meridian_storage::replica::RangeDescriptor,
+        batch: &BatchRequest,
+    ) -> Result<(), KvError> {
+        let decides = |r: &Request| matches!(r, Request::EndTxn { .. } | Request::HeartbeatTxn { .. });
+        match &batch.header.txn {
+            Some(txn) if batch.requests.iter().any(decides) && !descriptor.contains(&txn.anchor) => {
+                Err(KvError::RangeMismatch { descriptors: vec![descriptor.clone()] })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn take_locks(
+        &self,
+        range: &RangeState,
+        effects: &mut Effects,
+        txn: Option<&Arc<TxnMeta>>,
+        now: Timestamp,
+    ) {
+        // What is not done for a transaction has nobody who could give locks up.
+        let Some(txn) = txn else { return };
+        for (key, strength) in effects.locks.drain(..) {
+            range.locks.acquire(&key, txn, strength, now);
+        }
+    }
+
+    /// Replicates the effects, then makes them known in memory.
+    async fn carry_out(
+        &self,
+        range: &Arc<RangeState>,
+        guard: LatchGuard,
+        mut effects: Effects,
+        progress: &Progress,
+        txn: Option<&Arc<TxnMeta>>,
+    ) -> Result<BatchResponse, KvError> {
+        range.writes.fetch_add(1, Ordering::Relaxed);
+        let ts = effects.wrote_at.unwrap_or(progress.read_ts);
+        self.take_locks(range, &mut effects, txn, self.clock.now());
+        let responses = std::mem::take(&mut effects.responses);
+        if effects.is_replicated() {
+            if let Some(at) = effects.wrote_at {
+                guard.writes_at(at);
+            }
+            let command = Command {
+                term: range.lease.term,
+                batch: std::mem::take(&mut effects.batch),
+                trigger: effects.trigger.take(),
+            };
+            let proposal = range.replica.propose(command);
+            let landing = Landing {
+                participant: self.me(),
+                range: range.clone(),
+                afterwards: effects.afterwards,
+                _guard: guard,
+            };
+            InFlight { proposal: Some(proposal), landing: Some(landing) }.await?;
+        } else {
+            self.conclude(range, &effects.afterwards);
+            drop(guard);
+        }
+        Ok(BatchResponse { ts, now: self.clock.now(), responses })
+    }
+
+    /// Does in memory what follows from a command that has been applied, before its latches are released.
+    fn conclude(&self, range: &RangeState, afterwards: &[Afterwards]) {
+        for after in afterwards {
+            match after {
+                Afterwards::Finished { txn, min_ts, outcome } => {
+                    self.outcomes.finish(*txn, *min_ts, *outcome);
+                    range.locks.release(*txn, |_| true);
+                }
+                Afterwards::IntentGone { key, txn } => range.locks.intent_gone(key, *txn),
+                Afterwards::IntentMoved { key, txn } => range.locks.intent_gone(key, *txn),
+                Afterwards::Release { txn, spans } => {
+                    range
+                        .locks
+                        .release(*txn, |key| spans.is_empty() || spans.iter().any(|s| s.contains(key)));
+                }
+                Afterwards::Pushed { txn, min_ts, above } => self.outcomes.push(*txn, *min_ts, *above),
+                Afterwards::Repeat => {}
+            }
+        }
+    }
+}
+
+/// Leaves the mark of a read that is made under latches.
+fn mark(memory: &dyn Memory, request: &Request, read_ts: Timestamp) {
+    match request {
+        Request::Get { key, .. } => {
+            memory.raise(&meridian_storage::base::Span::point(key.clone()), read_ts, true);
+        }
+        Request::Scan { span, .. } => memory.raise(span, read_ts, true),
+        Request::Refresh { spans, to } => spans.iter().for_each(|r| memory.raise(&r.span, *to, true)),
+        _ => {}
+    }
+}
+
+fn is_locking_read(request: &Request) -> bool {
+    matches!(request, Request::Get { lock: Some(_), .. } | Request::Scan { lock: Some(_), .. })
+}
+
+/// Whether nothing that the request writes stands below its transaction's provisional commit timestamp: then reads
+/// below that need not wait for it.
+fn writes_at_its_transaction(request: &Request) -> bool {
+    matches!(request, Request::CommitOnePhase { .. } | Request::PutIntents { .. }) || is_locking_read(request)
+}
+
+/// What remains to be done when a proposal has landed.
+struct Landing {
+    participant: Arc<Participant>,
+    range: Arc<RangeState>,
+    afterwards: Vec<Afterwards>,
+    /// Released last.
+    _guard: LatchGuard,
+}
+
+impl Landing {
+    fn land(self, result: &Result<(), StorageError>) {
+        if result.is_ok() {
+            self.range.applied.fetch_add(1, Ordering::SeqCst);
+            self.participant.conclude(&self.range, &self.afterwards);
+        }
+    }
+}
+
+/// A proposal and its latches. Dropped before it has landed - the client went away - it goes on in the background.
+struct InFlight {
+    proposal: Option<BoxFuture<'static, Result<(), StorageError>>>,
+    landing: Option<Landing>,
+}
+
+impl Future for InFlight {
+    type Output = Result<(), KvError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let Some(proposal) = &mut self.proposal else { return Poll::Pending };
+        let Poll::Ready(result) = proposal.as_mut().poll(cx) else { return Poll::Pending };
+        self.proposal = None;
+        if let Some(landing) = self.landing.take() {
+            landing.land(&result);
+        }
+        Poll::Ready(result.map_err(KvError::from))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if let (Some(proposal), Some(landing)) = (self.proposal.take(), self.landing.take()) {
+            let runtime = landing.participant.runtime.clone();
+            runtime.spawn("land a proposal", Box::pin(async move { landing.land(&proposal.await) }));
+        }
+    }
+}
+
+impl Participant {
+    /// Raises the range's garbage collection threshold, then drops what cannot be seen any more, in small commands.
+    pub(super) async fn collect_garbage(
+        &self,
+        batch: &BatchRequest,
+        threshold: Timestamp,
+    ) -> Result<BatchResponse, KvError> {
+        let now = self.clock.now();
+        let range = self.range(batch.header.range)?;
+        range.admit(now, &batch.requests)?;
+        let raise = meridian_storage::replica::Trigger::RaiseGcThreshold { to: threshold };
+        let command = Command { term: range.lease.term, trigger: Some(raise), ..Command::default() };
+        range.replica.propose(command).await?;
+        let responses = vec![Response::Done];
+        Ok(BatchResponse { ts: now, now: self.clock.now(), responses })
+    }
+}
