@@ -257,4 +257,27 @@ impl StoreCore {
         status.turns = self.counters.turns;
         status.peers = self.liveness.status(self.now);
     }
+
+    /// What a replica is waiting for, in a line, for people.
+    pub fn explain(&self, range: RangeId) -> String {
+        let Some(d) = self.replicas.get(&range) else { return format!("{range} is not here") };
+        let g = &d.group;
+        format!(
+            "{range} {} {:?} {:?} log {}..{} committed {} applied {} awake {} installing {} promise {:?} \
+             election {:?} in flight {} voter {}",
+            g.id(),
+            d.role,
+            d.replica.lease.held(),
+            g.truncated().0,
+            g.last_index(),
+            g.committed(),
+            g.applied().0,
+            self.awake.contains(&range),
+            g.is_applying_snapshot(),
+            d.promise,
+            d.election_at,
+            d.proposals.any_in_flight(),
+            d.is_voter(),
+        )
+    }
 }

@@ -19,6 +19,8 @@ use crate::replica::{RangeDescriptor, ReplicaKind};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Promise {
     pub node: NodeId,
+    /// The leader.
+    pub replica: ReplicaId,
     pub epoch: u64,
 }
 

@@ -12,6 +12,7 @@ use super::core::StoreCore;
 use super::driven::{Driven, Promise, Transfer, answer};
 use super::inbox::Completion;
 use super::liveness::Liveness;
+use super::transport::Envelope;
 use crate::base::{NodeId, RangeId, StorageError, StorageResult, Timestamp};
 use crate::group::{Campaign, Event};
 use crate::replica::lease::{Quorum, Supporter};
@@ -59,7 +60,8 @@ impl StoreCore {
             MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot
                 if same_term && d.group.leader() == Some(sender) =>
             {
-                d.promise = self.liveness.epoch_for(from).map(|epoch| Promise { node: from, epoch });
+                d.promise =
+                    self.liveness.epoch_for(from).map(|epoch| Promise { node: from, replica: sender, epoch });
                 d.election_at = None;
             }
             MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse
@@ -171,6 +173,25 @@ impl StoreCore {
         let quorums = quorums(d, &mut self.liveness);
         d.replica.lease.set_quorums(term, quorums);
         self.awake.insert(range);
+    }
+
+    /// A leader that has applied its own removal leads nobody, but its store is alive, and the promise to it binds: the
+    /// removal may be known here before it is known there. So it is asked.
+    fn ask_removed_leader(&mut self, range: RangeId) {
+        let Some(d) = self.replicas.get(&range) else { return };
+        if let Some(Promise { node, replica, .. }) = d.promise {
+            self.send(node, Envelope::HasRelinquished { range, replica });
+        }
+    }
+
+    /// A removed leader serves no more. Its clock came with the message, so the next lease starts above it.
+    pub(super) fn relinquished(&mut self, from: NodeId, range: RangeId, replica: crate::base::ReplicaId) {
+        let Some(d) = self.replicas.get_mut(&range) else { return };
+        if d.promise.is_some_and(|p| p.node == from && p.replica == replica) {
+            d.promise = None;
+            d.election_at = None;
+            self.awake.insert(range);
+        }
     }
 
     // --- transfers ---
@@ -297,6 +318,8 @@ impl StoreCore {
             let free = d.promise.is_none_or(|p| self.liveness.is_free(p.node, p.epoch, hlc));
             if free && hlc > self.bound_until {
                 self.step(range, Event::Campaign(Campaign::PreVote));
+            } else if !free && !led {
+                self.ask_removed_leader(range);
             }
         }
         true

@@ -12,7 +12,6 @@ use super::inbox::{Flushed, Input};
 use crate::apply::state;
 use crate::base::{RangeId, StorageResult};
 use crate::log::{LogBatch, LogOp};
-use crate::replica::Replica;
 
 impl StoreHandle {
     /// Flushes the engine if it or the log has grown enough, and gives back the log's space. Blocks.
@@ -88,15 +87,5 @@ impl StoreCore {
             return None;
         }
         Some((index, d.group.entry_term(index)?))
-    }
-}
-
-/// For tests: how far a replica's log has been truncated cannot be seen from outside.
-impl StoreCore {
-    pub fn log_start(&self, range: RangeId) -> Option<u64> {
-        self.replicas.get(&range).map(|d| {
-            debug_assert_eq!(d.replica.range_id(), range);
-            d.group.truncated().0
-        })
     }
 }

@@ -107,6 +107,9 @@ impl StoreCore {
         }
         if next.replica(id).is_none() {
             self.destroy(range, ReplicaId(id.0 + 1))?;
+            for r in next.replicas.iter().filter(|_| leads) {
+                self.send(r.node, Envelope::Relinquished { range, replica: id });
+            }
         }
         Ok(())
     }

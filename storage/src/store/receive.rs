@@ -52,6 +52,12 @@ impl StoreCore {
                     }
                 }
             }
+            Envelope::HasRelinquished { range, replica } => {
+                if self.tombstones.get(&range).is_some_and(|next| replica < *next) {
+                    self.send(from, Envelope::Relinquished { range, replica });
+                }
+            }
+            Envelope::Relinquished { range, replica } => self.relinquished(from, range, replica),
             Envelope::Chunk(chunk) => self.receive_chunk(from, chunk)?,
             Envelope::ChunkAnswer(answer) => self.snapshots.on_answer(answer),
         }

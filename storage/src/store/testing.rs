@@ -453,6 +453,16 @@ impl Cluster {
         }
     }
 
+    /// What every node knows of a range, for people.
+    pub fn explain(&self, range: RangeId) -> String {
+        let mut out = String::new();
+        for (id, node) in &self.nodes {
+            let line = node.core.as_ref().map_or("down".into(), |core| core.explain(range));
+            out.push_str(&format!("\n  {id}: {line}"));
+        }
+        out
+    }
+
     /// Writes one row through the leaseholder, whoever it is at this moment.
     pub fn write(&mut self, range: RangeId, key: &str, value: &str) -> StorageResult<()> {
         let future = self.start_write(range, key, value)?;

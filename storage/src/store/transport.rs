@@ -45,6 +45,16 @@ pub enum Envelope {
         range: RangeId,
         replica: ReplicaId,
     },
+    /// "Your replica leads me, but has been removed: does it serve no more?"
+    HasRelinquished {
+        range: RangeId,
+        replica: ReplicaId,
+    },
+    /// "That replica is gone, and its lease with it: promises to it are void."
+    Relinquished {
+        range: RangeId,
+        replica: ReplicaId,
+    },
     Chunk(SnapshotChunk),
     ChunkAnswer(ChunkAnswer),
 }
@@ -169,6 +179,16 @@ impl Envelope {
                 put_varint(out, range.0);
                 put_varint(out, replica.0);
             }
+            Envelope::HasRelinquished { range, replica } => {
+                out.push(8);
+                put_varint(out, range.0);
+                put_varint(out, replica.0);
+            }
+            Envelope::Relinquished { range, replica } => {
+                out.push(9);
+                put_varint(out, range.0);
+                put_varint(out, replica.0);
+            }
             Envelope::Chunk(c) => {
                 out.push(6);
                 for n in [c.range.0, c.from.0, c.to.0, c.transfer, u64::from(c.number)] {
@@ -226,6 +246,8 @@ impl Envelope {
                 number: number(r)?,
                 accepted: r.u8()? != 0,
             }),
+            8 => Envelope::HasRelinquished { range: RangeId(r.varint()?), replica: ReplicaId(r.varint()?) },
+            9 => Envelope::Relinquished { range: RangeId(r.varint()?), replica: ReplicaId(r.varint()?) },
             _ => return Err(r.malformed()),
         })
     }
@@ -276,6 +298,8 @@ mod tests {
                 Envelope::Support(Support { epoch: 9, until: at, echo: 5, wall: 77 }),
                 Envelope::Removed(descriptor),
                 Envelope::StillMember { range: RangeId(1), replica: ReplicaId(4) },
+                Envelope::HasRelinquished { range: RangeId(1), replica: ReplicaId(4) },
+                Envelope::Relinquished { range: RangeId(1), replica: ReplicaId(4) },
                 Envelope::Chunk(SnapshotChunk {
                     range: RangeId(1),
                     from: ReplicaId(1),

@@ -1,5 +1,7 @@
 //! Whole clusters in virtual time. Each scenario says what must hold whatever the seed.
 
+mod chaos;
+
 use std::time::Duration;
 
 use rstest::rstest;
