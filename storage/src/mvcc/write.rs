@@ -8,6 +8,7 @@ use crate::engine::{Cf, Reader, WriteBatch};
 
 use super::lock::{self, LockRecord, LockStrength};
 use super::refresh::newest_version_ts;
+use super::value::Origin;
 use super::{key, value};
 
 /// What a write changes about the size of a range.
@@ -32,17 +33,23 @@ impl std::ops::AddAssign for Delta {
 /// The caller has made sure that it is newer than every other version, and that no other transaction's lock is on
 /// the key.
 pub fn put(batch: &mut WriteBatch, key: &[u8], ts: Timestamp, value: &[u8]) -> Delta {
-    put_version(batch, key, ts, Some(value))
+    put_version(batch, key, ts, Some(value), Origin::Committed)
 }
 
 /// Writes a committed tombstone; as [`put`].
 pub fn delete(batch: &mut WriteBatch, key: &[u8], ts: Timestamp) -> Delta {
-    put_version(batch, key, ts, None)
+    put_version(batch, key, ts, None, Origin::Committed)
 }
 
-fn put_version(batch: &mut WriteBatch, key: &[u8], ts: Timestamp, value: Option<&[u8]>) -> Delta {
+fn put_version(
+    batch: &mut WriteBatch,
+    key: &[u8],
+    ts: Timestamp,
+    value: Option<&[u8]>,
+    origin: Origin,
+) -> Delta {
     let raw = key::encode_version(key, ts);
-    let (header, value) = value::parts(value);
+    let (header, value) = value::parts(value, origin);
     batch.put_concat(Cf::Data, &raw, &header, value);
     Delta { bytes: (raw.len() + header.len() + value.len()) as i64, versions: 1, intents: 0 }
 }
@@ -81,7 +88,7 @@ pub fn put_intent(
             delta += remove_version(reader, batch, key, own.write_ts)?;
         }
     }
-    delta += put_version(batch, key, record.write_ts, value);
+    delta += put_version(batch, key, record.write_ts, value, Origin::Provisional);
     delta += put_lock(batch, key, record);
     Ok(IntentWrite::Written(delta))
 }
@@ -175,7 +182,7 @@ fn commit(
 ) -> StorageResult<Delta> {
     let mut delta = remove_lock(batch, key, own);
     if at != own.write_ts {
-        delta += move_version(reader, batch, key, own.write_ts, at)?;
+        delta += move_version(reader, batch, key, (own.write_ts, at), Origin::Committed)?;
     }
     Ok(delta)
 }
@@ -189,7 +196,7 @@ fn push(
 ) -> StorageResult<Delta> {
     let mut delta = Delta::default();
     if own.is_intent() {
-        delta += move_version(reader, batch, key, own.write_ts, to)?;
+        delta += move_version(reader, batch, key, (own.write_ts, to), Origin::Provisional)?;
     }
     put_lock(batch, key, &LockRecord { write_ts: to, ..own.clone() });
     Ok(delta)
@@ -199,8 +206,8 @@ fn move_version(
     reader: &dyn Reader,
     batch: &mut WriteBatch,
     key: &[u8],
-    from: Timestamp,
-    to: Timestamp,
+    (from, to): (Timestamp, Timestamp),
+    origin: Origin,
 ) -> StorageResult<Delta> {
     if to < from {
         // It would go beneath reads that have already been answered.
@@ -217,6 +224,6 @@ fn move_version(
         )));
     };
     batch.delete(Cf::Data, &raw);
-    batch.put(Cf::Data, &key::encode_version(key, to), &stored);
+    put_version(batch, key, to, value::decode(&stored)?, origin);
     Ok(Delta::default())
 }
