@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use meridian_storage::base::{Key, Span};
 
-use crate::testing::{SimRuntime, model_db, run};
+use crate::testing::{SimRuntime, model_db, run_on_both as run};
 use crate::*;
 
 fn key(s: &str) -> Key {

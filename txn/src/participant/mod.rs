@@ -181,7 +181,7 @@ impl Sender for Participant {
     }
 
     fn try_send_local(&self, batch: &BatchRequest) -> Option<Result<BatchResponse, KvError>> {
-        self.try_read(batch)
+        self.try_read(batch).or_else(|| self.try_lock(batch))
     }
 }
 

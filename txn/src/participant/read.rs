@@ -225,7 +225,7 @@ impl Reading<'_> {
 }
 
 /// The part of a request that its answer covers.
-fn what_was_read(request: &Request, answer: &Response) -> Request {
+pub(super) fn what_was_read(request: &Request, answer: &Response) -> Request {
     let (Request::Scan { span, reverse, lock }, Response::Scan { resume: Some(rest), .. }) =
         (request, answer)
     else {

@@ -144,8 +144,7 @@ pub fn victim(cycle: &[WaitEdge]) -> Option<TxnId> {
 }
 
 pub fn deadlock(cycle: &[WaitEdge]) -> KvError {
-    let first = cycle.first().map(|e| e.waiter);
-    KvError::Deadlock { cycle: cycle.iter().map(|e| e.waiter).chain(first).collect() }
+    KvError::Deadlock { cycle: cycle.iter().map(|e| e.on).collect() }
 }
 
 impl Edge {

@@ -15,13 +15,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context as TaskContext, Poll};
 
-use meridian_storage::base::{BoxFuture, StorageError, Timestamp};
+use meridian_storage::base::{BoxFuture, Span, StorageError, Timestamp};
 use meridian_storage::replica::Command;
 use smallvec::SmallVec;
 
 use super::Participant;
 use super::latch::LatchGuard;
 use super::range::RangeState;
+use super::read::what_was_read;
 use crate::eval::{self, Afterwards, Context, Effects, LatchSpan, Memory, Stop};
 use crate::rpc::{BatchRequest, BatchResponse, Isolation, KvError, Request, Response, TxnMeta};
 
@@ -39,7 +40,8 @@ impl Participant {
         loop {
             let range = self.range(batch.header.range)?;
             range.admit(progress.read_ts, &batch.requests)?;
-            let guard = self.latch(&range, &batch, progress.reads_latched).await;
+            let (spans, at) = self.latch_spans(&batch, progress.reads_latched);
+            let guard = range.latches.acquire(spans, at).await;
             let stop = match self.evaluate(&range, &batch, &waits.places, &mut progress, txn.as_ref()) {
                 Ok(effects) => {
                     let repeat = effects.afterwards.iter().any(|a| matches!(a, Afterwards::Repeat));
@@ -65,7 +67,38 @@ impl Participant {
         }
     }
 
-    async fn latch(&self, range: &RangeState, batch: &BatchRequest, reads: bool) -> LatchGuard {
+    /// Takes or gives up locks at once, if nothing is in the way: nothing of that is replicated.
+    pub(super) fn try_lock(&self, batch: &BatchRequest) -> Option<Result<BatchResponse, KvError>> {
+        if !batch.requests.iter().all(is_in_memory) {
+            return None;
+        }
+        let answer = self.range(batch.header.range).and_then(|range| {
+            range.admit(batch.header.read_ts, &batch.requests)?;
+            let (spans, at) = self.latch_spans(batch, false);
+            let Some(guard) = range.latches.try_acquire(spans, at) else { return Ok(None) };
+            let txn = batch.header.txn.clone().map(Arc::new);
+            let mut progress = Progress { read_ts: batch.header.read_ts, reads_latched: false };
+            match self.evaluate(&range, batch, &[], &mut progress, txn.as_ref()) {
+                Ok(mut effects) => {
+                    range.writes.fetch_add(1, Ordering::Relaxed);
+                    self.take_locks(&range, &mut effects, txn.as_ref(), self.clock.now());
+                    self.conclude(&range, &effects.afterwards);
+                    drop(guard);
+                    let now = self.clock.now();
+                    Ok(Some(BatchResponse { ts: progress.read_ts, now, responses: effects.responses }))
+                }
+                Err(Stop::Conflict(_) | Stop::LatchReads) => Ok(None),
+                Err(Stop::Newer { key, ts, uncertain: true }) => {
+                    Err(KvError::ReadWithinUncertainty { key, ts })
+                }
+                Err(Stop::Newer { key, ts, uncertain: false }) => Err(KvError::WriteTooOld { key, ts }),
+                Err(Stop::Fail(e)) => Err(e),
+            }
+        });
+        answer.transpose()
+    }
+
+    fn latch_spans(&self, batch: &BatchRequest, reads: bool) -> (SmallVec<[LatchSpan; 2]>, Timestamp) {
         let mut spans: SmallVec<[LatchSpan; 2]> = SmallVec::new();
         for request in &batch.requests {
             eval::latches(&batch.header, request, reads, &mut spans);
@@ -74,7 +107,7 @@ impl Participant {
             Some(txn) if batch.requests.iter().all(writes_at_its_transaction) => txn.write_ts,
             _ => Timestamp::ZERO,
         };
-        range.latches.acquire(spans, at).await
+        (spans, at)
     }
 
     /// Evaluates the batch, as often as its time moves up by itself.
@@ -107,13 +140,17 @@ impl Participant {
             let mut effects = Effects::default();
             let mut stop = None;
             for request in &batch.requests {
-                mark(&memory, request, progress.read_ts);
                 if let Err(e) = eval::evaluate(&mut cx, request, &mut effects) {
                     stop = Some(e);
                     break;
                 }
             }
-            let Some(stop) = stop else { return Ok(effects) };
+            let Some(stop) = stop else {
+                for (request, response) in batch.requests.iter().zip(&effects.responses) {
+                    mark(&memory, request, response, progress.read_ts);
+                }
+                return Ok(effects);
+            };
             let Stop::Newer { ts, .. } = &stop else { return Err(stop) };
             // The locks stay, whatever the coordinator makes of it.
             self.take_locks(range, &mut effects, txn, now);
@@ -213,20 +250,34 @@ impl Participant {
     }
 }
 
-/// Leaves the mark of a read that is made under latches.
-fn mark(memory: &dyn Memory, request: &Request, read_ts: Timestamp) {
-    match request {
-        Request::Get { key, .. } => {
-            memory.raise(&meridian_storage::base::Span::point(key.clone()), read_ts, true);
+/// Leaves the mark of a read that was made under latches: no writer can have come between.
+///
+/// What was not answered was not read: neither what lies beyond a limit, nor a row that was skipped.
+fn mark(memory: &dyn Memory, request: &Request, response: &Response, read_ts: Timestamp) {
+    match (request, response) {
+        (Request::Get { key, .. }, Response::Get { skipped: false, .. }) => {
+            memory.raise(&Span::point(key.clone()), read_ts, true);
         }
-        Request::Scan { span, .. } => memory.raise(span, read_ts, true),
-        Request::Refresh { spans, to } => spans.iter().for_each(|r| memory.raise(&r.span, *to, true)),
+        (Request::Scan { .. }, _) => {
+            if let Request::Scan { span, .. } = what_was_read(request, response) {
+                memory.raise(&span, read_ts, true);
+            }
+        }
+        (Request::Refresh { spans, to }, _) => spans.iter().for_each(|r| memory.raise(&r.span, *to, true)),
+        (Request::QueryIntent { key, txn }, _) => {
+            memory.raise(&Span::point(key.clone()), txn.write_ts, false);
+        }
         _ => {}
     }
 }
 
 fn is_locking_read(request: &Request) -> bool {
     matches!(request, Request::Get { lock: Some(_), .. } | Request::Scan { lock: Some(_), .. })
+}
+
+/// What has no effect but on locks in memory.
+fn is_in_memory(request: &Request) -> bool {
+    is_locking_read(request) || matches!(request, Request::ReleaseLocks { .. })
 }
 
 /// Whether nothing that the request writes stands below its transaction's provisional commit timestamp: then reads

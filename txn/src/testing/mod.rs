@@ -118,3 +118,11 @@ pub fn run<T>(test: impl AsyncFnOnce(Db) -> T) -> T {
     let db = model_db(&runtime);
     runtime.block_on(test(db))
 }
+
+/// Runs a test against the model of the leaseholders' half, and against the real one: they must not be told apart.
+pub fn run_on_both(test: impl AsyncFn(Db)) {
+    let runtime = SimRuntime::new(1);
+    runtime.block_on(test(model_db(&runtime)));
+    let runtime = SimRuntime::new(1);
+    runtime.block_on(test(local_db(&runtime).0));
+}
