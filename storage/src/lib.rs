@@ -4,6 +4,7 @@
 //! committed is applied to an engine, in which versions and locks are laid out by `mvcc`. A module uses only those
 //! declared below it.
 
+pub mod placement;
 pub mod store;
 pub mod group;
 pub mod apply;

@@ -203,6 +203,10 @@ impl StoreHandle {
         &self.shared.engine
     }
 
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
     pub fn replica(&self, range: RangeId) -> Option<Arc<dyn Replica>> {
         Some(self.range_replica(range)?)
     }
