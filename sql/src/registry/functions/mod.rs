@@ -2,8 +2,30 @@
 
 pub mod comparison;
 pub mod integer;
+pub mod float;
+pub mod numeric;
+pub mod aggregate;
+pub mod statistics;
+pub mod collect;
+pub mod window;
+pub mod series;
+pub mod json;
+pub mod system;
+mod arguments;
 
 use super::function::Function;
 
 /// All parts of the function table.
-pub static AREAS: &[&[Function]] = &[comparison::FUNCTIONS, integer::FUNCTIONS];
+pub static AREAS: &[&[Function]] = &[
+    comparison::FUNCTIONS,
+    integer::FUNCTIONS,
+    float::FUNCTIONS,
+    numeric::FUNCTIONS,
+    aggregate::FUNCTIONS,
+    statistics::FUNCTIONS,
+    collect::FUNCTIONS,
+    window::FUNCTIONS,
+    series::FUNCTIONS,
+    json::FUNCTIONS,
+    system::FUNCTIONS,
+];

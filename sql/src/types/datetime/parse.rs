@@ -517,7 +517,7 @@ fn month_by_name(word: &str) -> Option<i64> {
     let word = word.to_ascii_lowercase();
     let matches =
         |full: &&str| **full == word || full[..3] == word || (word == "sept" && full.starts_with("sept"));
-    MONTHS.iter().position(|m| matches(m)).map(|i| i as i64 + 1)
+    MONTHS.iter().position(matches).map(|i| i as i64 + 1)
 }
 
 fn is_day_name(word: &str) -> bool {

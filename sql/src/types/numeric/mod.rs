@@ -8,6 +8,7 @@ pub mod convert;
 pub mod text;
 pub mod arithmetic;
 pub mod divide;
+pub mod transcendental;
 
 use std::cmp::Ordering;
 
@@ -22,6 +23,8 @@ pub type Digits = SmallVec<[i16; 8]>;
 pub(crate) const BASE: i32 = 10_000;
 pub(crate) const DIGIT_WIDTH: i32 = 4;
 pub(crate) const MAX_SCALE: i32 = 16_383;
+/// Decimal digits before the point, at most.
+pub(crate) const MAX_WEIGHT_DIGITS: i32 = 131_072;
 const MAX_WEIGHT: i32 = 131_072 / DIGIT_WIDTH;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
