@@ -7,6 +7,7 @@
 //! Where the bound is only assumed, waiting it out would cost half a second per commit: there is no commit wait, and the
 //! guarantee is serializable plus linearizable for each key.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use meridian_storage::base::{Clock, Runtime, Timestamp};
@@ -18,28 +19,81 @@ pub enum Consistency {
     Serializable,
 }
 
-impl Consistency {
-    pub fn of(clock: &Clock) -> Self {
-        if clock.bound_known() { Consistency::StrictSerializable } else { Consistency::Serializable }
-    }
+/// What a gateway knows of the cluster's clocks.
+pub struct Clocks {
+    pub clock: Clock,
+    /// There is no other node, hence no other clock: nothing is uncertain, and nothing has to be waited for.
+    alone: AtomicBool,
 }
 
-/// Up to where a version may have been written, on a clock ahead of ours, before a read at `ts` began.
-pub fn uncertainty_limit(clock: &Clock, ts: Timestamp) -> Timestamp {
-    ts.add(clock.max_offset())
-}
-
-/// Returns when `ts` is in the past on every clock, if the bound is known; else at once.
-pub async fn commit_wait(clock: &Clock, runtime: &dyn Runtime, ts: Timestamp) {
-    if !clock.bound_known() {
-        return;
+impl Clocks {
+    pub fn new(clock: Clock) -> Self {
+        Clocks { clock, alone: AtomicBool::new(false) }
     }
-    let past = ts.add(clock.max_offset()).wall;
-    loop {
-        let now = clock.wall_ns();
-        if past < now {
+
+    /// Must be false before a second node begins to serve.
+    pub fn set_alone(&self, alone: bool) {
+        self.alone.store(alone, Ordering::SeqCst);
+    }
+
+    fn max_offset(&self) -> Duration {
+        if self.alone.load(Ordering::SeqCst) { Duration::ZERO } else { self.clock.max_offset() }
+    }
+
+    pub fn consistency(&self) -> Consistency {
+        if self.alone.load(Ordering::SeqCst) || self.clock.bound_known() {
+            Consistency::StrictSerializable
+        } else {
+            Consistency::Serializable
+        }
+    }
+
+    /// Up to where a version may have been written, on a clock ahead of ours, before a read at `ts` began.
+    pub fn uncertainty_limit(&self, ts: Timestamp) -> Timestamp {
+        ts.add(self.max_offset())
+    }
+
+    /// Returns when `ts` is in the past on every clock, if the bound is known; else at once.
+    pub async fn commit_wait(&self, runtime: &dyn Runtime, ts: Timestamp) {
+        if self.consistency() == Consistency::Serializable {
             return;
         }
-        runtime.sleep(Duration::from_nanos(past - now + 1)).await;
+        let past = ts.add(self.max_offset()).wall;
+        loop {
+            let now = self.clock.wall_ns();
+            if past <= now {
+                return;
+            }
+            runtime.sleep(Duration::from_nanos(past - now)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use meridian_storage::base::Hlc;
+
+    use super::*;
+    use crate::testing::SimRuntime;
+
+    const BOUND: Duration = Duration::from_millis(7);
+
+    fn waited(bound_known: bool, alone: bool) -> Duration {
+        let runtime = SimRuntime::new(1);
+        let clocks = Clocks::new(Hlc::new(runtime.clock(), BOUND, bound_known));
+        clocks.set_alone(alone);
+        let before = clocks.clock.monotonic();
+        let ts = clocks.clock.now();
+        runtime.block_on(clocks.commit_wait(&*Arc::new(runtime.clone()), ts));
+        clocks.clock.monotonic() - before
+    }
+
+    #[test]
+    fn a_commit_waits_until_every_clock_has_passed_it() {
+        assert_eq!(waited(true, false), BOUND);
+        assert_eq!(waited(false, false), Duration::ZERO, "an assumed bound is not waited out");
+        assert_eq!(waited(true, true), Duration::ZERO, "there is one clock only");
     }
 }

@@ -18,7 +18,6 @@ use super::flush::put_intents;
 use super::read::{MAX_TRIES, too_many_tries};
 use super::state::Phase;
 use super::{CommitOutcome, Txn, TxnError, TxnErrorKind, TxnResult};
-use crate::clock::commit_wait;
 use crate::route::{FanOut, Route};
 use crate::rpc::{
     AbortReason, BatchRequest, BatchResponse, EndKind, Header, Isolation, KeySender, KvError, RefreshSpan,
@@ -64,22 +63,22 @@ impl Txn {
             state.phase = Phase::Committing;
         }
         let result = self.try_commit().await;
-        let ended = {
+        {
             let mut state = self.lock_state();
             state.phase = match &result {
                 Ok((timestamp, _)) => Phase::Committed(*timestamp),
                 Err(e) if e.kind == TxnErrorKind::Ambiguous => Phase::Unknown,
+                // The record said so.
+                Err(_) if matches!(state.phase, Phase::Failed(_)) => state.phase.clone(),
+                // Nothing was written: it may begin again with the locks that it has.
+                Err(e) if e.is_retryable() && !state.buffer.has_spilled() => Phase::Active,
                 Err(e) => Phase::Failed(e.clone()),
             };
-            result.is_ok()
-        };
-        if ended {
-            self.inner.db.hearts().remove(self.id());
         }
         let (timestamp, staged) = result?;
         self.clean_up_committed(timestamp, staged);
         if self.isolation() == Isolation::Serializable && self.has_writes() {
-            commit_wait(self.router().clock(), &**self.router().runtime(), timestamp).await;
+            self.inner.db.clocks().commit_wait(&**self.router().runtime(), timestamp).await;
         }
         Ok(CommitOutcome { timestamp })
     }

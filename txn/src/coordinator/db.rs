@@ -9,7 +9,7 @@ use meridian_storage::replica::RangeDescriptor;
 
 use super::heartbeat::{Hearts, beat};
 use super::{ScanOptions, Txn, TxnError, TxnErrorKind, TxnOptions, TxnResult};
-use crate::clock::Consistency;
+use crate::clock::{Clocks, Consistency};
 use crate::route::{Router, RouterParts};
 use crate::rpc::{BatchRequest, Header, KvError, RangeStats, Request, Response, codec};
 
@@ -21,13 +21,15 @@ pub struct Db {
 
 pub(super) struct Inner {
     pub router: Arc<Router>,
+    pub clocks: Clocks,
     pub hearts: Hearts,
 }
 
 impl Db {
     pub fn new(parts: RouterParts) -> Db {
         let router = Router::new(parts);
-        let inner = Arc::new(Inner { router, hearts: Hearts::default() });
+        let clocks = Clocks::new(router.clock().clone());
+        let inner = Arc::new(Inner { router, clocks, hearts: Hearts::default() });
         inner.router.runtime().spawn("heartbeats", Box::pin(beat(Arc::downgrade(&inner))));
         Db { inner }
     }
@@ -49,7 +51,17 @@ impl Db {
     }
 
     pub fn consistency(&self) -> Consistency {
-        Consistency::of(self.clock())
+        self.inner.clocks.consistency()
+    }
+
+    /// Whether this is the only node of its cluster: then no version is of uncertain age. Must be said to be over before
+    /// a second node begins to serve.
+    pub fn set_alone(&self, alone: bool) {
+        self.inner.clocks.set_alone(alone);
+    }
+
+    pub(super) fn clocks(&self) -> &Clocks {
+        &self.inner.clocks
     }
 
     /// Also what this node's participant sends through, to push and to resolve what stands in its way.

@@ -76,6 +76,9 @@ impl Txn {
     pub(super) fn clean_up_committed(&self, ts: Timestamp, staged: bool) {
         let traces = {
             let mut state = self.lock_state();
+            if state.registered {
+                self.inner.db.hearts().remove(state.meta.id);
+            }
             if !state.left_traces() {
                 return;
             }

@@ -1,11 +1,11 @@
-//! The coordinator over the model of the ranges: what one transaction sees, commits, undoes and waits for.
+//! The coordinator over ranges on one node: what one transaction sees, commits, undoes and waits for.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use meridian_storage::base::{Key, Span};
 
-use crate::testing::{SimRuntime, model_db, run_on_both as run};
+use crate::testing::{SimRuntime, local_db, model_db, run_on_both as run};
 use crate::*;
 
 fn key(s: &str) -> Key {
@@ -323,9 +323,28 @@ fn the_past_can_be_read_but_not_written() {
 fn the_same_seed_gives_the_same_transactions() {
     let ids = |seed| {
         let runtime = SimRuntime::new(seed);
-        let db = model_db(&runtime);
+        let (db, _participant) = local_db(&runtime);
         (begin(&db).id(), begin(&db).id())
     };
     assert_eq!(ids(1), ids(1));
     assert_ne!(ids(1), ids(2));
+}
+
+fn script(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/coordinator/testdata").join(name)
+}
+
+#[test]
+fn anomalies() {
+    crate::testing::script::check(&script("anomalies"), |rt| local_db(rt).0);
+}
+
+#[test]
+fn anomalies_over_the_model() {
+    crate::testing::script::check(&script("anomalies"), model_db);
+}
+
+#[test]
+fn protocol() {
+    crate::testing::script::check(&script("protocol"), |rt| local_db(rt).0);
 }

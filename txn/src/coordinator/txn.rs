@@ -12,7 +12,6 @@ use super::finish::Traces;
 use super::reads::SpanSet;
 use super::state::{Phase, State};
 use super::{Db, ScanOptions, Scanner, TxnOptions};
-use crate::clock::uncertainty_limit;
 use crate::route::Router;
 use crate::rpc::{Isolation, TxnMeta};
 
@@ -50,7 +49,7 @@ impl Txn {
             phase: Phase::Active,
             fixed,
             read_only: options.read_only || fixed,
-            uncertainty_limit: if fixed { read_ts } else { uncertainty_limit(db.clock(), read_ts) },
+            uncertainty_limit: if fixed { read_ts } else { db.clocks().uncertainty_limit(read_ts) },
             lock_timeout: None,
             statement: 0,
             results_sent: false,
@@ -139,7 +138,7 @@ impl Txn {
         let now = self.inner.db.clock().now();
         state.meta.read_ts = now;
         state.meta.write_ts.forward(now);
-        state.uncertainty_limit = uncertainty_limit(self.inner.db.clock(), now);
+        state.uncertainty_limit = self.inner.db.clocks().uncertainty_limit(now);
     }
 
     /// Rows have gone to the client: an unseen restart is no longer possible.
@@ -172,6 +171,7 @@ impl Txn {
             state.meta.sequence = 0;
             state.meta.min_ts = now;
             state.buffer = WriteBuffer::default();
+            state.registered = false;
             state.phase = Phase::Active;
         } else {
             state.meta.epoch += 1;
@@ -181,7 +181,7 @@ impl Txn {
         let now = now.max(state.meta.write_ts);
         state.meta.read_ts = now;
         state.meta.write_ts = now;
-        state.uncertainty_limit = uncertainty_limit(db.clock(), now);
+        state.uncertainty_limit = db.clocks().uncertainty_limit(now);
     }
 
     pub fn set_lock_timeout(&self, timeout: Option<Duration>) {

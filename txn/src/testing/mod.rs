@@ -12,14 +12,16 @@
 
 pub mod runtime;
 pub mod model;
+pub mod script;
+pub mod history;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use meridian_storage::base::{BoxFuture, Hlc, NodeId, RangeId, ReplicaId, keys};
-use meridian_storage::engine::WriteBatch;
+use meridian_storage::base::{BoxFuture, Clock, Hlc, NodeId, RangeId, ReplicaId, Runtime, Timestamp, keys};
 use meridian_storage::engine::memory::MemEngine;
+use meridian_storage::engine::{Engine, WriteBatch};
 use meridian_storage::mvcc;
 use meridian_storage::replica::LocalReplica;
 use meridian_storage::replica::{RangeDescriptor, ReplicaDescriptor, ReplicaKind};
@@ -66,56 +68,54 @@ pub fn first_range() -> RangeDescriptor {
     }
 }
 
-/// A gateway over the model of the leaseholders' half.
-pub fn model_db(runtime: &SimRuntime) -> Db {
-    let clock = Hlc::new(runtime.clock(), Duration::ZERO, true);
-    let rt = Arc::new(runtime.clone());
-    let kv: Arc<dyn Sender> = ModelKv::new(clock.clone(), rt.clone(), first_range());
-    let db = Db::new(RouterParts {
-        node: NodeId(1),
-        clock,
-        runtime: rt,
-        transport: Arc::new(NoTransport),
-        seeds: Arc::new(FixedSeeds(first_range())),
-    });
-    db.router().set_local(kv);
-    db
+/// A node alone in its cluster, in this thread: gateway, participant and an engine in memory; only replication is missing.
+pub struct LocalNode {
+    pub db: Db,
+    pub participant: Arc<Participant>,
+    /// Of the first range: its lease can be taken away.
+    pub replica: Arc<LocalReplica>,
 }
 
-/// A gateway and a leaseholder: the real participant over one range that is not replicated, in memory.
-pub fn local_db(runtime: &SimRuntime) -> (Db, Arc<Participant>) {
-    let clock = Hlc::new(runtime.clock(), Duration::ZERO, true);
+pub fn local_node(runtime: &SimRuntime, clock: Clock) -> LocalNode {
     let rt = Arc::new(runtime.clone());
     let participant = Participant::new(NodeId(1), clock.clone(), rt.clone());
     let engine = Arc::new(MemEngine::new());
     let first = first_range();
     let mut meta = WriteBatch::new();
     let descriptor = crate::rpc::codec::encode_descriptor(&first);
-    mvcc::put(
-        &mut meta,
-        &keys::meta_key(&first.end),
-        meridian_storage::base::Timestamp::new(1, 0),
-        &descriptor,
-    );
-    meridian_storage::engine::Engine::write(&*engine, &meta).expect("memory does not fail");
-    // The participant keeps the replica.
-    LocalReplica::with_observer(first.range, first.span(), engine, Some(participant.clone()));
-    let db = Db::new(RouterParts {
-        node: NodeId(1),
-        clock,
-        runtime: rt,
-        transport: Arc::new(NoTransport),
-        seeds: Arc::new(FixedSeeds(first)),
-    });
-    db.router().set_local(participant.clone());
+    mvcc::put(&mut meta, &keys::meta_key(&first.end), Timestamp::new(1, 0), &descriptor);
+    Engine::write(&*engine, &meta).expect("memory does not fail");
+    let replica = LocalReplica::with_observer(first.range, first.span(), engine, Some(participant.clone()));
+    let db = gateway(rt, clock, participant.clone());
     participant.set_sender(db.router().clone());
-    (db, participant)
+    LocalNode { db, participant, replica }
+}
+
+/// A gateway and a leaseholder: the real participant over one range that is not replicated, in memory.
+pub fn local_db(runtime: &SimRuntime) -> (Db, Arc<Participant>) {
+    let node = local_node(runtime, Hlc::new(runtime.clock(), Duration::ZERO, true));
+    (node.db, node.participant)
+}
+
+/// A gateway over the model of the leaseholders' half.
+pub fn model_db(runtime: &SimRuntime) -> Db {
+    let clock = Hlc::new(runtime.clock(), Duration::ZERO, true);
+    let rt = Arc::new(runtime.clone());
+    let model = ModelKv::new(clock.clone(), rt.clone(), first_range());
+    gateway(rt, clock, model)
+}
+
+fn gateway(runtime: Arc<dyn Runtime>, clock: Clock, local: Arc<dyn Sender>) -> Db {
+    let (transport, seeds) = (Arc::new(NoTransport), Arc::new(FixedSeeds(first_range())));
+    let db = Db::new(RouterParts { node: NodeId(1), clock, runtime, transport, seeds });
+    db.router().set_local(local);
+    db
 }
 
 /// Runs a test against a database of its own.
 pub fn run<T>(test: impl AsyncFnOnce(Db) -> T) -> T {
     let runtime = SimRuntime::new(1);
-    let db = model_db(&runtime);
+    let (db, _participant) = local_db(&runtime);
     runtime.block_on(test(db))
 }
 

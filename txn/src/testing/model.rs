@@ -52,6 +52,8 @@ struct Data {
     low_water: Timestamp,
     /// Where pending transactions were pushed to.
     pushed: BTreeMap<TxnId, Timestamp>,
+    /// How transactions without a record have ended: when they committed, or `None` if they were aborted.
+    ended: BTreeMap<TxnId, Option<Timestamp>>,
 }
 
 #[derive(Default)]
@@ -304,7 +306,10 @@ impl Eval<'_> {
             Request::QueryIntent { key, txn } => self.query_intent(key, txn),
             Request::RecoverTxn { txn, all_found } => self.recover(txn, *all_found),
             Request::RemoveRecord { txn, .. } => {
-                self.data.records.remove(txn);
+                if let Some(record) = self.data.records.remove(txn) {
+                    let committed = record.status == TxnStatus::Committed;
+                    self.data.ended.insert(*txn, committed.then_some(record.meta.write_ts));
+                }
                 self.data.pushed.remove(txn);
                 Ok(Response::Done)
             }
@@ -550,6 +555,11 @@ impl Eval<'_> {
         refresh_complete: bool,
     ) -> Evaluated<Response> {
         let me = self.txn()?.clone();
+        match self.data.ended.get(&me.id) {
+            Some(Some(ts)) => return Ok(Response::Commit { ts: *ts }),
+            Some(None) => return Err(KvError::TxnAborted { reason: AbortReason::Pushed }.into()),
+            None => {}
+        }
         let mut ts = me.write_ts;
         for (key, _) in writes {
             ts.forward(self.write_ts(key)?);
@@ -557,6 +567,7 @@ impl Eval<'_> {
         for r in refresh {
             self.check_bounds(&r.span.start, Some(&r.span.end))?;
             self.refresh(r, ts)?;
+            self.note_read(r.span.clone(), ts);
         }
         if ts > me.read_ts && !refresh_complete {
             return Err(KvError::RefreshNeeded { ts }.into());
@@ -565,6 +576,7 @@ impl Eval<'_> {
             self.data.versions.entry(key.clone()).or_default().push((ts, value.clone()));
         }
         self.ts = ts;
+        self.data.ended.insert(me.id, Some(ts));
         self.release(me.id, |_| true)?;
         Ok(Response::Commit { ts })
     }
@@ -578,6 +590,7 @@ impl Eval<'_> {
         for r in refresh {
             self.check_bounds(&r.span.start, Some(&r.span.end))?;
             self.refresh(r, ts)?;
+            self.note_read(r.span.clone(), ts);
         }
         for (key, value) in writes {
             let newer = |i: &Intent| (i.meta.epoch, i.meta.sequence) > (me.epoch, me.sequence);
@@ -612,6 +625,12 @@ impl Eval<'_> {
     fn end_txn(&mut self, how: EndKind, intents: &[Key], in_flight: &[Key]) -> Evaluated<Response> {
         let mut meta = self.txn()?.clone();
         self.check_bounds(&meta.anchor, None)?;
+        match (self.data.ended.get(&meta.id), how) {
+            (Some(Some(ts)), _) => return Ok(Response::Commit { ts: *ts }),
+            (Some(None), EndKind::Abort) => return Ok(Response::Done),
+            (Some(None), _) => return Err(KvError::TxnAborted { reason: AbortReason::Pushed }.into()),
+            (None, _) => {}
+        }
         if let Some(record) = self.data.records.get(&meta.id) {
             match (record.status, how) {
                 (TxnStatus::Committed, _) => return Ok(Response::Commit { ts: record.meta.write_ts }),

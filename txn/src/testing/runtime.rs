@@ -81,6 +81,23 @@ impl SimRuntime {
         }
     }
 
+    /// Lets `d` pass.
+    pub fn run_for(&self, d: Duration) {
+        let end = self.shared.clock.monotonic() + d;
+        loop {
+            self.run_until_stalled();
+            let first = self.shared.state.lock().timers.first_key_value().map(|((at, _), _)| *at);
+            if first.is_none_or(|at| at > end) {
+                break;
+            }
+            self.fire_next_timer();
+        }
+        let now = self.shared.clock.monotonic();
+        if end > now {
+            self.shared.clock.advance(end - now);
+        }
+    }
+
     fn next_ready(&self) -> Option<u64> {
         self.shared.ready.lock().pop_front()
     }
