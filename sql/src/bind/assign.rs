@@ -72,7 +72,7 @@ impl Binder<'_> {
             return Err(generated_always(&column.name));
         }
         let bound = self.bind_expr(value, scope)?;
-        self.assign(bound, column, start_of_lazy(value))
+        self.assign(bound, column, start_of(value))
     }
 
     pub fn assign(&mut self, value: Expr, column: &ColumnDescriptor, at: Location) -> SqlResult<Expr> {
@@ -249,13 +249,4 @@ pub fn is_default(value: &ast::Expr) -> bool {
 
 fn is_row_call(f: &ast::Function) -> bool {
     matches!(f.name.0.as_slice(), [ast::ObjectNamePart::Identifier(i)] if i.value.eq_ignore_ascii_case("row"))
-}
-
-/// Where an expression begins, without walking it when it is simple.
-pub fn start_of_lazy(e: &ast::Expr) -> Location {
-    match e {
-        ast::Expr::Value(v) => v.span.start,
-        ast::Expr::Identifier(i) => i.span.start,
-        other => start_of(other),
-    }
 }

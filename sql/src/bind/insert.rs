@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sqlparser::ast::{self, SetExpr};
 use sqlparser::tokenizer::Location;
 
-use super::assign::{generated_always, is_default, start_of_lazy};
+use super::assign::{generated_always, is_default};
 use super::catalog::table_fields;
 use super::name::fold;
 use super::scope::{Relation, Scope, computed, public_columns};
@@ -133,7 +133,7 @@ impl Binder<'_> {
                     return Err(b.error_at(
                         state::SYNTAX_ERROR,
                         "VALUES lists must all be the same length",
-                        row.content.first().map_or(Location::empty(), start_of_lazy),
+                        row.content.first().map_or(Location::empty(), start_of),
                     ));
                 }
                 let mut exprs = Vec::with_capacity(width);
@@ -163,7 +163,7 @@ impl Binder<'_> {
             (Overriding::User, Some(_)) => self.default_of(column),
             (Overriding::System, Some(Identity::Always)) if !is_default(e) => {
                 let bound = self.bind_expr(e, scope)?;
-                self.assign(bound, column, start_of_lazy(e))
+                self.assign(bound, column, start_of(e))
             }
             _ => self.bind_value_for(e, column, scope),
         }

@@ -94,6 +94,25 @@ impl Binder<'_> {
     }
 }
 
+impl Binder<'_> {
+    /// Rows that are computed from others cannot be locked.
+    pub fn refuse_locks_on_computed_rows(&mut self, requests: &[LockRequest]) -> SqlResult<()> {
+        let Some(request) = requests.first() else { return Ok(()) };
+        let level = self.level();
+        let what = if !level.aggregates.is_empty() {
+            "aggregate functions"
+        } else if !level.windows.is_empty() {
+            "window functions"
+        } else if !level.sets.is_empty() {
+            "set-returning functions in the target list"
+        } else {
+            return Ok(());
+        };
+        let message = format!("{} is not allowed with {what}", request.clause);
+        Err(SqlError::new(state::FEATURE_NOT_SUPPORTED, message))
+    }
+}
+
 fn request(clause: &ast::LockClause) -> SqlResult<LockRequest> {
     let mut strength = match clause.lock_type {
         ast::LockType::Update => RowLockStrength::Update,

@@ -209,6 +209,9 @@ impl<'a> Binder<'a> {
 
     /// Adds the position of `at` to an error that has none.
     fn locate(&self, error: SqlError, at: Location) -> SqlError {
+        if error.fields().position.is_some() {
+            return error;
+        }
         match position_of(self.source, at) {
             Some(p) => error.with_position(p),
             None => error,
@@ -234,9 +237,70 @@ impl<'a> Binder<'a> {
 
 use expr::row_fields as expr_row_fields;
 
-/// Where a node of the syntax tree begins.
-fn start_of(node: &impl ast::Spanned) -> Location {
-    node.span().start
+/// Where a node of the syntax tree begins. Chains of operators, which nest to the left, are followed without
+/// recursion: they may be longer than the stack is deep.
+fn start_of(node: &impl Begin) -> Location {
+    node.begin()
 }
 
-//TESTS
+trait Begin {
+    fn begin(&self) -> Location;
+}
+
+impl Begin for ast::Expr {
+    fn begin(&self) -> Location {
+        use ast::Expr as E;
+        let mut e = self;
+        loop {
+            e = match e {
+                E::BinaryOp { left, .. } | E::AnyOp { left, .. } | E::AllOp { left, .. } => left,
+                E::Cast { expr, kind: ast::CastKind::DoubleColon, .. }
+                | E::IsNull(expr)
+                | E::IsNotNull(expr)
+                | E::IsTrue(expr)
+                | E::IsFalse(expr)
+                | E::IsNotTrue(expr)
+                | E::IsNotFalse(expr)
+                | E::InList { expr, .. }
+                | E::InSubquery { expr, .. }
+                | E::Between { expr, .. }
+                | E::Like { expr, .. }
+                | E::ILike { expr, .. }
+                | E::SimilarTo { expr, .. }
+                | E::Collate { expr, .. }
+                | E::IsDistinctFrom(expr, _)
+                | E::IsNotDistinctFrom(expr, _)
+                | E::AtTimeZone { timestamp: expr, .. }
+                | E::CompoundFieldAccess { root: expr, .. }
+                | E::Nested(expr) => expr,
+                E::Identifier(ident) => return ident.span.start,
+                E::CompoundIdentifier(parts) => {
+                    return parts.first().map_or(Location::empty(), |p| p.span.start);
+                }
+                E::Value(value) => return value.span.start,
+                other => return ast::Spanned::span(other).start,
+            }
+        }
+    }
+}
+
+impl Begin for ast::Query {
+    fn begin(&self) -> Location {
+        ast::Spanned::span(self).start
+    }
+}
+
+impl Begin for ast::SetExpr {
+    fn begin(&self) -> Location {
+        ast::Spanned::span(self).start
+    }
+}
+
+impl Begin for ast::ObjectName {
+    fn begin(&self) -> Location {
+        ast::Spanned::span(self).start
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -215,6 +215,7 @@ impl Binder<'_> {
                 }
             }
         }
+        self.refuse_locks_on_computed_rows(&locks)?;
         let mut width = scope.width();
         let grouped = self.level().grouped || !self.level().aggregates.is_empty();
         if grouped {
@@ -288,7 +289,7 @@ impl Binder<'_> {
         alias: Option<&ast::Ident>,
         scope: &Scope<'_>,
     ) -> SqlResult<Item> {
-        let at = start_of_lazy(expr);
+        let at = start_of(expr);
         let bound = self.bind_expr(expr, scope)?;
         let origin = match (&bound, scope.relations.first()) {
             (Expr::Column { index, .. }, Some(_)) => origin_of(scope, *index),
@@ -401,16 +402,6 @@ pub fn origin_of(scope: &Scope<'_>, index: usize) -> Option<(u32, i16)> {
         .iter()
         .find(|r| (r.first..r.first + r.fields.len()).contains(&index))
         .and_then(|r| r.fields[index - r.first].origin)
-}
-
-/// Where an expression begins; only the cheap cases, for it is wanted in errors only.
-fn start_of_lazy(expr: &ast::Expr) -> Location {
-    match expr {
-        ast::Expr::Identifier(i) => i.span.start,
-        ast::Expr::CompoundIdentifier(parts) => parts.first().map_or(Location::empty(), |p| p.span.start),
-        ast::Expr::Value(v) => v.span.start,
-        other => start_of(other),
-    }
 }
 
 /// The plan of a SELECT without FROM.

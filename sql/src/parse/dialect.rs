@@ -6,7 +6,9 @@
 
 use std::any::TypeId;
 
-use sqlparser::ast::{DataType, Expr, Ident, ObjectName, TypedString, UnaryOperator, Value, ValueWithSpan};
+use sqlparser::ast::{
+    BinaryOperator, DataType, Expr, Ident, ObjectName, TypedString, UnaryOperator, Value, ValueWithSpan,
+};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -90,6 +92,31 @@ fn value(value: Value, span: sqlparser::tokenizer::Span) -> Expr {
     Expr::Value(ValueWithSpan { value, span })
 }
 
+/// `x BETWEEN SYMMETRIC a AND b` holds if x lies between a and b in either order.
+fn between_symmetric(parser: &mut Parser<'_>, expr: &Expr, negated: bool) -> Result<Expr, ParserError> {
+    parser.advance_token();
+    parser.advance_token();
+    let precedence = parser_between();
+    let low = parser.parse_subexpr(precedence)?;
+    parser.expect_keyword(Keyword::AND)?;
+    let high = parser.parse_subexpr(precedence)?;
+    let between = |low: &Expr, high: &Expr| Expr::Between {
+        expr: Box::new(expr.clone()),
+        negated,
+        low: Box::new(low.clone()),
+        high: Box::new(high.clone()),
+    };
+    Ok(Expr::Nested(Box::new(Expr::BinaryOp {
+        left: Box::new(between(&low, &high)),
+        op: if negated { BinaryOperator::And } else { BinaryOperator::Or },
+        right: Box::new(between(&high, &low)),
+    })))
+}
+
+fn parser_between() -> u8 {
+    BASE.prec_value(Precedence::Between)
+}
+
 impl Dialect for MeridianDialect {
     fn dialect(&self) -> TypeId {
         TypeId::of::<PostgreSqlDialect>()
@@ -100,6 +127,41 @@ impl Dialect for MeridianDialect {
             return Some(Ok(expr));
         }
         Self::unary(parser).or_else(|| Self::typed_literal(parser))
+    }
+
+    fn parse_infix(
+        &self,
+        parser: &mut Parser<'_>,
+        expr: &Expr,
+        _precedence: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        let keyword = |n: usize| match &parser.peek_nth_token_ref(n).token {
+            Token::Word(w) => w.keyword,
+            _ => Keyword::NoKeyword,
+        };
+        let word = |n: usize, text: &str| {
+            matches!(&parser.peek_nth_token_ref(n).token,
+                Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(text))
+        };
+        match (keyword(0), keyword(1)) {
+            (Keyword::COLLATE, _) => {
+                parser.advance_token();
+                let collation = parser.parse_object_name(false);
+                let expr = Box::new(expr.clone());
+                Some(collation.map(|collation| Expr::Collate { expr, collation }))
+            }
+            (Keyword::BETWEEN, _) if word(1, "symmetric") => Some(between_symmetric(parser, expr, false)),
+            (Keyword::NOT, Keyword::BETWEEN) if word(2, "symmetric") => {
+                parser.advance_token();
+                Some(between_symmetric(parser, expr, true))
+            }
+            (Keyword::BETWEEN, _) if word(1, "asymmetric") => {
+                parser.advance_token();
+                parser.advance_token();
+                Some(parser.parse_between(expr.clone(), false))
+            }
+            _ => None,
+        }
     }
 
     fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
@@ -236,6 +298,14 @@ impl Dialect for MeridianDialect {
         true
     }
     fn supports_create_table_like_parenthesized(&self) -> bool {
+        true
+    }
+    fn supports_geometric_types(&self) -> bool {
+        // For the operators that json shares with geometry (`?`, `?|`); there are no geometric types.
+        true
+    }
+    fn supports_comment_optimizer_hint(&self) -> bool {
+        // `rewrite` hands OVERRIDING … VALUE through as a hint.
         true
     }
     fn supports_comma_separated_trim(&self) -> bool {

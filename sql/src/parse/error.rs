@@ -65,6 +65,9 @@ pub fn from_parser(source: &str, parser: &Parser<'_>, e: &ParserError) -> SqlErr
         ParserError::RecursionLimitExceeded => return too_deep(),
         ParserError::ParserError(m) | ParserError::TokenizerError(m) => m,
     };
+    if let Some(what) = message.strip_prefix(super::utility::UNSUPPORTED) {
+        return SqlError::unsupported(what);
+    }
     let token = location_in(message).and_then(|at| token_at(parser, at));
     match token {
         Some(token) => near(source, token),

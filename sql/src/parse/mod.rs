@@ -16,6 +16,7 @@ mod utility;
 use std::sync::Arc;
 
 pub use sqlparser::ast;
+use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
@@ -23,14 +24,14 @@ pub use dialect::MeridianDialect;
 pub use error::{offset_of, position_of};
 pub use rewrite::LOCK_STRENGTH_MARK;
 pub use utility::{
-    DeclareCursor, Explain, ExplainFormat, FetchCount, FetchCursor, IsolationLevel, TransactionModes, Vacuum,
-    VacuumTable,
+    AlterSequence, DeclareCursor, Explain, ExplainFormat, FetchCount, FetchCursor, IsolationLevel,
+    TransactionModes, Vacuum, VacuumTable,
 };
 
 use crate::error::{SqlError, SqlResult, state};
 
 /// Parentheses and subqueries within one another.
-const MAX_NESTING: usize = 300;
+const MAX_NESTING: usize = 200;
 /// Chains of more operators than this are handled on a stack of their own.
 const LONG_CHAIN: usize = 1_000;
 /// Stack that one operator of a chain may need while its tree is dropped.
@@ -73,6 +74,7 @@ pub enum Statement {
         names: Vec<ast::ObjectName>,
         deferred: bool,
     },
+    AlterSequence(Box<AlterSequence>),
     Checkpoint,
     /// REINDEX and CLUSTER: nothing to do, nothing lost.
     Reindex,
@@ -142,6 +144,7 @@ pub fn parse_expression(text: &str) -> SqlResult<ast::Expr> {
     Tokenizer::new(&MeridianDialect, text)
         .tokenize_with_location_into_buf(&mut tokens)
         .map_err(|e| error::from_tokenizer(text, &e))?;
+    check_nesting(&tokens)?;
     let mut parser = parser_over(tokens);
     let expr = parser.parse_expr().map_err(|e| error::from_parser(text, &parser, &e))?;
     expect_end(text, &parser)?;
@@ -162,10 +165,11 @@ pub fn parse_data_type(text: &str) -> SqlResult<ast::DataType> {
 
 fn parser_over(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
     static DIALECT: MeridianDialect = MeridianDialect;
-    Parser::new(&DIALECT).with_recursion_limit(MAX_NESTING).with_tokens_with_locations(tokens)
+    Parser::new(&DIALECT).with_recursion_limit(4 * MAX_NESTING).with_tokens_with_locations(tokens)
 }
 
 fn parse_one(source: &Arc<str>, tokens: Vec<TokenWithSpan>) -> SqlResult<ParsedStatement> {
+    check_nesting(&tokens)?;
     let operators = tokens.iter().filter(|t| can_chain(&t.token)).count();
     if operators > LONG_CHAIN {
         // An error on the way drops half a tree: that, too, needs the stack.
@@ -199,6 +203,27 @@ fn expect_end(source: &str, parser: &Parser<'_>) -> SqlResult<()> {
     }
 }
 
+/// Refuses what nests too deeply before the grammar meets it: sqlparser tries alternatives at every level, and hides
+/// its own limit behind them.
+fn check_nesting(tokens: &[TokenWithSpan]) -> SqlResult<()> {
+    let (mut depth, mut prefixes) = (0usize, 0usize);
+    for t in tokens {
+        match &t.token {
+            Token::Whitespace(_) => continue,
+            Token::LParen | Token::LBracket => depth += 1,
+            Token::RParen | Token::RBracket => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        let prefix = matches!(t.token, Token::Minus | Token::Plus | Token::Tilde | Token::AtSign)
+            || matches!(&t.token, Token::Word(w) if matches!(w.keyword, Keyword::NOT | Keyword::CASE));
+        prefixes = if prefix { prefixes + 1 } else { 0 };
+        if depth > MAX_NESTING || prefixes > MAX_NESTING {
+            return Err(error::too_deep());
+        }
+    }
+    Ok(())
+}
+
 /// Tokens that build trees to the left without nesting in the text.
 fn can_chain(token: &Token) -> bool {
     !matches!(
@@ -214,8 +239,8 @@ fn can_chain(token: &Token) -> bool {
     ) && !matches!(token, Token::Word(w) if !is_chain_word(w.keyword))
 }
 
-fn is_chain_word(keyword: sqlparser::keywords::Keyword) -> bool {
-    use sqlparser::keywords::Keyword as K;
+fn is_chain_word(keyword: Keyword) -> bool {
+    use Keyword as K;
     matches!(
         keyword,
         K::AND
@@ -238,4 +263,5 @@ fn is_chain_word(keyword: sqlparser::keywords::Keyword) -> bool {
     )
 }
 
-//TESTS
+#[cfg(test)]
+mod tests;

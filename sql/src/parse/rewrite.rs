@@ -1,15 +1,26 @@
 //! Rewrites of the token stream, for what sqlparser's grammar lacks and no hook can add.
 //!
+//! Small differences in spelling (COPY's booleans, CREATE USER, DROP INDEX CONCURRENTLY) become what sqlparser reads.
 //! `TABLE t` becomes `SELECT * FROM t`. The row lock clauses `FOR NO KEY UPDATE`, `FOR KEY SHARE` and `OF a, b` become
 //! `FOR UPDATE OF "<mark>strength"."a"."b"`, which the binder reads back.
 
 use sqlparser::keywords::Keyword;
-use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace, Word};
 
 /// First character of the identifier that carries a lock strength; it cannot occur in a client's identifier.
 pub const LOCK_STRENGTH_MARK: char = '\u{1}';
 
-pub fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+pub fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let first = solid(&tokens, 0);
+    match tokens.get(first).map(keyword) {
+        Some(Keyword::COPY) => copy_options(&mut tokens),
+        Some(Keyword::INSERT | Keyword::WITH) => overriding(&mut tokens),
+        Some(Keyword::CREATE) if has_word(&tokens, solid(&tokens, first + 1), "user") => {
+            create_user(&mut tokens, first);
+        }
+        Some(Keyword::DROP) => drop_concurrently(&mut tokens, first),
+        _ => {}
+    }
     let has = |k: Keyword| tokens.iter().any(|t| keyword(t) == k);
     let tokens = if has(Keyword::FOR) { lock_clauses(tokens) } else { tokens };
     if tokens.iter().any(|t| keyword(t) == Keyword::TABLE) { table_commands(tokens) } else { tokens }
@@ -19,6 +30,76 @@ fn keyword(token: &TokenWithSpan) -> Keyword {
     match &token.token {
         Token::Word(w) => w.keyword,
         _ => Keyword::NoKeyword,
+    }
+}
+
+fn has_word(tokens: &[TokenWithSpan], at: usize, text: &str) -> bool {
+    matches!(tokens.get(at).map(|t| &t.token),
+        Some(Token::Word(w)) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(text))
+}
+
+/// Booleans of COPY options (`freeze on`, `header 1`) in the spelling that sqlparser knows.
+fn copy_options(tokens: &mut [TokenWithSpan]) {
+    for i in 0..tokens.len() {
+        if !has_word(tokens, i, "freeze") && !has_word(tokens, i, "header") {
+            continue;
+        }
+        let value = solid(tokens, i + 1);
+        let Some(token) = tokens.get(value) else { continue };
+        let text = token.token.to_string().to_ascii_lowercase();
+        let spelled = match text.trim_matches('\'') {
+            "on" | "1" | "true" => word("true", Keyword::TRUE),
+            "off" | "0" | "false" => word("false", Keyword::FALSE),
+            _ => continue,
+        };
+        tokens[value].token = spelled;
+    }
+}
+
+/// INSERT … OVERRIDING SYSTEM|USER VALUE: a hint after INSERT instead.
+fn overriding(tokens: &mut Vec<TokenWithSpan>) {
+    let Some(at) = (0..tokens.len()).find(|i| has_word(tokens, *i, "overriding")) else { return };
+    let kind = solid(tokens, at + 1);
+    let value = solid(tokens, kind + 1);
+    let hint = if has_word(tokens, kind, "system") {
+        "+overriding system value"
+    } else if has_word(tokens, kind, "user") {
+        "+overriding user value"
+    } else {
+        return;
+    };
+    if !has_word(tokens, value, "value") {
+        return;
+    }
+    let insert = (0..at).rev().find(|i| keyword(&tokens[*i]) == Keyword::INSERT);
+    let Some(insert) = insert else { return };
+    let span = tokens[at].span;
+    tokens.drain(at..=value);
+    let token = Token::Whitespace(Whitespace::MultiLineComment(hint.into()));
+    tokens.insert(insert + 1, TokenWithSpan { token, span });
+}
+
+/// CREATE USER is CREATE ROLE … LOGIN.
+fn create_user(tokens: &mut Vec<TokenWithSpan>, first: usize) {
+    let user = solid(tokens, first + 1);
+    if has_word(tokens, solid(tokens, user + 1), "mapping") {
+        return;
+    }
+    tokens[user].token = word("role", Keyword::ROLE);
+    if (0..tokens.len()).any(|i| has_word(tokens, i, "login") || has_word(tokens, i, "nologin")) {
+        return;
+    }
+    let span = tokens[user].span;
+    tokens.push(TokenWithSpan { token: Token::Whitespace(Whitespace::Space), span });
+    tokens.push(TokenWithSpan { token: word("login", Keyword::LOGIN), span });
+}
+
+/// DROP INDEX CONCURRENTLY: every drop is concurrent here.
+fn drop_concurrently(tokens: &mut Vec<TokenWithSpan>, first: usize) {
+    let index = solid(tokens, first + 1);
+    let at = solid(tokens, index + 1);
+    if has_word(tokens, index, "index") && has_word(tokens, at, "concurrently") {
+        tokens.remove(at);
     }
 }
 

@@ -95,6 +95,20 @@ pub struct FetchCursor {
     pub only_move: bool,
 }
 
+/// ALTER SEQUENCE: what is not mentioned stays.
+#[derive(Debug)]
+pub struct AlterSequence {
+    pub if_exists: bool,
+    pub name: ObjectName,
+    pub data_type: Option<ast::DataType>,
+    pub options: Vec<ast::SequenceOptions>,
+    /// RESTART, with the value if one is given.
+    pub restart: Option<Option<ast::Expr>>,
+    /// OWNED BY; NONE is the inner `None`.
+    pub owned_by: Option<Option<ObjectName>>,
+    pub rename_to: Option<Ident>,
+}
+
 pub fn parse_statement(p: &mut Parser<'_>) -> Result<Statement> {
     let keyword = match &p.peek_token_ref().token {
         Token::Word(w) => w.keyword,
@@ -117,6 +131,12 @@ pub fn parse_statement(p: &mut Parser<'_>) -> Result<Statement> {
         Keyword::DECLARE => declare(p),
         Keyword::FETCH => fetch(p, false),
         Keyword::PREPARE => prepare(p),
+        Keyword::RESET => reset(p),
+        Keyword::CREATE => create(p),
+        Keyword::ALTER => alter(p),
+        Keyword::DROP if is_word(p, 1, "owned") => unsupported("DROP OWNED"),
+        Keyword::REFRESH => unsupported("REFRESH MATERIALIZED VIEW"),
+        Keyword::DO => unsupported("DO"),
         _ => {
             if word(p, "move") {
                 return fetch_tail(p, true);
@@ -136,6 +156,210 @@ pub fn parse_statement(p: &mut Parser<'_>) -> Result<Statement> {
             sql(p)
         }
     }
+}
+
+/// A statement of PostgreSQL's that we know and do not have; `error::from_parser` reads the mark.
+fn unsupported<T>(what: &str) -> Result<T> {
+    Err(ParserError::ParserError(format!("{UNSUPPORTED}{what}")))
+}
+
+pub const UNSUPPORTED: &str = "not supported: ";
+
+fn is_word(p: &Parser<'_>, n: usize, text: &str) -> bool {
+    matches!(&p.peek_nth_token_ref(n).token,
+        Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(text))
+}
+
+/// RESET TIME ZONE and the like; all else is sqlparser's.
+fn reset(p: &mut Parser<'_>) -> Result<Statement> {
+    let parameter = if is_word(p, 1, "time") && is_word(p, 2, "zone") {
+        "timezone"
+    } else if is_word(p, 1, "transaction") && is_word(p, 2, "isolation") && is_word(p, 3, "level") {
+        "transaction_isolation"
+    } else {
+        return sql(p);
+    };
+    while p.peek_token_ref().token != Token::EOF {
+        p.advance_token();
+    }
+    let name = ObjectName::from(vec![Ident::new(parameter)]);
+    let reset = ast::ResetStatement { reset: ast::Reset::ConfigurationParameter(name) };
+    Ok(Statement::Sql(Box::new(ast::Statement::Reset(reset))))
+}
+
+fn create(p: &mut Parser<'_>) -> Result<Statement> {
+    let temporary = is_word(p, 1, "temp") || is_word(p, 1, "temporary");
+    if is_word(p, 1 + usize::from(temporary), "sequence") {
+        for _ in 0..2 + usize::from(temporary) {
+            p.advance_token();
+        }
+        return create_sequence(p, temporary);
+    }
+    if is_word(p, 1, "database") {
+        return create_database(p);
+    }
+    for (word, what) in
+        [("rule", "CREATE RULE"), ("publication", "CREATE PUBLICATION"), ("cast", "CREATE CAST")]
+    {
+        if is_word(p, 1, word) {
+            return unsupported(what);
+        }
+    }
+    sql(p)
+}
+
+/// The options of a sequence, in any order.
+#[derive(Default)]
+struct SequenceClauses {
+    data_type: Option<ast::DataType>,
+    options: Vec<ast::SequenceOptions>,
+    restart: Option<Option<ast::Expr>>,
+    owned_by: Option<Option<ObjectName>>,
+}
+
+fn sequence_clauses(p: &mut Parser<'_>) -> Result<SequenceClauses> {
+    use ast::SequenceOptions as O;
+    let mut c = SequenceClauses::default();
+    let number = |p: &mut Parser<'_>| p.parse_prefix();
+    loop {
+        if p.parse_keyword(Keyword::AS) {
+            c.data_type = Some(p.parse_data_type()?);
+        } else if p.parse_keyword(Keyword::INCREMENT) {
+            let by = p.parse_keyword(Keyword::BY);
+            c.options.push(O::IncrementBy(number(p)?, by));
+        } else if p.parse_keyword(Keyword::MINVALUE) {
+            c.options.push(O::MinValue(Some(number(p)?)));
+        } else if p.parse_keyword(Keyword::MAXVALUE) {
+            c.options.push(O::MaxValue(Some(number(p)?)));
+        } else if p.parse_keyword(Keyword::START) {
+            let with = p.parse_keyword(Keyword::WITH);
+            c.options.push(O::StartWith(number(p)?, with));
+        } else if word(p, "restart") {
+            let with = p.parse_keyword(Keyword::WITH);
+            let value = with || matches!(p.peek_token_ref().token, Token::Number(..) | Token::Minus);
+            c.restart = Some(if value { Some(number(p)?) } else { None });
+        } else if p.parse_keyword(Keyword::CACHE) {
+            c.options.push(O::Cache(number(p)?));
+        } else if p.parse_keyword(Keyword::CYCLE) {
+            // sqlparser's flag means NO.
+            c.options.push(O::Cycle(false));
+        } else if p.parse_keyword(Keyword::NO) {
+            if p.parse_keyword(Keyword::CYCLE) {
+                c.options.push(O::Cycle(true));
+            } else if p.parse_keyword(Keyword::MINVALUE) {
+                c.options.push(O::MinValue(None));
+            } else if p.parse_keyword(Keyword::MAXVALUE) {
+                c.options.push(O::MaxValue(None));
+            } else {
+                return unexpected(p);
+            }
+        } else if p.parse_keyword(Keyword::OWNED) {
+            p.expect_keyword(Keyword::BY)?;
+            let none = p.parse_keyword(Keyword::NONE);
+            c.owned_by = Some(if none { None } else { Some(p.parse_object_name(false)?) });
+        } else {
+            return Ok(c);
+        }
+    }
+}
+
+fn create_sequence(p: &mut Parser<'_>, temporary: bool) -> Result<Statement> {
+    let if_not_exists = p.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
+    let name = p.parse_object_name(false)?;
+    let clauses = sequence_clauses(p)?;
+    if clauses.restart.is_some() {
+        return unexpected(p);
+    }
+    Ok(Statement::Sql(Box::new(ast::Statement::CreateSequence {
+        temporary,
+        if_not_exists,
+        name,
+        data_type: clauses.data_type,
+        sequence_options: clauses.options,
+        owned_by: clauses.owned_by.flatten(),
+    })))
+}
+
+fn alter(p: &mut Parser<'_>) -> Result<Statement> {
+    if is_word(p, 1, "default") && is_word(p, 2, "privileges") {
+        return unsupported("ALTER DEFAULT PRIVILEGES");
+    }
+    if is_word(p, 1, "database") {
+        return unsupported("ALTER DATABASE");
+    }
+    if !is_word(p, 1, "sequence") {
+        return sql(p);
+    }
+    p.advance_token();
+    p.advance_token();
+    let if_exists = p.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
+    let name = p.parse_object_name(false)?;
+    let mut rename_to = None;
+    let mut clauses = SequenceClauses::default();
+    if p.parse_keywords(&[Keyword::RENAME, Keyword::TO]) {
+        rename_to = Some(p.parse_identifier()?);
+    } else if p.peek_keyword(Keyword::OWNER) || p.peek_keyword(Keyword::SET) {
+        return unsupported("this form of ALTER SEQUENCE");
+    } else {
+        clauses = sequence_clauses(p)?;
+    }
+    Ok(Statement::AlterSequence(Box::new(AlterSequence {
+        if_exists,
+        name,
+        data_type: clauses.data_type,
+        options: clauses.options,
+        restart: clauses.restart,
+        owned_by: clauses.owned_by,
+        rename_to,
+    })))
+}
+
+/// CREATE DATABASE with PostgreSQL's options: those that change nothing here are passed over, the encoding is UTF8.
+fn create_database(p: &mut Parser<'_>) -> Result<Statement> {
+    const PASSED_OVER: &[&str] = &[
+        "owner",
+        "template",
+        "lc_collate",
+        "lc_ctype",
+        "locale",
+        "tablespace",
+        "connection",
+        "allow_connections",
+        "is_template",
+        "strategy",
+        "collation_version",
+        "locale_provider",
+    ];
+    p.advance_token();
+    p.advance_token();
+    let name = p.parse_identifier()?;
+    p.parse_keyword(Keyword::WITH).then_some(());
+    while p.peek_token_ref().token != Token::EOF {
+        let at = p.peek_token_ref().span.start;
+        let option = p.parse_identifier()?.value.to_ascii_lowercase();
+        if option == "connection" {
+            let _ = word(p, "limit");
+        }
+        let _ = p.consume_token(&Token::Eq);
+        let _ = p.consume_token(&Token::Minus);
+        let value = p.next_token().token.to_string();
+        let value = value.trim_matches('\'').to_ascii_lowercase();
+        match option.as_str() {
+            "encoding" if matches!(value.as_str(), "utf8" | "utf-8" | "unicode" | "default" | "6") => {}
+            "encoding" => return unsupported("an encoding other than UTF8"),
+            known if PASSED_OVER.contains(&known) => {}
+            _ => {
+                return Err(ParserError::ParserError(format!(
+                    "unknown option at Line: {}, Column: {}",
+                    at.line, at.column
+                )));
+            }
+        }
+    }
+    // The statement has two dozen fields of other products: let sqlparser fill them.
+    let text = format!("CREATE DATABASE {}", Ident::with_quote('"', super::super::bind::fold(&name)));
+    let mut plain = Parser::new(&super::MeridianDialect).try_with_sql(&text)?;
+    plain.parse_statement().map(|s| Statement::Sql(Box::new(s)))
 }
 
 fn sql(p: &mut Parser<'_>) -> Result<Statement> {

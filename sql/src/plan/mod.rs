@@ -1,6 +1,7 @@
 //! Plans: what to compute (logical, from the binder) and how (physical, from the optimizer).
 
 pub mod physical;
+pub mod print;
 pub mod walk;
 pub mod schema;
 pub mod logical;

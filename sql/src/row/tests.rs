@@ -292,7 +292,7 @@ fn is_negative_zero(value: &Datum) -> bool {
 }
 
 fn numeric(sign: Sign, weight: i16, scale: u16, digits: &[i16]) -> Datum {
-    Datum::Numeric(Box::new(Numeric { sign, weight, scale, digits: digits.to_vec() }))
+    Datum::Numeric(Box::new(Numeric { sign, weight, scale, digits: digits.to_vec().into() }))
 }
 
 /// Bytes that are on disk: a change here needs a migration.

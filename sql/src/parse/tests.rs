@@ -1,0 +1,90 @@
+//! What parses, and as what; what does not, and in which words.
+
+use super::*;
+
+fn printed(expr: &str) -> String {
+    fn show(e: &ast::Expr) -> String {
+        match e {
+            ast::Expr::BinaryOp { left, op, right } => format!("({} {op} {})", show(left), show(right)),
+            ast::Expr::UnaryOp { op, expr } => format!("({op} {})", show(expr)),
+            ast::Expr::Nested(e) => show(e),
+            ast::Expr::Cast { expr, data_type, .. } => format!("({}::{data_type})", show(expr)),
+            other => other.to_string(),
+        }
+    }
+    show(&parse_expression(expr).expect("an expression"))
+}
+
+#[test]
+fn precedence() {
+    for (text, tree) in [
+        ("-2 ^ 2", "((- 2) ^ 2)"),
+        ("a ~ b || c", "((a ~ b) || c)"),
+        ("@ a + b", "(@ (a + b))"),
+        ("a + b * c", "(a + (b * c))"),
+        ("a || b || c", "((a || b) || c)"),
+        ("- a::int", "(- (a::INT))"),
+        ("not a = b", "(NOT (a = b))"),
+        ("a = b and c or d", "(((a = b) AND c) OR d)"),
+        ("a operator(pg_catalog.+) b * c", "(a OPERATOR(pg_catalog.+) (b * c))"),
+        ("a & b | c", "((a & b) | c)"),
+        ("2 - -1", "(2 - (- 1))"),
+        ("a -> 'b' ->> 'c'", "((a -> 'b') ->> 'c')"),
+    ] {
+        assert_eq!(printed(text), tree, "{text}");
+    }
+}
+
+fn fails(sql: &str) -> String {
+    let e = parse(sql).expect_err(sql);
+    format!("{} {} {:?}", e.code(), e.message(), e.fields().position)
+}
+
+#[test]
+fn errors() {
+    assert_eq!(fails("selec 1"), "42601 syntax error at or near \"selec\" Some(1)");
+    assert_eq!(fails("select 1 +"), "42601 syntax error at end of input Some(11)");
+    assert_eq!(fails("select * from t where"), "42601 syntax error at end of input Some(22)");
+    assert_eq!(fails("select 'abc"), "42601 unterminated quoted string at or near \"'abc\" Some(8)");
+    assert_eq!(fails("select 1; selec 2"), "42601 syntax error at or near \"selec\" Some(11)");
+    assert_eq!(fails("select 1 from t t2 t3"), "42601 syntax error at or near \"t3\" Some(20)");
+    assert_eq!(fails("insert into t values (1,)"), "42601 syntax error at or near \")\" Some(25)");
+    assert_eq!(
+        fails("begin isolation level nonsense"),
+        "42601 syntax error at or near \"nonsense\" Some(23)"
+    );
+}
+
+#[test]
+fn splits_statements() {
+    let all = parse(" select 1 ;; -- nothing\n ; select 'a;b';").expect("two statements");
+    let texts: Vec<&str> = all.iter().map(ParsedStatement::text).collect();
+    assert_eq!(texts, ["select 1", "select 'a;b'"]);
+    assert!(parse(" -- nothing\n ;").expect("nothing").is_empty());
+    let error = parse_single("select 1; select 2").expect_err("two statements");
+    assert_eq!(error.message(), "cannot insert multiple commands into a prepared statement");
+}
+
+/// What psql, pgbench, sysbench and drivers send, one statement a line; `REWRITE=1` writes what is refused, and how.
+#[test]
+fn clients_statements() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/parse/testdata");
+    let statements = std::fs::read_to_string(folder.join("clients.txt")).expect("the statements");
+    let mut refused = String::new();
+    for sql in statements.lines() {
+        if let Err(e) = parse(sql) {
+            refused.push_str(&format!("{sql}\n    {e}\n"));
+        }
+    }
+    let path = folder.join("refused.txt");
+    if std::env::var_os("REWRITE").is_some() {
+        std::fs::write(&path, &refused).expect("the list is writable");
+    }
+    assert_eq!(refused, std::fs::read_to_string(&path).expect("the list"));
+}
+
+#[test]
+fn adjacent_strings_join_across_lines() {
+    assert!(parse("select 'a'\n'b'").is_ok());
+    assert_eq!(fails("select 'a' 'b'"), "42601 syntax error at or near \"'b'\" Some(12)");
+}
