@@ -233,9 +233,7 @@ impl Storage for GroupStorage {
 }
 
 pub fn to_raft(e: LogEntry) -> Entry {
-    let mut entry = Entry::default();
-    entry.index = e.index;
-    entry.term = e.term;
+    let mut entry = Entry { index: e.index, term: e.term, ..Entry::default() };
     entry.set_entry_type(match e.kind {
         1 => EntryType::EntryConfChange,
         2 => EntryType::EntryConfChangeV2,

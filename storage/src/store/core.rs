@@ -195,11 +195,11 @@ impl StoreCore {
 
     /// Puts a replica on the list of those whose effects are to be worked off.
     pub(super) fn mark(&mut self, range: RangeId) {
-        if let Some(d) = self.replicas.get_mut(&range) {
-            if !d.dirty {
-                d.dirty = true;
-                self.dirty.push(range);
-            }
+        if let Some(d) = self.replicas.get_mut(&range)
+            && !d.dirty
+        {
+            d.dirty = true;
+            self.dirty.push(range);
         }
     }
 

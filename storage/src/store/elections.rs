@@ -65,14 +65,15 @@ impl StoreCore {
                 d.election_at = None;
             }
             MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse
-                if same_term && promise != 0 && d.group.is_leader() =>
+                if same_term
+                    && promise != 0
+                    && d.group.is_leader()
+                    && d.promised_epoch(sender) != promise =>
             {
-                if d.promised_epoch(sender) != promise {
-                    d.promised.retain(|(r, _)| *r != sender);
-                    d.promised.push((sender, promise));
-                    let quorums = quorums(d, &mut self.liveness);
-                    d.replica.lease.set_quorums(term, quorums);
-                }
+                d.promised.retain(|(r, _)| *r != sender);
+                d.promised.push((sender, promise));
+                let quorums = quorums(d, &mut self.liveness);
+                d.replica.lease.set_quorums(term, quorums);
             }
             _ => {}
         }
@@ -131,10 +132,10 @@ impl StoreCore {
             d.promise = None;
             d.election_at = None;
         }
-        if let Some(t) = d.transfer.take_if(|t| !role.leads && role.leader == Some(t.to)) {
-            if let Some(done) = t.done {
-                answer(done, Ok(()));
-            }
+        if let Some(t) = d.transfer.take_if(|t| !role.leads && role.leader == Some(t.to))
+            && let Some(done) = t.done
+        {
+            answer(done, Ok(()));
         }
         self.awake.insert(range);
     }

@@ -46,10 +46,10 @@ impl StoreCore {
             }
             Envelope::Removed(descriptor) => self.receive_removed(&descriptor)?,
             Envelope::StillMember { range, replica } => {
-                if let Some(d) = self.replicas.get(&range).filter(|d| d.is_removed(replica)) {
-                    if let Some(descriptor) = d.descriptor.clone() {
-                        self.send(from, Envelope::Removed((*descriptor).clone()));
-                    }
+                if let Some(d) = self.replicas.get(&range).filter(|d| d.is_removed(replica))
+                    && let Some(descriptor) = d.descriptor.clone()
+                {
+                    self.send(from, Envelope::Removed((*descriptor).clone()));
                 }
             }
             Envelope::HasRelinquished { range, replica } => {

@@ -300,12 +300,12 @@ impl StoreCore {
             None => self.shared.publish(&replica),
         }
         self.count_peers(old.as_deref(), Some(&head.descriptor));
-        if let Some(incoming) = self.snapshots.incoming.remove(&range) {
-            if let Some((number, after)) = incoming.installing {
-                self.route(range, after);
-                let answer = ChunkAnswer { range, transfer: incoming.transfer, number, accepted: true };
-                self.send(incoming.from, Envelope::ChunkAnswer(answer));
-            }
+        if let Some(incoming) = self.snapshots.incoming.remove(&range)
+            && let Some((number, after)) = incoming.installing
+        {
+            self.route(range, after);
+            let answer = ChunkAnswer { range, transfer: incoming.transfer, number, accepted: true };
+            self.send(incoming.from, Envelope::ChunkAnswer(answer));
         }
         self.awake.insert(range);
         self.mark(range);

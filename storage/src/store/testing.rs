@@ -20,7 +20,7 @@ use super::config::StoreConfig;
 use super::core::{StoreCore, StoreParts};
 use super::handle::StoreHandle;
 use super::open::{bootstrap, join, open};
-use super::transport::{MessageBatch, RaftTransport};
+use super::transport::{Envelope, MessageBatch, RaftTransport};
 use crate::base::clock::ManualClock;
 use crate::base::{BoxFuture, Clock, Hlc, NodeId, RangeId, Runtime, StorageError, StorageResult, Timestamp};
 use crate::engine::MemEngine;
@@ -42,7 +42,7 @@ impl Chance {
         Chance(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -52,7 +52,7 @@ impl Chance {
 
     /// Below `n`.
     pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n.max(1)
+        self.bits() % n.max(1)
     }
 
     /// True in `n` of a hundred cases.
@@ -108,7 +108,7 @@ impl Runtime for TestRuntime {
     }
 
     fn random(&self) -> u64 {
-        self.chance.lock().next()
+        self.chance.lock().bits()
     }
 }
 
@@ -180,11 +180,16 @@ pub struct Cluster {
     flying: BTreeMap<(Duration, u64), (NodeId, NodeId, Vec<u8>)>,
     flights: u64,
     cut: BTreeSet<(NodeId, NodeId)>,
+    /// Nodes whose Raft messages are kept back, and what was kept.
+    holding: BTreeSet<NodeId>,
+    held: Vec<MessageBatch>,
     /// In a hundred batches, how many are lost.
     pub loss_percent: u64,
     /// The largest delay of a batch.
     pub max_delay: Duration,
     now: Duration,
+    /// By range: the term, and up to where it was served in it.
+    served: Mutex<BTreeMap<RangeId, (u64, Timestamp)>>,
 }
 
 /// Makes the observer of a node, for layers above that bring their own.
@@ -207,9 +212,12 @@ impl Cluster {
             flying: BTreeMap::new(),
             flights: 0,
             cut: BTreeSet::new(),
+            holding: BTreeSet::new(),
+            held: Vec::new(),
             loss_percent: 0,
             max_delay: Duration::from_millis(6),
             now: Duration::ZERO,
+            served: Mutex::default(),
         };
         for id in 1..=n {
             cluster.add_node(NodeId(id));
@@ -236,7 +244,7 @@ impl Cluster {
             clock,
             recorder: Arc::default(),
             skew: 0,
-            runtime: TestRuntime::new(self.clock.clone(), self.chance.next()),
+            runtime: TestRuntime::new(self.clock.clone(), self.chance.bits()),
             next_turn: Duration::ZERO,
             paused: false,
         };
@@ -316,6 +324,18 @@ impl Cluster {
         self.cut.clear();
     }
 
+    /// Keeps back all messages of Raft that the node sends, until [`Cluster::release`]. All else passes.
+    pub fn hold_raft_from(&mut self, id: NodeId) {
+        self.holding.insert(id);
+    }
+
+    /// Sends what was kept back, late.
+    pub fn release(&mut self) {
+        self.holding.clear();
+        let held = std::mem::take(&mut self.held);
+        self.wire.lock().sent.extend(held);
+    }
+
     pub fn handle(&self, id: NodeId) -> StoreHandle {
         self.nodes[&id].handle.clone().expect("the node is up")
     }
@@ -356,7 +376,14 @@ impl Cluster {
     /// Hands what was sent to the network: it may lose it, and decides when it arrives. Batches between two nodes keep
     /// their order, as on a stream.
     fn pick_up(&mut self) {
-        for batch in std::mem::take(&mut self.wire.lock().sent) {
+        let sent = std::mem::take(&mut self.wire.lock().sent);
+        for mut batch in sent {
+            if self.holding.contains(&batch.from) {
+                let (raft, rest) = batch.envelopes.drain(..).partition(|e| matches!(e, Envelope::Raft(_)));
+                batch.envelopes = raft;
+                self.held.push(batch.clone());
+                batch.envelopes = rest;
+            }
             if self.chance.percent(self.loss_percent) {
                 continue;
             }
@@ -403,8 +430,13 @@ impl Cluster {
         }
     }
 
-    /// Runs until the future is done; panics after ten seconds of virtual time.
+    /// Runs until the future is done; panics after thirty seconds of virtual time.
     pub fn wait<T>(&mut self, future: impl Future<Output = T> + Send) -> T {
+        self.wait_checking(future, |_| ())
+    }
+
+    /// As [`Cluster::wait`], with a check after each step.
+    pub fn wait_checking<T>(&mut self, future: impl Future<Output = T> + Send, check: impl Fn(&Self)) -> T {
         let mut future: BoxFuture<'_, T> = Box::pin(future);
         let until = self.now + Duration::from_secs(30);
         let waker = noop_waker();
@@ -414,6 +446,7 @@ impl Cluster {
             }
             assert!(self.now < until, "a future is not done in time");
             self.step();
+            check(self);
         }
     }
 
@@ -448,8 +481,35 @@ impl Cluster {
                         Some((*id, lease))
                     })
                     .collect();
-                assert!(holders.len() <= 1, "{range} at {t} is served by {holders:?}");
+                assert!(holders.len() <= 1, "{range} at {t} is served by {holders:?}{}", self.explain(range));
             }
+            self.check_starts(range);
+        }
+    }
+
+    /// Serves the present moment wherever a lease allows it. A lease must start above all that was served in earlier terms.
+    fn check_starts(&self, range: RangeId) {
+        let mut served = self.served.lock();
+        for (id, node) in &self.nodes {
+            let Some(replica) = node.handle.as_ref().and_then(|h| h.range_replica(range)) else { continue };
+            let now = node.clock.now();
+            let Some(lease) = replica.lease.check(now) else { continue };
+            let before = served.entry(range).or_insert((lease.term, now));
+            assert!(
+                lease.term >= before.0,
+                "{range}: {id} serves in term {} after term {}",
+                lease.term,
+                before.0
+            );
+            if lease.term > before.0 {
+                assert!(
+                    lease.start > before.1,
+                    "{range}: the lease of {id} starts at {}, but {} was served before",
+                    lease.start,
+                    before.1
+                );
+            }
+            *before = (lease.term, now.max(before.1));
         }
     }
 

@@ -28,8 +28,7 @@ struct Chaos {
 
 impl Chaos {
     fn new(nodes: u32, seed: u64) -> Self {
-        let mut config = crate::store::StoreConfig::default();
-        config.log_slack_entries = 4;
+        let config = crate::store::StoreConfig { log_slack_entries: 4, ..Default::default() };
         let c = Cluster::with(nodes, seed, config, None);
         Chaos {
             c,
@@ -134,7 +133,7 @@ impl Chaos {
 
     fn fault(&mut self) {
         let node = self.any_node();
-        match self.c.chance.below(8) {
+        match self.c.chance.below(10) {
             0 if self.down.is_none() => {
                 self.say(|| format!("crash {node}"));
                 self.c.crash(node);
@@ -146,7 +145,7 @@ impl Chaos {
                     self.c.start(node);
                 }
             }
-            3 => {
+            3 | 7 | 8 => {
                 let other = self.any_node();
                 self.say(|| format!("cut {node} {other}"));
                 self.c.cut(node, other);
@@ -202,7 +201,7 @@ impl Chaos {
             if self.c.chance.percent(2) && self.changes.len() < 4 {
                 self.change();
             }
-            if faults && self.c.chance.percent(1) {
+            if faults && self.c.chance.below(300) == 0 {
                 self.fault();
             }
             self.c.step();

@@ -1,6 +1,7 @@
 //! Whole clusters in virtual time. Each scenario says what must hold whatever the seed.
 
 mod chaos;
+mod leases;
 mod speed;
 
 use std::time::Duration;
@@ -44,7 +45,7 @@ const N2: NodeId = NodeId(2);
 const N3: NodeId = NodeId(3);
 
 /// Three nodes with a replica of the first range on each.
-fn three(seed: u64) -> Cluster {
+pub(super) fn three(seed: u64) -> Cluster {
     let mut c = Cluster::new(3, seed);
     c.run_until("the first lease", secs(1), |c| c.leaseholder(R1).is_some());
     c.write(R1, "before", "snapshot").expect("acknowledged");
