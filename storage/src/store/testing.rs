@@ -180,8 +180,8 @@ pub struct Cluster {
     flying: BTreeMap<(Duration, u64), (NodeId, NodeId, Vec<u8>)>,
     flights: u64,
     cut: BTreeSet<(NodeId, NodeId)>,
-    /// Nodes whose Raft messages are kept back, and what was kept.
-    holding: BTreeSet<NodeId>,
+    /// Links on which Raft messages are kept back, and what was kept.
+    holding: BTreeSet<(NodeId, NodeId)>,
     held: Vec<MessageBatch>,
     /// In a hundred batches, how many are lost.
     pub loss_percent: u64,
@@ -324,9 +324,9 @@ impl Cluster {
         self.cut.clear();
     }
 
-    /// Keeps back all messages of Raft that the node sends, until [`Cluster::release`]. All else passes.
-    pub fn hold_raft_from(&mut self, id: NodeId) {
-        self.holding.insert(id);
+    /// Keeps back all messages of Raft on a link, until [`Cluster::release`]. All else passes.
+    pub fn hold_raft(&mut self, from: NodeId, to: NodeId) {
+        self.holding.insert((from, to));
     }
 
     /// Sends what was kept back, late.
@@ -334,6 +334,12 @@ impl Cluster {
         self.holding.clear();
         let held = std::mem::take(&mut self.held);
         self.wire.lock().sent.extend(held);
+    }
+
+    /// Loses what was kept back.
+    pub fn drop_held(&mut self) {
+        self.holding.clear();
+        self.held.clear();
     }
 
     pub fn handle(&self, id: NodeId) -> StoreHandle {
@@ -378,7 +384,7 @@ impl Cluster {
     fn pick_up(&mut self) {
         let sent = std::mem::take(&mut self.wire.lock().sent);
         for mut batch in sent {
-            if self.holding.contains(&batch.from) {
+            if self.holding.contains(&(batch.from, batch.to)) {
                 let (raft, rest) = batch.envelopes.drain(..).partition(|e| matches!(e, Envelope::Raft(_)));
                 batch.envelopes = raft;
                 self.held.push(batch.clone());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use rstest::rstest;
 
-use crate::base::{BoxFuture, Key, NodeId, RangeId, StorageError, StorageResult};
+use crate::base::{BoxFuture, Key, NodeId, RangeId, StorageResult};
 use crate::engine::{Cf, IterOptions, Reader};
 use crate::mvcc;
 use crate::replica::RangeDescriptor;
@@ -288,12 +288,10 @@ impl Chaos {
             let (leader, _) = self.c.leaseholder(d.range).expect("settled");
             assert_eq!(self.c.value_on(leader, key).as_ref(), Some(key), "acknowledged, in {}", d.range);
         }
-        let lost = |e: &StorageResult<()>| matches!(e, Err(StorageError::Ambiguous { .. }));
-        assert!(!lost(&Ok(())), "acknowledged: {}", self.acknowledged.len());
     }
 }
 
-fn chaos(seed: u64, loss: u64, faults: bool) {
+fn chaos(seed: u64, loss: u64, faults: bool, seconds: u64) {
     let mut chaos = Chaos::new(4, seed);
     chaos.c.run_until("the first lease", Duration::from_secs(1), |c| c.leaseholder(RangeId(1)).is_some());
     let handle = chaos.c.handle(NodeId(1));
@@ -306,23 +304,23 @@ fn chaos(seed: u64, loss: u64, faults: bool) {
         let skew = chaos.c.chance.below(200_000_000) as i64;
         chaos.c.skew(NodeId(n), skew);
     }
-    chaos.run(Duration::from_secs(20), faults);
+    chaos.run(Duration::from_secs(seconds), faults);
     chaos.settle();
     chaos.verify();
-    assert!(chaos.acknowledged.len() > 50, "only {} writes were acknowledged", chaos.acknowledged.len());
+    assert!(chaos.acknowledged.len() > 20, "only {} writes were acknowledged", chaos.acknowledged.len());
     if chaos.trace {
         println!("{} acknowledged; {:?}", chaos.acknowledged.len(), chaos.done);
     }
 }
 
 #[rstest]
-fn splits_moves_and_transfers_lose_nothing(#[values(1, 2, 3, 4)] seed: u64) {
-    chaos(seed, 0, false);
+fn splits_moves_and_transfers_lose_nothing(#[values(1, 2)] seed: u64) {
+    chaos(seed, 0, false, 6);
 }
 
 #[rstest]
-fn faults_lose_nothing(#[values(11, 12, 13, 14, 15, 16, 17, 18)] seed: u64) {
-    chaos(seed, 1, true);
+fn faults_lose_nothing(#[values(11, 12, 13, 14)] seed: u64) {
+    chaos(seed, 1, true, 8);
 }
 
 /// For a long search by hand: `CHAOS_SEEDS=100..200 cargo test many_seeds -- --ignored`.
@@ -333,6 +331,6 @@ fn many_seeds() {
     let (from, to) = span.split_once("..").expect("from..to");
     for seed in from.parse::<u64>().expect("a number")..to.parse().expect("a number") {
         println!("seed {seed}");
-        chaos(seed, seed % 4, seed % 5 != 0);
+        chaos(seed, seed % 4, seed % 5 != 0, 30);
     }
 }
