@@ -348,7 +348,8 @@ fn change_type(
         CastMethod::Typmod => Ok(value),
         CastMethod::Relabel => Ok(relabel(value, to.oid)),
         CastMethod::Function(function) => {
-            call(function, &CallTypes { args: &[from], result: to }, &[value], ctx)
+            let value = call(function, &CallTypes { args: &[from], result: to }, &[value], ctx)?;
+            Ok(relabel(value, to.oid))
         }
         CastMethod::InOut => {
             let form = match &value {

@@ -39,6 +39,10 @@ struct Candidate<T> {
 
 /// The function that a call means. `variadic_array`: the last argument was marked VARIADIC.
 pub fn resolve_function(name: &str, args: &[Oid], variadic_array: bool) -> SqlResult<FunctionLookup> {
+    if variadic_array && functions_named(name).iter().any(|f| f.variadic && f.args.last() == Some(&Oid::ANY))
+    {
+        return Err(SqlError::unsupported(format!("VARIADIC array argument of {name}()")));
+    }
     let mut candidates: Vec<Candidate<&'static Function>> =
         functions_named(name).iter().filter_map(|f| function_candidate(f, args, variadic_array)).collect();
     // The same signature with and without VARIADIC: the plain one.

@@ -4,6 +4,11 @@ pub mod comparison;
 pub mod integer;
 pub mod float;
 pub mod numeric;
+pub mod cast;
+pub mod string;
+pub mod pattern;
+pub mod regexp;
+pub mod encoding;
 pub mod aggregate;
 pub mod statistics;
 pub mod collect;
@@ -21,6 +26,11 @@ pub static AREAS: &[&[Function]] = &[
     integer::FUNCTIONS,
     float::FUNCTIONS,
     numeric::FUNCTIONS,
+    cast::FUNCTIONS,
+    string::FUNCTIONS,
+    pattern::FUNCTIONS,
+    regexp::FUNCTIONS,
+    encoding::FUNCTIONS,
     aggregate::FUNCTIONS,
     statistics::FUNCTIONS,
     collect::FUNCTIONS,

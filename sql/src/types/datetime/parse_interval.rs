@@ -202,7 +202,7 @@ fn number_length(text: &str) -> Option<usize> {
     let digits = text[signs..].bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
     let mut length = signs + digits;
     // An exponent, unless the `e` begins a unit.
-    let tail = text[length..].as_bytes();
+    let tail = &text.as_bytes()[length..];
     if digits > 0 && matches!(tail.first(), Some(b'e' | b'E')) {
         let sign = usize::from(matches!(tail.get(1), Some(b'+' | b'-')));
         let exponent = tail[1 + sign..].iter().take_while(|b| b.is_ascii_digit()).count();
