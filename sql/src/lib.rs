@@ -7,6 +7,8 @@
 
 pub mod parse;
 pub mod bind;
+pub mod optimize;
+pub mod exec;
 pub mod plan;
 pub mod row;
 pub mod catalog;

@@ -6,11 +6,12 @@ use super::catalog::table_fields;
 use super::scope::{Relation, Scope};
 use super::select::Clause;
 use super::{BindContext, Binder, bind_data_type};
-use crate::catalog::TableDescriptor;
+use crate::catalog::{ElementState, TableDescriptor};
 use crate::error::{SqlError, SqlResult, state};
 use crate::expr::Expr;
+use crate::optimize::TableExprs;
 use crate::parse;
-use crate::types::SqlType;
+use crate::types::{Datum, SqlType};
 
 /// Binds an expression over the public columns of `table`, in descriptor order. `boolean`: it must be a condition.
 pub fn bind_scalar(
@@ -25,6 +26,23 @@ pub fn bind_scalar(
 /// Binds a DEFAULT expression, cast to its column's type.
 pub fn bind_default(context: BindContext<'_>, text: &str, column: &str, ty: SqlType) -> SqlResult<Expr> {
     bind_scalar_text(context, text, None, Clause::Default, Some((column, ty)))
+}
+
+/// How the optimizer reaches the binder.
+impl TableExprs for BindContext<'_> {
+    fn table_expr(&self, table: &Arc<TableDescriptor>, text: &str) -> SqlResult<Expr> {
+        bind_scalar(*self, text, table, Clause::Check)
+    }
+
+    fn default_expr(&self, table: &Arc<TableDescriptor>, position: usize) -> SqlResult<Expr> {
+        let mut public = table.columns.iter().filter(|c| c.state == ElementState::Public);
+        let column =
+            public.nth(position).ok_or_else(|| SqlError::internal("no such column to give a default"))?;
+        match &column.default {
+            Some(text) => bind_default(*self, text, &column.name, column.ty),
+            None => Ok(Expr::Const(Datum::Null, column.ty)),
+        }
+    }
 }
 
 /// The type that a type name written in SQL means.

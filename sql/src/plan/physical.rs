@@ -13,9 +13,11 @@ use std::sync::Arc;
 
 use super::logical::{JoinKind, RowLock, Schema, SetOp, SortKey};
 use super::{AggregateCall, WindowCall};
-use crate::catalog::{ColumnId, IndexId, TableDescriptor};
+use crate::catalog::{ColumnId, IndexId, TableDescriptor, TableId};
 use crate::expr::Expr;
-use crate::registry::Function;
+use crate::registry::{AsyncCall, Function};
+use crate::row::decode::PrimaryKeyFinder;
+use crate::row::{IndexEncoder, RowDecoder, TableCodec};
 use crate::types::Oid;
 
 /// A statement's plan.
@@ -63,12 +65,11 @@ pub enum NodeKind {
     Project(Arc<ProjectNode>),
     /// A projection with set-returning functions at the top of some expressions.
     ProjectSet(Arc<ProjectNode>),
+    Calls(Arc<CallsNode>),
     /// The right side is computed once and kept.
     NestedLoop(Arc<NestedLoop>),
     /// Builds a table of the right side, probes it with the left.
     HashJoin(Arc<HashJoin>),
-    /// Both sides come sorted by the keys.
-    MergeJoin(Arc<HashJoin>),
     /// Looks the left rows' matches up in a stored table, many at a time.
     LookupJoin(Arc<LookupJoin>),
     /// For each left row, computes the right side anew with the row's columns in slots.
@@ -84,6 +85,8 @@ pub enum NodeKind {
     Limit(Arc<LimitNode>),
     Distinct(Arc<DistinctNode>),
     SetOp(Arc<SetOpNode>),
+    /// UNION ALL.
+    Append(Arc<AppendNode>),
     With(Arc<WithNode>),
     CteScan(Arc<CteScanNode>),
     RecursiveUnion(Arc<RecursiveUnionNode>),
@@ -119,6 +122,19 @@ pub struct FilterNode {
 pub struct ProjectNode {
     pub input: Node,
     pub exprs: Vec<Expr>,
+}
+
+/// Appends the results of functions that wait (sequences, sleeping) to each input row, one call after the other.
+#[derive(Debug)]
+pub struct CallsNode {
+    pub input: Node,
+    /// Arguments are over the input row and the results of the calls before.
+    pub calls: Vec<(AsyncCall, Vec<Expr>)>,
+}
+
+#[derive(Debug)]
+pub struct AppendNode {
+    pub inputs: Vec<Node>,
 }
 
 #[derive(Debug)]
@@ -164,14 +180,15 @@ pub struct LockRowsNode {
     /// The table's public columns stand in the input row from here, in descriptor order.
     pub first: usize,
     pub lock: RowLock,
+    pub primary: IndexEncoder,
+    /// All public columns.
+    pub decoder: RowDecoder,
 }
 
 #[derive(Debug)]
 pub struct SortNode {
     pub input: Node,
     pub keys: Vec<SortKey>,
-    /// The input is already in the order of so many of the keys.
-    pub presorted: usize,
     /// Only so many rows from the top are needed, after so many that are skipped.
     pub limit: Option<Expr>,
     pub offset: Option<Expr>,
@@ -239,8 +256,22 @@ pub struct Access {
     /// Over the yielded columns; before any lock is taken.
     pub filter: Option<Expr>,
     pub lock: Option<RowLock>,
-    /// No more rows than this will be asked for.
+    /// No more rows than this will be asked for, plus the offset.
     pub limit: Option<Expr>,
+    pub offset: Option<Expr>,
+    pub codec: AccessCodec,
+}
+
+/// What is worked out once per plan about the bytes of an access.
+#[derive(Debug)]
+pub struct AccessCodec {
+    pub primary: IndexEncoder,
+    /// Of the index that is read; the primary one if that is it.
+    pub index: IndexEncoder,
+    /// From entries to rows; none if no row is fetched.
+    pub finder: Option<PrimaryKeyFinder>,
+    /// Of what is yielded: from rows, or from entries if `index_only`.
+    pub decoder: RowDecoder,
 }
 
 /// The part of an index that is read: every combination of the prefix's values, then a range of the next column.
@@ -292,8 +323,6 @@ pub struct LookupJoin {
     pub left: Node,
     /// Its bounds are over the left row.
     pub access: Access,
-    /// What the access yields is projected to this (the right side of the join's row), if not as it is.
-    pub project: Option<Vec<Expr>>,
     pub on: Option<Expr>,
     /// Schema of the access, for EXPLAIN.
     pub inner_schema: Schema,
@@ -354,6 +383,9 @@ pub enum AggregateMethod {
 #[derive(Debug)]
 pub struct TargetTable {
     pub table: Arc<TableDescriptor>,
+    pub codec: TableCodec,
+    /// All public columns out of a stored row.
+    pub decoder: RowDecoder,
     /// Predicates of partial indexes over the public columns in descriptor order, by index; `None`: not partial.
     pub predicates: Vec<Option<Expr>>,
     pub checks: Vec<(String, Expr)>,
@@ -378,8 +410,7 @@ pub struct OutboundKey {
 pub struct InboundKey {
     /// Position in the referencing table's list.
     pub constraint: usize,
-    /// The table with the constraint, with what is needed to change its rows in turn. For a table that refers to itself, or a
-    /// cycle, the target is the one already described: `None` means "look it up by `table`".
+    /// The table with the constraint; its [`TargetTable`] is among the statement's [`Targets`] if rows of it can be changed.
     pub referencing: Arc<TableDescriptor>,
     /// An index of the referencing table whose first columns are the constraint's, in any order.
     pub index: Option<IndexId>,
@@ -402,6 +433,8 @@ pub struct InsertNode {
     pub values: Vec<Expr>,
     pub on_conflict: Option<super::OnConflict>,
     pub returning: Option<Vec<Expr>>,
+    /// The input reads the table: it is read to its end before anything is written.
+    pub read_first: bool,
 }
 
 #[derive(Debug)]
@@ -410,6 +443,10 @@ pub struct UpdateNode {
     pub input: Node,
     pub assignments: Vec<(ColumnId, Expr)>,
     pub returning: Option<Vec<Expr>>,
+    /// The input could meet the updated rows again: it is read to its end before anything is written.
+    pub read_first: bool,
+    /// The input may yield a row of the table more than once: only its first counts.
+    pub may_repeat: bool,
 }
 
 #[derive(Debug)]
@@ -417,11 +454,83 @@ pub struct DeleteNode {
     pub targets: Targets,
     pub input: Node,
     pub returning: Option<Vec<Expr>>,
+    pub read_first: bool,
+    pub may_repeat: bool,
+}
+
+impl Targets {
+    /// The statement's own table.
+    pub fn first(&self) -> &TargetTable {
+        &self.tables[0]
+    }
+
+    pub fn of(&self, table: TableId) -> Option<&TargetTable> {
+        self.tables.iter().find(|t| t.table.id == table)
+    }
 }
 
 impl Node {
     /// The types of the fields.
     pub fn types(&self) -> Vec<Oid> {
         self.schema.iter().map(|f| f.ty.oid).collect()
+    }
+}
+
+impl Node {
+    /// The direct inputs, in the order in which EXPLAIN shows them; subplans last.
+    pub fn for_each_input<'n>(&'n self, f: &mut dyn FnMut(&'n Node)) {
+        match &self.kind {
+            NodeKind::Values(_)
+            | NodeKind::Scan(_)
+            | NodeKind::VirtualScan(_)
+            | NodeKind::FunctionScan(_)
+            | NodeKind::CteScan(_) => {}
+            NodeKind::Filter(n) => f(&n.input),
+            NodeKind::Project(n) | NodeKind::ProjectSet(n) => f(&n.input),
+            NodeKind::Calls(n) => f(&n.input),
+            NodeKind::NestedLoop(n) => {
+                f(&n.left);
+                f(&n.right);
+            }
+            NodeKind::HashJoin(n) => {
+                f(&n.left);
+                f(&n.right);
+            }
+            NodeKind::LookupJoin(n) => f(&n.left),
+            NodeKind::Lateral(n) => {
+                f(&n.left);
+                f(&n.right);
+            }
+            NodeKind::Apply(n) => {
+                f(&n.input);
+                n.subplans.iter().for_each(|p| f(&p.plan));
+            }
+            NodeKind::InitPlans(n) => {
+                f(&n.input);
+                n.plans.iter().for_each(|p| f(&p.plan.plan));
+            }
+            NodeKind::Aggregate(n) => f(&n.input),
+            NodeKind::Window(n) => f(&n.input),
+            NodeKind::LockRows(n) => f(&n.input),
+            NodeKind::Sort(n) => f(&n.input),
+            NodeKind::Limit(n) => f(&n.input),
+            NodeKind::Distinct(n) => f(&n.input),
+            NodeKind::SetOp(n) => {
+                f(&n.left);
+                f(&n.right);
+            }
+            NodeKind::Append(n) => n.inputs.iter().for_each(f),
+            NodeKind::With(n) => {
+                f(&n.definition);
+                f(&n.body);
+            }
+            NodeKind::RecursiveUnion(n) => {
+                f(&n.base);
+                f(&n.step);
+            }
+            NodeKind::Insert(n) => f(&n.input),
+            NodeKind::Update(n) => f(&n.input),
+            NodeKind::Delete(n) => f(&n.input),
+        }
     }
 }

@@ -121,7 +121,7 @@ pub struct Column {
 }
 
 /// Rows in columns. A batch with no columns still has a number of rows.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     pub columns: Vec<Arc<Column>>,
     pub rows: usize,

@@ -1,0 +1,497 @@
+//! Foreign keys, on both sides.
+//!
+//! On the referencing side, every new key must exist: it is read with a KEY SHARE lock on the referenced row, many in one
+//! request, so that the row cannot go away before the transaction ends. On the referenced side, a key that goes away
+//! finds the rows that refer to it and refuses, or changes them in turn: their changes pass through the same functions, so
+//! a cascade cascades.
+//!
+//! Both are looked at after the statement has written, as PostgreSQL's triggers are: a statement may insert a row and what it refers
+//! to, in any order. Rows are looked for by locking reads, which see the newest version under READ COMMITTED: a
+//! snapshot would miss what was committed while the statement waited for its locks.
+
+use meridian_storage::base::{BoxFuture, Key, Span};
+use meridian_txn::{LockStrength, ScanOptions, WaitPolicy};
+use rustc_hash::FxHashSet;
+
+use super::keys::KeyEncoder;
+use super::write::{self, Touched, public_columns};
+use super::{ExecContext, describe, eval, vector};
+use crate::catalog::{ColumnId, FkAction, ForeignKey, IndexId, TableDescriptor};
+use crate::error::{SqlError, SqlResult, state};
+use crate::plan::physical::{InboundKey, OutboundKey, TargetTable, Targets};
+use crate::row::decode::PrimaryKeyFinder;
+use crate::row::{IndexEncoder, ValueRef};
+use crate::types::{Batch, Column, Datum, Oid};
+
+/// What a statement has done to one table's rows, to be looked at in the end.
+#[derive(Default)]
+pub struct Pending {
+    /// Stored rows whose references must exist.
+    stored: Vec<Batch>,
+    /// Rows before and (for an update) after; of deleted rows there is no after.
+    changed: Vec<(Batch, Option<Batch>)>,
+}
+
+impl Pending {
+    pub fn inserted(&mut self, target: &TargetTable, rows: &Batch) {
+        if !target.outbound.is_empty() {
+            self.stored.push(rows.clone());
+        }
+    }
+
+    pub fn updated(&mut self, target: &TargetTable, old: &Batch, new: &Batch) {
+        if !target.inbound.is_empty() {
+            self.changed.push((old.clone(), Some(new.clone())));
+        }
+        if target.outbound.is_empty() {
+            return;
+        }
+        let key = |fk: &ForeignKey| positions(&target.table, &fk.columns);
+        let all: Vec<Vec<usize>> =
+            target.outbound.iter().map(|o| key(&target.table.foreign_keys[o.constraint])).collect();
+        let changed: Vec<u32> = (0..new.rows as u32)
+            .filter(|&row| all.iter().any(|p| differs(old, new, p, row as usize)))
+            .collect();
+        if !changed.is_empty() {
+            self.stored.push(vector::take_batch(new, &changed));
+        }
+    }
+
+    pub fn deleted(&mut self, target: &TargetTable, rows: &Batch) {
+        if !target.inbound.is_empty() {
+            self.changed.push((rows.clone(), None));
+        }
+    }
+
+    /// Carries out what the constraints ask for.
+    pub async fn finish(self, targets: &Targets, target: &TargetTable, ctx: &ExecContext) -> SqlResult<()> {
+        for (old, new) in &self.changed {
+            for inbound in &target.inbound {
+                referenced_changed(targets, target, inbound, old, new.as_ref(), ctx).await?;
+            }
+        }
+        for rows in &self.stored {
+            for outbound in &target.outbound {
+                check_references(target, outbound, rows, ctx).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn positions(table: &TableDescriptor, columns: &[ColumnId]) -> Vec<usize> {
+    let find = |id: &ColumnId| public_columns(table).position(|c| c.id == *id);
+    columns.iter().map(|id| find(id).expect("a constraint's column is public")).collect()
+}
+
+fn differs(old: &Batch, new: &Batch, positions: &[usize], row: usize) -> bool {
+    positions.iter().any(|&p| old.columns[p].datum(row) != new.columns[p].datum(row))
+}
+
+/// A value as one of another integer type; `None` if there is no such value.
+fn fit(value: Datum, ty: Oid) -> Option<Datum> {
+    let integer = match &value {
+        Datum::Int2(v) => i64::from(*v),
+        Datum::Int4(v) => i64::from(*v),
+        Datum::Int8(v) => *v,
+        _ => return Some(value),
+    };
+    Some(match ty {
+        Oid::INT2 => Datum::Int2(i16::try_from(integer).ok()?),
+        Oid::INT4 => Datum::Int4(i32::try_from(integer).ok()?),
+        Oid::INT8 => Datum::Int8(integer),
+        _ => value,
+    })
+}
+
+fn encoder_of(table: &TableDescriptor, index: IndexId) -> SqlResult<IndexEncoder> {
+    if table.primary.id == index {
+        return IndexEncoder::primary(table);
+    }
+    let found = table.indexes.iter().find(|i| i.id == index);
+    IndexEncoder::secondary(table, found.ok_or_else(|| SqlError::internal("no such index"))?)
+}
+
+// ----- the referencing side -----
+
+async fn check_references(
+    target: &TargetTable,
+    outbound: &OutboundKey,
+    rows: &Batch,
+    ctx: &ExecContext,
+) -> SqlResult<()> {
+    let fk = &target.table.foreign_keys[outbound.constraint];
+    let from = positions(&target.table, &fk.columns);
+    let encoder = encoder_of(&outbound.referenced, outbound.index)?;
+    let mut keys: Vec<(Key, u32)> = Vec::new();
+    let mut seen = FxHashSet::default();
+    for row in 0..rows.rows {
+        let values: Vec<Datum> = from.iter().map(|&p| rows.columns[p].datum(row)).collect();
+        let nulls = values.iter().filter(|v| v.is_null()).count();
+        if nulls > 0 {
+            if fk.match_full && nulls < values.len() {
+                return Err(mixed_nulls(target, fk, ctx));
+            }
+            continue;
+        }
+        let Some(key) = referenced_key(&encoder, fk, values)? else {
+            return Err(missing_reference(target, outbound, rows, row, ctx));
+        };
+        if seen.insert(key.clone()) {
+            keys.push((key, row as u32));
+        }
+    }
+    let lock = Some((LockStrength::KeyShare, WaitPolicy::Block));
+    let wanted: Vec<Key> = keys.iter().map(|k| k.0.clone()).collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let found = ctx.txn().get_many(&wanted, lock).await?;
+    if let Some((missing, _)) = keys.iter().zip(&found).find(|(_, value)| value.is_none()) {
+        return Err(missing_reference(target, outbound, rows, missing.1 as usize, ctx));
+    }
+    if !encoder.primary {
+        // The entry was found; it is the row that must stay.
+        let index = outbound.referenced.indexes.iter().find(|i| i.id == outbound.index);
+        let index = index.ok_or_else(|| SqlError::internal("no such index"))?;
+        let finder = PrimaryKeyFinder::new(&outbound.referenced, index)?;
+        let mut primary = Vec::with_capacity(wanted.len());
+        for (key, value) in wanted.iter().zip(found) {
+            primary.push(finder.primary_key(key, &value.unwrap_or_default())?);
+        }
+        ctx.txn().get_many(&primary, lock).await?;
+    }
+    Ok(())
+}
+
+/// The key of the referenced row; `None` if a value is outside the referenced column's type.
+fn referenced_key(encoder: &IndexEncoder, fk: &ForeignKey, values: Vec<Datum>) -> SqlResult<Option<Key>> {
+    let mut ordered = Vec::with_capacity(values.len());
+    for part in &encoder.key {
+        let at = fk.referenced_columns.iter().position(|c| *c == part.column);
+        let at = at.ok_or_else(|| SqlError::internal("a foreign key's index has other columns"))?;
+        match fit(values[at].clone(), part.ty) {
+            Some(value) => ordered.push(value),
+            None => return Ok(None),
+        }
+    }
+    let refs: Vec<ValueRef<'_>> = ordered.iter().map(ValueRef::from).collect();
+    Ok(Some(encoder.key_prefix(&refs)?.into()))
+}
+
+fn violation(message: String, table: &TableDescriptor, fk: &ForeignKey, ctx: &ExecContext) -> SqlError {
+    SqlError::new(state::FOREIGN_KEY_VIOLATION, message).with_constraint(
+        describe::schema_name(table, ctx),
+        &table.name,
+        &fk.name,
+    )
+}
+
+fn insert_message(table: &TableDescriptor, fk: &ForeignKey) -> String {
+    format!("insert or update on table \"{}\" violates foreign key constraint \"{}\"", table.name, fk.name)
+}
+
+fn missing_reference(
+    target: &TargetTable,
+    outbound: &OutboundKey,
+    rows: &Batch,
+    row: usize,
+    ctx: &ExecContext,
+) -> SqlError {
+    let table = &target.table;
+    let fk = &table.foreign_keys[outbound.constraint];
+    let key = describe::key(table, &positions(table, &fk.columns), rows, row, ctx);
+    let detail = format!("Key {key} is not present in table \"{}\".", outbound.referenced.name);
+    violation(insert_message(table, fk), table, fk, ctx).with_detail(detail)
+}
+
+fn mixed_nulls(target: &TargetTable, fk: &ForeignKey, ctx: &ExecContext) -> SqlError {
+    violation(insert_message(&target.table, fk), &target.table, fk, ctx)
+        .with_detail("MATCH FULL does not allow mixing of null and nonnull key values.")
+}
+
+// ----- the referenced side -----
+
+/// Boxed, because cascades recurse.
+fn referenced_changed<'a>(
+    targets: &'a Targets,
+    target: &'a TargetTable,
+    inbound: &'a InboundKey,
+    old: &'a Batch,
+    new: Option<&'a Batch>,
+    ctx: &'a ExecContext,
+) -> BoxFuture<'a, SqlResult<()>> {
+    Box::pin(async move {
+        let fk = &inbound.referencing.foreign_keys[inbound.constraint];
+        let at = positions(&target.table, &fk.referenced_columns);
+        let has_null = |row: usize| at.iter().any(|&p| old.columns[p].is_null(row));
+        let gone: Vec<u32> = (0..old.rows)
+            .filter(|&row| !has_null(row) && new.is_none_or(|new| differs(old, new, &at, row)))
+            .map(|row| row as u32)
+            .collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let keys = vector::take_batch(old, &gone);
+        let key_columns =
+            Batch { columns: at.iter().map(|&p| keys.columns[p].clone()).collect(), rows: keys.rows };
+        let action = if new.is_some() { fk.on_update } else { fk.on_delete };
+        if matches!(action, FkAction::NoAction | FkAction::Restrict) {
+            let found =
+                referencing_rows(targets, inbound, &key_columns, LockStrength::KeyShare, true, ctx).await?;
+            let Some((_, key)) = found.rows.first() else { return Ok(()) };
+            let still = key_exists_again(target, &at, &keys, *key as usize, ctx).await?;
+            if action == FkAction::NoAction && still {
+                return Ok(());
+            }
+            return Err(still_referenced(target, inbound, &at, &keys, *key as usize, ctx));
+        }
+        let found =
+            referencing_rows(targets, inbound, &key_columns, LockStrength::Update, false, ctx).await?;
+        if found.rows.is_empty() {
+            return Ok(());
+        }
+        let child = child_of(targets, inbound)?;
+        if action == FkAction::Cascade && new.is_none() {
+            return delete_cascade(targets, child, found.batch(), ctx).await;
+        }
+        let new_keys = new.map(|new| vector::take_batch(new, &gone));
+        let values = |n: usize| -> SqlResult<Column> {
+            let ty = public_columns(&child.table).find(|c| c.id == fk.columns[n]).map(|c| c.ty.oid);
+            let mut column = Column::for_type(ty.unwrap_or(Oid::INVALID));
+            for (_, key) in &found.rows {
+                column.push(&match (action, &new_keys) {
+                    (FkAction::Cascade, Some(new)) => {
+                        fit(new.columns[at[n]].datum(*key as usize), ty.unwrap_or(Oid::INVALID))
+                            .ok_or_else(|| out_of_range(&child.table, fk.columns[n]))?
+                    }
+                    (FkAction::SetDefault, _) => eval::constant(&inbound.defaults[n], ctx)?,
+                    _ => Datum::Null,
+                });
+            }
+            Ok(column)
+        };
+        let columns = (0..fk.columns.len()).map(values).collect::<SqlResult<Vec<_>>>()?;
+        update_cascade(targets, child, found.batch(), &fk.columns, columns, ctx).await
+    })
+}
+
+fn out_of_range(table: &TableDescriptor, column: ColumnId) -> SqlError {
+    let name = table.columns.iter().find(|c| c.id == column).map_or("", |c| c.name.as_str());
+    SqlError::new(state::NUMERIC_VALUE_OUT_OF_RANGE, format!("value is out of range for column \"{name}\""))
+}
+
+fn child_of<'a>(targets: &'a Targets, inbound: &InboundKey) -> SqlResult<&'a TargetTable> {
+    targets
+        .of(inbound.referencing.id)
+        .ok_or_else(|| SqlError::internal("a cascade reaches an unplanned table"))
+}
+
+async fn delete_cascade(
+    targets: &Targets,
+    child: &TargetTable,
+    rows: Batch,
+    ctx: &ExecContext,
+) -> SqlResult<()> {
+    write::delete_rows(child, &rows, ctx).await?;
+    let mut pending = Pending::default();
+    pending.deleted(child, &rows);
+    pending.finish(targets, child, ctx).await
+}
+
+async fn update_cascade(
+    targets: &Targets,
+    child: &TargetTable,
+    old: Batch,
+    columns: &[ColumnId],
+    values: Vec<Column>,
+    ctx: &ExecContext,
+) -> SqlResult<()> {
+    let mut new = old.clone();
+    for (position, column) in positions(&child.table, columns).into_iter().zip(values) {
+        new.columns[position] = column.into();
+    }
+    write::validate(child, &new, ctx)?;
+    write::update_rows(child, &old, &new, &Touched::by(child, columns), ctx).await?;
+    let mut pending = Pending::default();
+    pending.updated(child, &old, &new);
+    pending.finish(targets, child, ctx).await
+}
+
+fn still_referenced(
+    target: &TargetTable,
+    inbound: &InboundKey,
+    at: &[usize],
+    keys: &Batch,
+    row: usize,
+    ctx: &ExecContext,
+) -> SqlError {
+    let fk = &inbound.referencing.foreign_keys[inbound.constraint];
+    let message = format!(
+        "update or delete on table \"{}\" violates foreign key constraint \"{}\" on table \"{}\"",
+        target.table.name, fk.name, inbound.referencing.name
+    );
+    let key = describe::key(&target.table, at, keys, row, ctx);
+    let detail = format!("Key {key} is still referenced from table \"{}\".", inbound.referencing.name);
+    violation(message, &inbound.referencing, fk, ctx).with_detail(detail)
+}
+
+/// Whether another row of the referenced table has taken over the key within the statement.
+async fn key_exists_again(
+    target: &TargetTable,
+    at: &[usize],
+    keys: &Batch,
+    row: usize,
+    ctx: &ExecContext,
+) -> SqlResult<bool> {
+    let encoders = std::iter::once(&target.codec.primary).chain(target.codec.secondary.iter().map(|s| &s.0));
+    for encoder in encoders.filter(|e| e.unique && e.key.len() == at.len()) {
+        let Some(values) = encoder
+            .key
+            .iter()
+            .map(|k| at.contains(&k.position).then(|| keys.columns[k.position].datum(row)))
+            .collect::<Option<Vec<_>>>()
+        else {
+            continue;
+        };
+        let refs: Vec<ValueRef<'_>> = values.iter().map(ValueRef::from).collect();
+        return Ok(ctx.txn().get(&encoder.key_prefix(&refs)?.into()).await?.is_some());
+    }
+    Ok(false)
+}
+
+/// Rows that refer to some keys.
+struct Referencing {
+    /// The referencing row's place in `batches` laid end to end, and which key it refers to.
+    rows: Vec<(u32, u32)>,
+    all: Batch,
+}
+
+impl Referencing {
+    fn batch(&self) -> Batch {
+        let rows: Vec<u32> = self.rows.iter().map(|r| r.0).collect();
+        vector::take_batch(&self.all, &rows)
+    }
+}
+
+/// The rows of the referencing table that refer to one of `keys` (columns in the order of the constraint).
+async fn referencing_rows(
+    targets: &Targets,
+    inbound: &InboundKey,
+    keys: &Batch,
+    lock: LockStrength,
+    first_only: bool,
+    ctx: &ExecContext,
+) -> SqlResult<Referencing> {
+    let child = child_of(targets, inbound)?;
+    let fk = &inbound.referencing.foreign_keys[inbound.constraint];
+    let from = positions(&child.table, &fk.columns);
+    // Compared as bytes of the referencing columns' types, so that integer widths do not matter.
+    let types: Vec<Oid> = public_columns(&child.table).map(|c| c.ty.oid).collect();
+    let encoder = KeyEncoder::equality(from.iter().map(|&p| types[p]));
+    let mut wanted = rustc_hash::FxHashMap::default();
+    let mut values = Vec::with_capacity(keys.rows);
+    for row in 0..keys.rows {
+        let fitted = from.iter().enumerate().map(|(n, &p)| fit(keys.columns[n].datum(row), types[p]));
+        if let Some(key) = fitted.collect::<Option<Vec<Datum>>>() {
+            let mut bytes = Vec::new();
+            encoder.encode_row(&mut bytes, &key)?;
+            wanted.insert(bytes, row as u32);
+            values.push(key);
+        }
+    }
+    let mut out = Referencing { rows: Vec::new(), all: write::decode_rows(child, &[])? };
+    let spans = spans_of(child, inbound, fk, &values)?;
+    for span in spans {
+        let pairs = referencing_pairs(child, inbound, span, lock, ctx).await?;
+        for chunk in pairs.chunks(crate::types::column::BATCH_ROWS) {
+            let batch = write::decode_rows(child, chunk)?;
+            let key_columns: Vec<_> = from.iter().map(|&p| batch.columns[p].clone()).collect();
+            for row in 0..batch.rows {
+                if key_columns.iter().any(|c| c.is_null(row)) {
+                    continue;
+                }
+                let mut bytes = Vec::new();
+                encoder.encode(&mut bytes, &key_columns, row)?;
+                if let Some(key) = wanted.get(&bytes) {
+                    out.rows.push(((out.all.rows + row) as u32, *key));
+                }
+            }
+            let total = out.all.rows + batch.rows;
+            for (to, more) in out.all.columns.iter_mut().zip(&batch.columns) {
+                vector::append(std::sync::Arc::make_mut(to), more);
+            }
+            out.all.rows = total;
+            if first_only && !out.rows.is_empty() {
+                return Ok(out);
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// Where rows with these values of the constraint's columns can stand: in an index that begins with the columns,
+/// else anywhere in the table.
+fn spans_of(
+    child: &TargetTable,
+    inbound: &InboundKey,
+    fk: &ForeignKey,
+    values: &[Vec<Datum>],
+) -> SqlResult<Vec<Span>> {
+    if values.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Some(index) = inbound.index else { return Ok(vec![child.codec.primary.span()]) };
+    let encoder = encoder_of(&child.table, index)?;
+    let order: Option<Vec<usize>> = encoder.key[..fk.columns.len()]
+        .iter()
+        .map(|k| fk.columns.iter().position(|c| *c == k.column))
+        .collect();
+    let order = order.ok_or_else(|| SqlError::internal("a foreign key's index has other columns"))?;
+    let span = |key: &Vec<Datum>| {
+        let refs: Vec<ValueRef<'_>> = order.iter().map(|&n| ValueRef::from(&key[n])).collect();
+        Ok(Span::prefix(encoder.key_prefix(&refs)?.into()))
+    };
+    values.iter().map(span).collect()
+}
+
+/// The rows behind a span of the index (or of the table itself), locked.
+async fn referencing_pairs(
+    child: &TargetTable,
+    inbound: &InboundKey,
+    span: Span,
+    lock: LockStrength,
+    ctx: &ExecContext,
+) -> SqlResult<Vec<(Key, bytes::Bytes)>> {
+    let by_index = inbound.index.filter(|id| *id != child.table.primary.id);
+    let finder = match by_index {
+        None => None,
+        Some(id) => {
+            let index = child.table.indexes.iter().find(|i| i.id == id);
+            let index = index.ok_or_else(|| SqlError::internal("no such index"))?;
+            Some(PrimaryKeyFinder::new(&child.table, index)?)
+        }
+    };
+    // A scan of the whole table would lock it; the rows are locked when they are changed.
+    let whole_table = inbound.index.is_none();
+    let options =
+        ScanOptions { lock: (!whole_table).then_some((lock, WaitPolicy::Block)), ..ScanOptions::default() };
+    let mut scanner = ctx.txn().scan(span, options);
+    let mut out = Vec::new();
+    while let Some(block) = scanner.next_block().await? {
+        ctx.check_cancel()?;
+        match &finder {
+            None => {
+                out.extend((0..block.len()).map(|i| (Key::new(block.key_bytes(i)), block.value_bytes(i))))
+            }
+            Some(finder) => {
+                let mut keys = Vec::with_capacity(block.len());
+                for i in 0..block.len() {
+                    keys.push(finder.primary_key(block.key(i), block.value(i))?);
+                }
+                out.extend(super::scan::get_pairs(&keys, Some((lock, WaitPolicy::Block)), ctx).await?);
+            }
+        }
+    }
+    Ok(out)
+}

@@ -1,0 +1,70 @@
+//! Logical plans to physical ones.
+//!
+//! First the plan is rewritten as algebra, one rule per file, in a fixed order: [`simplify`] (constants, truth values),
+//! [`inline`] (CTEs that are read once), [`unnest`] (subqueries to joins), [`push_down`] (conditions to where they can be
+//! decided first, outer joins to inner ones), [`prune`] (columns that nobody reads). Then [`build`] walks it once and
+//! chooses: how each table is read ([`access`]), in which order and by which method tables are joined ([`join`]), what
+//! is sorted and what comes sorted already. Choices compare estimated costs ([`cost`], [`statistics`]).
+//!
+//! What must stay true:
+//! - A plan is valid for all values of its parameters: nothing is decided by looking at a value.
+//! - Every rewrite keeps the result, errors included where PostgreSQL promises them: volatile functions and
+//!   set-returning ones are neither duplicated, dropped nor moved past what changes how often they run.
+//! - A statement that names one row by its primary key is planned without any of this cost: there is one candidate
+//!   worth looking at.
+
+mod targets;
+mod dml;
+mod explainable;
+mod join_order;
+mod join;
+mod subquery;
+mod access;
+mod build;
+mod prune;
+mod push_down;
+mod unnest;
+mod inline;
+mod simplify;
+mod cost;
+mod statistics;
+mod conjuncts;
+
+use std::sync::Arc;
+
+pub use conjuncts::symbol;
+
+use crate::catalog::{Catalog, TableDescriptor};
+use crate::error::SqlResult;
+use crate::expr::Expr;
+use crate::plan::LogicalPlan;
+use crate::plan::physical::PhysicalPlan;
+
+/// Binds the SQL texts that descriptors hold: the binder, seen from below.
+pub trait TableExprs {
+    /// An expression over the table's public columns in descriptor order (CHECK, the predicate of a partial index).
+    fn table_expr(&self, table: &Arc<TableDescriptor>, text: &str) -> SqlResult<Expr>;
+    /// The default of a column (by position among the public ones), of the column's type.
+    fn default_expr(&self, table: &Arc<TableDescriptor>, position: usize) -> SqlResult<Expr>;
+}
+
+/// Plans a statement with so many parameters.
+pub fn optimize(
+    plan: LogicalPlan,
+    catalog: &Catalog,
+    params: usize,
+    exprs: &dyn TableExprs,
+) -> SqlResult<PhysicalPlan> {
+    let plan = rewrite(plan)?;
+    build::Builder::new(catalog, params, exprs).finish(plan)
+}
+
+/// The algebraic rewrites.
+fn rewrite(mut plan: LogicalPlan) -> SqlResult<LogicalPlan> {
+    simplify::simplify(&mut plan);
+    inline::inline(&mut plan);
+    let mut plan = unnest::unnest(plan);
+    plan = push_down::push_down(plan);
+    prune::prune(&mut plan);
+    Ok(plan)
+}

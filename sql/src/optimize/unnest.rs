@@ -1,0 +1,261 @@
+//! Subqueries become joins where that is sound.
+//!
+//! - A conjunct `EXISTS (q)` becomes a semi join with `q`, `NOT EXISTS (q)` an anti join. Conditions in `q` that refer to
+//!   the row around it become the join's condition.
+//! - A conjunct `x = ANY (q)` (IN) becomes a semi join on `x = column of q`.
+//! - What is left stays in the expression: see [`super::subquery`].
+//!
+//! A subquery whose references to the outer row stand below an aggregate, a limit or a join that could drop rows is
+//! left alone: moving the condition would change its result.
+
+use std::sync::Arc;
+
+use super::conjuncts::{self, has_subquery, is_volatile};
+use crate::expr::{Expr, Subquery, SubqueryKind};
+use crate::plan::{JoinKind, LogicalPlan};
+use crate::types::SqlType;
+
+pub fn unnest(mut plan: LogicalPlan) -> LogicalPlan {
+    plan.for_each_input_mut(&mut |input, _| {
+        let taken = std::mem::replace(input, nothing());
+        *input = unnest(taken);
+    });
+    plan.for_each_expr_mut(&mut |e| {
+        e.rewrite(&mut |e| {
+            if let Expr::Subquery(s) = e {
+                let taken = std::mem::replace(&mut s.plan, nothing());
+                s.plan = unnest(taken);
+            }
+        });
+    });
+    let LogicalPlan::Filter { mut input, predicate } = plan else { return plan };
+    let mut all = Vec::new();
+    conjuncts::split(predicate, &mut all);
+    let mut left_over = Vec::new();
+    for conjunct in all {
+        match as_join(&conjunct, &input) {
+            Some((kind, right, on)) => {
+                let schema = input.schema();
+                input = Box::new(LogicalPlan::Join {
+                    kind,
+                    left: input,
+                    right: Box::new(right),
+                    on,
+                    lateral: false,
+                    schema,
+                });
+            }
+            None => left_over.push(conjunct),
+        }
+    }
+    match conjuncts::join(left_over) {
+        None => *input,
+        Some(predicate) => LogicalPlan::Filter { input, predicate },
+    }
+}
+
+fn nothing() -> LogicalPlan {
+    LogicalPlan::Values { rows: Vec::new(), schema: Arc::new(Vec::new()) }
+}
+
+fn as_join(conjunct: &Expr, outer: &LogicalPlan) -> Option<(JoinKind, LogicalPlan, Option<Expr>)> {
+    let (subquery, negated) = match conjunct {
+        Expr::Subquery(s) => (s, false),
+        Expr::Not(inner) => match &**inner {
+            Expr::Subquery(s) => (s, true),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let width = outer.schema().len();
+    let Subquery { kind, plan, .. } = &**subquery;
+    match kind {
+        SubqueryKind::Exists => {
+            let (right, on) = pulled_up(exists_source(plan.clone()), width)?;
+            let kind = if negated { JoinKind::Anti } else { JoinKind::Semi };
+            Some((kind, right, conjuncts::join(on)))
+        }
+        SubqueryKind::Compare { left, ops, all: false } if !negated => {
+            // Any operator will do for a semi join: NULL is not a match, and neither true nor false is asked for.
+            if left.iter().any(|l| is_volatile(l) || has_subquery(l)) {
+                return None;
+            }
+            let (right, mut on) = pulled_up(plan.clone(), width)?;
+            let schema = right.schema();
+            for (n, (l, op)) in left.iter().zip(ops).enumerate() {
+                let column = Expr::Column { index: width + n, ty: schema[n].ty };
+                on.push(Expr::Call {
+                    function: op,
+                    args: vec![l.clone(), column],
+                    ty: SqlType::new(crate::types::Oid::BOOL),
+                });
+            }
+            Some((JoinKind::Semi, right, conjuncts::join(on)))
+        }
+        _ => None,
+    }
+}
+
+/// What matters of a plan of which only the existence of rows is asked.
+fn exists_source(plan: LogicalPlan) -> LogicalPlan {
+    match plan {
+        LogicalPlan::Project { input, exprs, schema } => {
+            if exprs.iter().any(|e| conjuncts::returns_set(e) || is_volatile(e)) {
+                return LogicalPlan::Project { input, exprs, schema };
+            }
+            exists_source(*input)
+        }
+        LogicalPlan::Sort { input, .. } | LogicalPlan::Distinct { input, on: None } => exists_source(*input),
+        other => other,
+    }
+}
+
+/// The plan without references to the row around it, and the conditions that held them, over outer row ++ the plan's
+/// row. `None` if it cannot be done.
+fn pulled_up(plan: LogicalPlan, width: usize) -> Option<(LogicalPlan, Vec<Expr>)> {
+    if !refers_to_row(&plan) {
+        // It may refer to rows further out; those stay one level nearer now.
+        return Some((nearer(plan)?, Vec::new()));
+    }
+    let mut on = Vec::new();
+    let plan = strip(plan, width, &mut on)?;
+    if refers_to_row(&plan) {
+        return None;
+    }
+    Some((nearer(plan)?, on))
+}
+
+fn refers_to_row(plan: &LogicalPlan) -> bool {
+    let mut found = false;
+    plan.clone().visit_outer_mut(1, &mut |_| found = true);
+    found
+}
+
+/// The plan as part of the query around it: references further out count one level less.
+fn nearer(mut plan: LogicalPlan) -> Option<LogicalPlan> {
+    plan.visit_exprs_mut(0, &mut |e, inner| {
+        if let Expr::Outer { depth, .. } = e
+            && *depth > inner
+        {
+            debug_assert!(*depth > inner + 1, "references to the row itself are gone");
+            *depth -= 1;
+        }
+    });
+    Some(plan)
+}
+
+/// Takes the correlated conditions out of filters that stand directly over what they filter. Conditions come back over
+/// outer row ++ the row of the returned plan.
+fn strip(plan: LogicalPlan, width: usize, on: &mut Vec<Expr>) -> Option<LogicalPlan> {
+    match plan {
+        LogicalPlan::Filter { input, predicate } => {
+            let input = strip(*input, width, on)?;
+            let mut stay = Vec::new();
+            let mut all = Vec::new();
+            conjuncts::split(predicate, &mut all);
+            for conjunct in all {
+                if !mentions_row(&conjunct) {
+                    stay.push(conjunct);
+                } else if has_subquery(&conjunct) || is_volatile(&conjunct) {
+                    return None;
+                } else {
+                    on.push(joined(conjunct, width));
+                }
+            }
+            Some(match conjuncts::join(stay) {
+                None => input,
+                Some(predicate) => LogicalPlan::Filter { input: Box::new(input), predicate },
+            })
+        }
+        LogicalPlan::Project { input, exprs, schema } => {
+            if exprs.iter().any(|e| conjuncts::returns_set(e) || is_volatile(e) || mentions_row(e)) {
+                return None;
+            }
+            let mut inner = Vec::new();
+            let input = strip(*input, width, &mut inner)?;
+            // What the conditions read is projected too, behind the rest.
+            let (mut exprs, mut fields) = (exprs, schema.to_vec());
+            let below = input.schema();
+            for mut condition in inner {
+                condition.map_columns(&mut |i| {
+                    if i < width {
+                        return i;
+                    }
+                    let ty = below[i - width].ty;
+                    let known = exprs
+                        .iter()
+                        .position(|e| matches!(e, Expr::Column { index, .. } if *index == i - width));
+                    width
+                        + known.unwrap_or_else(|| {
+                            exprs.push(Expr::Column { index: i - width, ty });
+                            fields.push(below[i - width].clone());
+                            exprs.len() - 1
+                        })
+                });
+                on.push(condition);
+            }
+            Some(LogicalPlan::Project { input: Box::new(input), exprs, schema: Arc::new(fields) })
+        }
+        LogicalPlan::Join {
+            kind: JoinKind::Inner | JoinKind::Cross,
+            left,
+            right,
+            on: condition,
+            lateral: false,
+            ..
+        } => {
+            let mut of_left = Vec::new();
+            let mut of_right = Vec::new();
+            let left = strip(*left, width, &mut of_left)?;
+            let right = strip(*right, width, &mut of_right)?;
+            let left_width = left.schema().len();
+            for mut c in of_right {
+                c.map_columns(&mut |i| if i < width { i } else { i + left_width });
+                on.push(c);
+            }
+            on.extend(of_left);
+            let mut stay = Vec::new();
+            let mut all = Vec::new();
+            condition.into_iter().for_each(|c| conjuncts::split(c, &mut all));
+            for c in all {
+                match mentions_row(&c) {
+                    true if has_subquery(&c) || is_volatile(&c) => return None,
+                    true => on.push(joined(c, width)),
+                    false => stay.push(c),
+                }
+            }
+            let fields = left.schema().iter().chain(right.schema().iter()).cloned().collect();
+            let condition = conjuncts::join(stay);
+            Some(LogicalPlan::Join {
+                kind: if condition.is_some() { JoinKind::Inner } else { JoinKind::Cross },
+                left: Box::new(left),
+                right: Box::new(right),
+                on: condition,
+                lateral: false,
+                schema: Arc::new(fields),
+            })
+        }
+        // Whatever else refers to the row keeps the subquery a subquery; see the check after this.
+        other => Some(other),
+    }
+}
+
+fn mentions_row(e: &Expr) -> bool {
+    let mut copy = e.clone();
+    let mut found = false;
+    crate::plan::walk::visit_expr(&mut copy, 0, &mut |e, level| {
+        found |= matches!(e, Expr::Outer { depth, .. } if *depth == level + 1);
+    });
+    found
+}
+
+/// A condition of the subquery as one over outer row ++ inner row.
+fn joined(mut c: Expr, width: usize) -> Expr {
+    c.rewrite(&mut |e| match e {
+        Expr::Column { index, .. } => *index += width,
+        Expr::Outer { depth: 1, index, ty } => *e = Expr::Column { index: *index, ty: *ty },
+        Expr::Outer { depth, .. } => *depth -= 1,
+        _ => {}
+    });
+    c
+}
