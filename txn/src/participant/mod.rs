@@ -31,10 +31,13 @@ pub mod latch;
 pub mod timestamp_cache;
 pub mod signal;
 
+#[cfg(test)]
+mod histories;
+
 use std::sync::{Arc, Weak};
 
 use meridian_storage::base::{BoxFuture, Clock, NodeId, RangeId, Runtime, Timestamp};
-use meridian_storage::replica::{Lease, Replica, ReplicaObserver};
+use meridian_storage::replica::{Lease, RangeDescriptor, Replica, ReplicaObserver};
 use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
 
@@ -154,6 +157,28 @@ impl Participant {
 
     fn range(&self, id: RangeId) -> Result<Arc<RangeState>, KvError> {
         self.ranges.read().get(&id).cloned().ok_or(KvError::RangeNotFound { range: id })
+    }
+
+    /// Whether the range may serve the batch at `at`; if it does not hold all of it, with what is known here of who does.
+    fn admit(
+        &self,
+        range: &RangeState,
+        at: Timestamp,
+        batch: &BatchRequest,
+    ) -> Result<Arc<RangeDescriptor>, KvError> {
+        match range.admit(at, batch) {
+            Err(KvError::RangeMismatch { mut descriptors }) => {
+                for other in self.ranges.read().values() {
+                    let known = other.replica.descriptor();
+                    if !descriptors.contains(&known) && range::concerns(&known, batch) {
+                        descriptors.push((*known).clone());
+                    }
+                }
+                descriptors.sort_by(|a, b| a.start.cmp(&b.start));
+                Err(KvError::RangeMismatch { descriptors })
+            }
+            admitted => admitted,
+        }
     }
 
     fn memory<'a>(

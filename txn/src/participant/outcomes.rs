@@ -16,6 +16,8 @@ const SHARDS: usize = 32;
 #[derive(Clone, Copy)]
 struct Entry {
     outcome: Option<Outcome>,
+    /// It may have ended; nobody here knows.
+    in_doubt: bool,
     pushed: Timestamp,
 }
 
@@ -45,6 +47,15 @@ impl Outcomes {
 
     pub fn finish(&self, txn: TxnId, min_ts: Timestamp, outcome: Outcome) {
         self.change(txn, min_ts, |entry| entry.outcome = Some(outcome));
+    }
+
+    /// A command that would have ended the transaction has got lost.
+    pub fn doubt(&self, txn: TxnId, min_ts: Timestamp) {
+        self.change(txn, min_ts, |entry| entry.in_doubt = true);
+    }
+
+    pub fn is_in_doubt(&self, txn: TxnId) -> bool {
+        self.find(txn).is_some_and(|e| e.in_doubt)
     }
 
     /// The transaction must commit at or above this time.
@@ -82,10 +93,9 @@ impl Outcomes {
             shard.rotate();
         }
         let known = shard.previous.get(&txn).copied();
-        let entry = shard
-            .current
-            .entry(txn)
-            .or_insert_with(|| known.unwrap_or(Entry { outcome: None, pushed: Timestamp::ZERO }));
+        let entry = shard.current.entry(txn).or_insert_with(|| {
+            known.unwrap_or(Entry { outcome: None, in_doubt: false, pushed: Timestamp::ZERO })
+        });
         f(entry);
         shard.current_youngest.forward(min_ts);
     }

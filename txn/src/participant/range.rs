@@ -14,7 +14,7 @@ use super::lock_table::{LockTable, Place};
 use super::outcomes::Outcomes;
 use super::timestamp_cache::TimestampCache;
 use crate::eval::{Conflict, Memory, Outcome, Want};
-use crate::rpc::{KvError, LockStrength, Request};
+use crate::rpc::{BatchRequest, KvError, LockStrength, Request};
 
 pub struct RangeState {
     pub replica: Arc<dyn Replica>,
@@ -58,17 +58,15 @@ impl RangeState {
     }
 
     /// Whether the range may serve the requests at `at`; with the bounds under which it may.
-    pub fn admit(&self, at: Timestamp, requests: &[Request]) -> Result<Arc<RangeDescriptor>, KvError> {
+    pub fn admit(&self, at: Timestamp, batch: &BatchRequest) -> Result<Arc<RangeDescriptor>, KvError> {
         if self.retired.load(Ordering::SeqCst) {
             // The replica knows better than we who leads now.
             self.replica.lease(at)?;
             return Err(self.not_leaseholder());
         }
         let descriptor = self.replica.descriptor();
-        for request in requests {
-            if !holds(&descriptor, request) {
-                return Err(KvError::RangeMismatch { descriptors: vec![(*descriptor).clone()] });
-            }
+        if !holds(&descriptor, batch) {
+            return Err(KvError::RangeMismatch { descriptors: vec![(*descriptor).clone()] });
         }
         // What was before the lease may be read under it: its low-water mark protects such reads.
         let lease = self.replica.lease(at.max(self.lease.start))?;
@@ -79,28 +77,67 @@ impl RangeState {
     }
 }
 
-/// Whether the range holds everything that the request is about.
-fn holds(range: &RangeDescriptor, request: &Request) -> bool {
-    let span = |s: &Span| range.start <= s.start && s.end <= range.end;
-    let key = |k: &Key| range.contains(k);
-    match request {
-        Request::Get { key: k, .. } | Request::QueryIntent { key: k, .. } => key(k),
-        Request::Scan { span: s, .. } | Request::ClearRange { span: s } => span(s),
-        Request::CommitOnePhase { writes, refresh, .. } | Request::PutIntents { writes, refresh } => {
-            writes.iter().all(|(k, _)| key(k)) && refresh.iter().all(|r| span(&r.span))
+/// Whether the range holds everything that the batch is about.
+fn holds(range: &RangeDescriptor, batch: &BatchRequest) -> bool {
+    let mut all = true;
+    places_of(batch, &mut |start, end| {
+        all &= match end {
+            Some(end) => range.start <= *start && *end <= range.end,
+            None => range.contains(start),
+        };
+    });
+    all
+}
+
+/// Whether the range holds anything that the batch is about.
+pub fn concerns(range: &RangeDescriptor, batch: &BatchRequest) -> bool {
+    let mut any = false;
+    places_of(batch, &mut |start, end| {
+        any |= match end {
+            Some(end) => range.start < *end && *start < range.end,
+            None => range.contains(start),
+        };
+    });
+    any
+}
+
+fn places_of(batch: &BatchRequest, f: &mut impl FnMut(&Key, Option<&Key>)) {
+    for request in &batch.requests {
+        places(request, f);
+        // Records are where their transactions' anchors are.
+        if let (Request::EndTxn { .. } | Request::HeartbeatTxn { .. }, Some(txn)) =
+            (request, &batch.header.txn)
+        {
+            f(&txn.anchor, None);
         }
-        Request::RemoveIntents { keys } => keys.iter().all(key),
-        Request::Refresh { spans, .. } => spans.iter().all(|r| span(&r.span)),
+    }
+}
+
+/// The keys (`end` is `None`) and spans that a request is about.
+fn places(request: &Request, f: &mut impl FnMut(&Key, Option<&Key>)) {
+    let span = |s: &Span, f: &mut dyn FnMut(&Key, Option<&Key>)| f(&s.start, Some(&s.end));
+    match request {
+        Request::Get { key, .. } | Request::QueryIntent { key, .. } | Request::AdminSplit { key, .. } => {
+            f(key, None);
+        }
+        Request::Scan { span: s, .. } | Request::ClearRange { span: s } => span(s, f),
+        Request::CommitOnePhase { writes, refresh, .. } | Request::PutIntents { writes, refresh } => {
+            writes.iter().for_each(|(key, _)| f(key, None));
+            refresh.iter().for_each(|r| span(&r.span, f));
+        }
+        Request::RemoveIntents { keys } => keys.iter().for_each(|key| f(key, None)),
+        Request::Refresh { spans, .. } => spans.iter().for_each(|r| span(&r.span, f)),
         Request::PushTxn { pushee: txn, .. }
         | Request::QueryTxn { txn }
-        | Request::RecoverTxn { txn, .. } => key(&txn.anchor),
-        Request::RemoveRecord { anchor, .. } => key(anchor),
-        Request::ResolveIntents { keys, spans, .. } => keys.iter().all(key) && spans.iter().all(span),
-        Request::AdminSplit { key: k, .. } => key(k),
-        // By the header's transaction: checked with it.
-        Request::EndTxn { .. } | Request::HeartbeatTxn { .. } => true,
+        | Request::RecoverTxn { txn, .. } => f(&txn.anchor, None),
+        Request::RemoveRecord { anchor, .. } => f(anchor, None),
+        Request::ResolveIntents { keys, spans, .. } => {
+            keys.iter().for_each(|key| f(key, None));
+            spans.iter().for_each(|s| span(s, f));
+        }
+        Request::EndTxn { .. } | Request::HeartbeatTxn { .. } => {}
         // Limited to the range by their nature.
-        Request::ReleaseLocks { .. } | Request::Gc { .. } | Request::RangeStats => true,
+        Request::ReleaseLocks { .. } | Request::Gc { .. } | Request::RangeStats => {}
     }
 }
 
@@ -138,7 +175,9 @@ impl Memory for RequestMemory<'_> {
     }
 
     fn remembers(&self, txn: TxnId, min_ts: Timestamp) -> bool {
-        min_ts > self.range.lease.start && min_ts > self.outcomes.floor(txn)
+        min_ts > self.range.lease.start
+            && min_ts > self.outcomes.floor(txn)
+            && !self.outcomes.is_in_doubt(txn)
     }
 
     fn pushed(&self, txn: TxnId) -> Timestamp {

@@ -92,14 +92,14 @@ impl Participant {
         read_ts: Timestamp,
     ) -> Result<Result<Vec<Response>, Arc<Latch>>, Stop> {
         let bounds = range.bounds_changed.load(Ordering::SeqCst);
-        let descriptor = range.admit(read_ts, &batch.requests)?;
+        let descriptor = self.admit(range, read_ts, batch)?;
         let reading = Reading { participant: self, range, batch, places, read_ts, descriptor: &descriptor };
         let limited = (batch.header.max_rows > 0 || batch.header.max_bytes > 0)
             && batch.requests.iter().any(|r| matches!(r, Request::Scan { .. }));
         let answer = if limited { reading.limited()? } else { reading.whole(&batch.requests)? };
         // A split in the meantime would have moved writers to where we did not look.
         if range.bounds_changed.load(Ordering::SeqCst) != bounds {
-            range.admit(read_ts, &batch.requests)?;
+            self.admit(range, read_ts, batch)?;
             return self.read_at(range, batch, places, read_ts);
         }
         self.check_threshold(range, read_ts)?;

@@ -47,7 +47,14 @@ impl Mark {
 
     /// The lowest timestamp at or above `at` at which `txn` may write under this mark.
     pub fn writable(&self, txn: Option<TxnId>, at: Timestamp) -> Timestamp {
-        if self.at < at || (txn.is_some() && self.txn == txn) { at } else { self.at.next() }
+        if self.at < at {
+            at
+        } else if txn.is_some() && self.txn == txn {
+            // Not below it: lower marks of others were forgotten in its favour.
+            self.at
+        } else {
+            self.at.next()
+        }
     }
 }
 
@@ -260,6 +267,7 @@ mod tests {
         let (me, other) = (Some(TxnId(1)), Some(TxnId(2)));
         cache.raise_key(b"k", ts(5), me);
         assert_eq!(cache.writable(b"k", me, ts(5)), ts(5));
+        assert_eq!(cache.writable(b"k", me, ts(3)), ts(5));
         assert_eq!(cache.writable(b"k", other, ts(5)), ts(5).next());
         assert_eq!(cache.writable(b"k", other, ts(6)), ts(6));
         cache.raise_key(b"k", ts(5), other);

@@ -16,7 +16,8 @@ use std::sync::atomic::Ordering;
 use std::task::{Context as TaskContext, Poll};
 
 use meridian_storage::base::{BoxFuture, Span, StorageError, Timestamp};
-use meridian_storage::replica::Command;
+use meridian_storage::mvcc::gc;
+use meridian_storage::replica::{Command, Trigger};
 use smallvec::SmallVec;
 
 use super::Participant;
@@ -39,7 +40,7 @@ impl Participant {
         let mut progress = Progress { read_ts: batch.header.read_ts, reads_latched: false };
         loop {
             let range = self.range(batch.header.range)?;
-            range.admit(progress.read_ts, &batch.requests)?;
+            self.admit(&range, progress.read_ts, &batch)?;
             let (spans, at) = self.latch_spans(&batch, progress.reads_latched);
             let guard = range.latches.acquire(spans, at).await;
             let stop = match self.evaluate(&range, &batch, &waits.places, &mut progress, txn.as_ref()) {
@@ -73,7 +74,7 @@ impl Participant {
             return None;
         }
         let answer = self.range(batch.header.range).and_then(|range| {
-            range.admit(batch.header.read_ts, &batch.requests)?;
+            self.admit(&range, batch.header.read_ts, batch)?;
             let (spans, at) = self.latch_spans(batch, false);
             let Some(guard) = range.latches.try_acquire(spans, at) else { return Ok(None) };
             let txn = batch.header.txn.clone().map(Arc::new);
@@ -121,8 +122,7 @@ impl Participant {
     ) -> Result<Effects, Stop> {
         loop {
             // Latching may have taken long: is the range still ours, and as large?
-            let descriptor = range.admit(progress.read_ts, &batch.requests)?;
-            self.check_anchor(&descriptor, batch)?;
+            let descriptor = self.admit(range, progress.read_ts, batch)?;
             self.check_threshold(range, progress.read_ts)?;
             let memory = self.memory(range, &batch.header, places);
             let now = self.clock.now();
@@ -159,21 +159,6 @@ impl Participant {
             if !(reads_newest || batch.header.can_forward_read) || !progress.read_ts.forward(*ts) {
                 return Err(stop);
             }
-        }
-    }
-
-    /// Records are where their transactions' anchors are.
-    fn check_anchor(
-        &self,
-        descriptor: &meridian_storage::replica::RangeDescriptor,
-        batch: &BatchRequest,
-    ) -> Result<(), KvError> {
-        let decides = |r: &Request| matches!(r, Request::EndTxn { .. } | Request::HeartbeatTxn { .. });
-        match &batch.header.txn {
-            Some(txn) if batch.requests.iter().any(decides) && !descriptor.contains(&txn.anchor) => {
-                Err(KvError::RangeMismatch { descriptors: vec![descriptor.clone()] })
-            }
-            _ => Ok(()),
         }
     }
 
@@ -297,9 +282,21 @@ struct Landing {
 
 impl Landing {
     fn land(self, result: &Result<(), StorageError>) {
-        if result.is_ok() {
-            self.range.applied.fetch_add(1, Ordering::SeqCst);
-            self.participant.conclude(&self.range, &self.afterwards);
+        match result {
+            Ok(()) => {
+                self.range.applied.fetch_add(1, Ordering::SeqCst);
+                self.participant.conclude(&self.range, &self.afterwards);
+            }
+            Err(StorageError::Ambiguous { .. }) => {
+                // It may have been applied: nothing must be concluded from not remembering its end.
+                self.range.applied.fetch_add(1, Ordering::SeqCst);
+                for after in &self.afterwards {
+                    if let Afterwards::Finished { txn, min_ts, .. } = after {
+                        self.participant.outcomes.doubt(*txn, *min_ts);
+                    }
+                }
+            }
+            Err(_) => {}
         }
     }
 }
@@ -340,12 +337,26 @@ impl Participant {
         batch: &BatchRequest,
         threshold: Timestamp,
     ) -> Result<BatchResponse, KvError> {
+        const COMMAND_BYTES: usize = 1 << 20;
         let now = self.clock.now();
         let range = self.range(batch.header.range)?;
-        range.admit(now, &batch.requests)?;
-        let raise = meridian_storage::replica::Trigger::RaiseGcThreshold { to: threshold };
+        let descriptor = self.admit(&range, now, batch)?;
+        let raise = Trigger::RaiseGcThreshold { to: threshold };
         let command = Command { term: range.lease.term, trigger: Some(raise), ..Command::default() };
         range.replica.propose(command).await?;
+        let mut span = descriptor.span();
+        loop {
+            self.admit(&range, now, batch)?;
+            let mut command = Command { term: range.lease.term, ..Command::default() };
+            let engine = range.replica.engine();
+            let found = gc::collect(&**engine, &mut command.batch, &span, threshold, COMMAND_BYTES)?;
+            if !command.batch.is_empty() {
+                // No read at or above the threshold, and no write, is touched by it: no latches.
+                range.replica.propose(command).await?;
+            }
+            let Some(next) = found.resume else { break };
+            span.start = next;
+        }
         let responses = vec![Response::Done];
         Ok(BatchResponse { ts: now, now: self.clock.now(), responses })
     }

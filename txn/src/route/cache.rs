@@ -19,6 +19,10 @@ pub struct Route {
 }
 
 impl Route {
+    pub(super) fn new(descriptor: RangeDescriptor, leaseholder: Option<NodeId>) -> Self {
+        Route { leaseholder: AtomicU32::new(leaseholder.map_or(0, |n| n.0)), descriptor }
+    }
+
     pub fn leaseholder(&self) -> Option<NodeId> {
         match self.leaseholder.load(Ordering::Relaxed) {
             0 => None,
@@ -72,7 +76,7 @@ impl RangeCache {
             self.by_end.remove(&old.descriptor.end);
         }
         let leaseholder = leaseholder.filter(|n| descriptor.replica_on(*n).is_some());
-        let route = Route { leaseholder: AtomicU32::new(leaseholder.map_or(0, |n| n.0)), descriptor };
+        let route = Route::new(descriptor, leaseholder);
         self.by_end.insert(route.descriptor.end.clone(), Arc::new(route));
     }
 

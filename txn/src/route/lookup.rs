@@ -77,9 +77,10 @@ impl Router {
                 Side::At => first.contains(key),
                 Side::Before => first.start < *key && *key <= first.end,
             };
-            self.learn([first]);
-            if in_first && let Some(route) = self.find(key, side) {
-                return Ok(route);
+            self.learn([first.clone()]);
+            if in_first {
+                // The seeds may be older than the cache and contradict it: the range itself knows better, and says so.
+                return Ok(self.find(key, side).unwrap_or_else(|| Arc::new(Route::new(first, None))));
             }
             let (level, end) = meta_level(key, side);
             let mut from = meta_start(level, key, side);
