@@ -113,8 +113,9 @@ fn apply(engine: &dyn Engine, model: &mut Model, write: &Write) {
     engine.write(&batch).expect("written");
 }
 
-fn check_gets(engine: &dyn Reader, model: &Model, at: Timestamp, options: GetOptions) {
-    let mut many = PointReader::new(engine, at, options);
+fn check_gets(engine: &dyn Engine, model: &Model, at: Timestamp, options: GetOptions) {
+    let snapshot = engine.snapshot();
+    let mut many = PointReader::new(&*snapshot, at, options);
     for key in model.keys.keys().map(Vec::as_slice).chain([&b"absent"[..]]) {
         let found = many.get(key).expect("read");
         let expected = model.read(key, at, options);
