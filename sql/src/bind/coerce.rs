@@ -1,5 +1,7 @@
 //! Changes of type: literals and parameters take the type that their place wants, all else gets explicit casts.
 
+use sqlparser::tokenizer::Location;
+
 use super::Binder;
 use crate::error::{SqlError, SqlResult, state};
 use crate::expr::Expr;
@@ -161,6 +163,21 @@ impl Binder<'_> {
             }
         }
         Ok((done, SqlType::with_typmod(oid, typmod)))
+    }
+
+    /// Gives an error about types that do not meet the place of the first expression that does not fit those before it.
+    pub fn locate_mismatch(
+        &self,
+        error: SqlError,
+        context: &str,
+        types: &[Oid],
+        place: impl Fn(usize) -> Location,
+    ) -> SqlError {
+        let first = (1..types.len()).find(|i| resolve_common_type(context, &types[..=*i]).is_err());
+        match first {
+            Some(i) => self.locate(error, place(i)),
+            None => error,
+        }
     }
 
     /// What is still unknown when nothing else will tell becomes text.

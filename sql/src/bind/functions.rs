@@ -147,8 +147,12 @@ impl Binder<'_> {
         if f.over.is_some() || is_aggregate() || aggregate_syntax {
             return self.bind_aggregate_or_window(f, list, &name, star, scope, at);
         }
+        let variadic = matches!(
+            list.args.last(),
+            Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Prior(_))))
+        );
         let args = self.bind_arguments(&list.args, scope)?;
-        match self.lookup_call(&name, args, false, at)? {
+        match self.lookup_call(&name, args, variadic, at)? {
             Err(cast) => Ok(cast),
             Ok(call) => self.place_call(call, at),
         }
@@ -190,6 +194,10 @@ impl Binder<'_> {
         let mut bound = Vec::with_capacity(args.len());
         for arg in args {
             bound.push(match arg {
+                // The dialect marks VARIADIC so.
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Prior(e))) => {
+                    self.bind_expr(e, scope)?
+                }
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => self.bind_expr(e, scope)?,
                 FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) => {
                     let parts = object_name_parts(name)?;
@@ -247,8 +255,12 @@ impl Binder<'_> {
                     return Err(self.error_at(state::SYNTAX_ERROR, "syntax error at or near \"nullif\"", at));
                 };
                 let left = self.unknown_to_text(left)?;
-                let test =
-                    self.binary_operator("=", left.clone(), right, at).map_err(|e| self.locate(e, at))?;
+                let test = self.binary_operator("=", left, right, at).map_err(|e| self.locate(e, at))?;
+                // The result has the type in which the two were compared.
+                let left = match &test {
+                    Expr::Call { args, .. } if args.len() == 2 => args[0].clone(),
+                    _ => return Err(SqlError::unsupported("NULLIF of rows")),
+                };
                 let ty = left.ty();
                 let null = Expr::Const(Datum::Null, ty);
                 Ok(Some(Expr::Case { arms: vec![(test, null)], otherwise: Box::new(left), ty }))

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use sqlparser::ast;
+use sqlparser::tokenizer::Location;
 
 use super::sort::Tail;
 use super::{Binder, fold};
@@ -12,7 +13,7 @@ use crate::plan::{LogicalPlan, RowLock, RowLockStrength, RowLockWait};
 
 /// One lock clause: for the named relations of FROM, or for all.
 pub struct LockRequest {
-    of: Vec<(String, Cell<bool>)>,
+    of: Vec<(String, Location, Cell<bool>)>,
     lock: RowLock,
     clause: &'static str,
 }
@@ -22,8 +23,8 @@ impl LockRequest {
     pub fn on(requests: &[LockRequest], alias: &str) -> Option<RowLock> {
         let mut lock: Option<RowLock> = None;
         for request in requests {
-            let named = request.of.iter().find(|(name, _)| name == alias);
-            if let Some((_, used)) = named {
+            let named = request.of.iter().find(|(name, ..)| name == alias);
+            if let Some((.., used)) = named {
                 used.set(true);
             }
             if named.is_some() || request.of.is_empty() {
@@ -39,12 +40,13 @@ impl LockRequest {
         lock
     }
 
-    pub fn check_all_used(requests: &[LockRequest]) -> SqlResult<()> {
+    pub fn check_all_used(requests: &[LockRequest], binder: &Binder<'_>) -> SqlResult<()> {
         for request in requests {
-            if let Some((name, _)) = request.of.iter().find(|(_, used)| !used.get()) {
-                return Err(SqlError::new(
+            if let Some((name, at, _)) = request.of.iter().find(|(.., used)| !used.get()) {
+                return Err(binder.error_at(
                     state::UNDEFINED_TABLE,
                     format!("relation \"{name}\" in {} clause not found in FROM clause", request.clause),
+                    *at,
                 ));
             }
         }
@@ -131,7 +133,7 @@ fn request(clause: &ast::LockClause) -> SqlResult<LockRequest> {
             };
             names = &names[1..];
         }
-        of = names.iter().map(|p| (fold(p).into_owned(), Cell::new(false))).collect();
+        of = names.iter().map(|p| (fold(p).into_owned(), p.span.start, Cell::new(false))).collect();
     }
     let wait = match clause.nonblock {
         None => RowLockWait::Block,

@@ -60,7 +60,6 @@ fn weak_name(expr: &Expr) -> Option<String> {
         Expr::Cast { expr, data_type, .. } => weak_name(expr).or_else(|| type_column_name(data_type)),
         Expr::TypedString(t) => type_column_name(&t.data_type),
         Expr::Interval(_) => Some("interval".into()),
-        Expr::Value(v) if matches!(v.value, ast::Value::Boolean(_)) => Some("bool".into()),
         Expr::Case { else_result, .. } => {
             else_result.as_deref().and_then(strong_name).or_else(|| Some("case".into()))
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sqlparser::ast::{self, SetExpr, SetOperator, SetQuantifier};
+use sqlparser::tokenizer::Location;
 
 use super::scope::{Relation, Scope, computed};
 use super::select::{Clause, Item};
@@ -106,18 +107,19 @@ impl Binder<'_> {
             return Err(self.error_at(
                 state::SYNTAX_ERROR,
                 format!("each {name} query must have the same number of columns"),
-                start_of(right),
+                first_item(right),
             ));
         }
         let mut fields = Vec::with_capacity(lf.len());
         for (l, r) in lf.iter().zip(rf.iter()) {
             let oid = resolve_common_type(name, &[l.ty.oid, r.ty.oid])
-                .map_err(|e| self.locate(e, start_of(right)))?;
+                .map_err(|e| self.locate(e, first_item(right)))?;
             let typmod = if l.ty == r.ty { l.ty.typmod } else { -1 };
             fields.push(computed(l.name.clone(), SqlType::with_typmod(oid, typmod)));
         }
         let left = self.convert_columns(left_plan, &fields, name)?;
-        let right = self.convert_columns(right_plan, &fields, name)?;
+        let right =
+            self.convert_columns(right_plan, &fields, name).map_err(|e| self.locate(e, first_item(right)))?;
         Ok(LogicalPlan::SetOp {
             op,
             all,
@@ -292,5 +294,18 @@ impl Binder<'_> {
         }
         let rows = (0..count).map(|_| unified.iter_mut().filter_map(Iterator::next).collect()).collect();
         Ok(LogicalPlan::Values { rows, schema: Arc::new(fields) })
+    }
+}
+
+/// Where PostgreSQL points to in a branch of a set operation: its select list.
+fn first_item(branch: &SetExpr) -> Location {
+    match branch {
+        SetExpr::Select(select) => match select.projection.first() {
+            Some(ast::SelectItem::UnnamedExpr(e) | ast::SelectItem::ExprWithAlias { expr: e, .. }) => {
+                start_of(e)
+            }
+            _ => start_of(branch),
+        },
+        _ => start_of(branch),
     }
 }

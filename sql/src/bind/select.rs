@@ -186,7 +186,7 @@ impl Binder<'_> {
     ) -> SqlResult<LogicalPlan> {
         let locks = self.lock_requests(tail, Some(select))?;
         let mut from = self.bind_from(&select.from, parent, &locks)?;
-        LockRequest::check_all_used(&locks)?;
+        LockRequest::check_all_used(&locks, self)?;
         let scope = from.take_scope(parent);
         let mut plan = from.plan;
         if let Some(condition) = &select.selection {
@@ -296,6 +296,13 @@ impl Binder<'_> {
             _ => None,
         };
         let name = match alias {
+            // sqlparser takes a string for an alias; PostgreSQL does not.
+            Some(alias) if alias.quote_style == Some('\'') => {
+                return Err(SqlError::new(
+                    state::SYNTAX_ERROR,
+                    format!("syntax error at or near \"'{}'\"", alias.value),
+                ));
+            }
             Some(alias) => super::fold(alias).into_owned(),
             None => super::names_out::name_of(expr),
         };

@@ -354,7 +354,9 @@ impl Binder<'_> {
             return Ok(None);
         }
         let from = bound.ty().oid;
-        match self.try_coerce(bound, SqlType::new(Oid::INT8), crate::registry::CastContext::Assignment)? {
+        let target = SqlType::new(Oid::INT8);
+        let coerced = self.try_coerce(bound, target, crate::registry::CastContext::Assignment);
+        match coerced.map_err(|e| self.locate(e, at))? {
             Ok(done) => Ok(Some(done)),
             Err(_) => Err(self.error_at(
                 state::DATATYPE_MISMATCH,

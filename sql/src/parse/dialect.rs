@@ -72,6 +72,20 @@ impl MeridianDialect {
         }))
     }
 
+    /// `VARIADIC array` as the last argument of a call: an `Expr::Prior`, which PostgreSQL has no use for.
+    fn variadic(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        let marked = matches!(&parser.peek_token_ref().token,
+            Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case("variadic"));
+        let follows = &parser.peek_nth_token_ref(1).token;
+        if !marked
+            || !matches!(follows, Token::Word(_) | Token::SingleQuotedString(_) | Token::Placeholder(_))
+        {
+            return None;
+        }
+        parser.advance_token();
+        Some(parser.parse_expr().map(|e| Expr::Prior(Box::new(e))))
+    }
+
     fn unary(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
         let (op, precedence) = match parser.peek_token_ref().token {
             Token::Minus => (UnaryOperator::Minus, UNARY_MINUS_PRECEDENCE),
@@ -123,6 +137,9 @@ impl Dialect for MeridianDialect {
     }
 
     fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        if let Some(variadic) = Self::variadic(parser) {
+            return Some(variadic);
+        }
         if let Some(expr) = Self::simple_prefix(parser) {
             return Some(Ok(expr));
         }

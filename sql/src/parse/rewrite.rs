@@ -21,6 +21,9 @@ pub fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         Some(Keyword::DROP) => drop_concurrently(&mut tokens, first),
         _ => {}
     }
+    if tokens.iter().any(|t| keyword(t) == Keyword::TRIM) {
+        trim_sides(&mut tokens);
+    }
     let has = |k: Keyword| tokens.iter().any(|t| keyword(t) == k);
     let tokens = if has(Keyword::FOR) { lock_clauses(tokens) } else { tokens };
     if tokens.iter().any(|t| keyword(t) == Keyword::TABLE) { table_commands(tokens) } else { tokens }
@@ -77,6 +80,26 @@ fn overriding(tokens: &mut Vec<TokenWithSpan>) {
     tokens.drain(at..=value);
     let token = Token::Whitespace(Whitespace::MultiLineComment(hint.into()));
     tokens.insert(insert + 1, TokenWithSpan { token, span });
+}
+
+/// `trim(trailing from x)`: the FROM that follows no characters goes.
+fn trim_sides(tokens: &mut Vec<TokenWithSpan>) {
+    let mut i = 0;
+    while i < tokens.len() {
+        if keyword(&tokens[i]) == Keyword::TRIM {
+            let open = solid(tokens, i + 1);
+            let side = solid(tokens, open + 1);
+            let from = solid(tokens, side + 1);
+            let k = |i: usize| tokens.get(i).map_or(Keyword::NoKeyword, keyword);
+            let sided = matches!(k(side), Keyword::LEADING | Keyword::TRAILING | Keyword::BOTH);
+            if sided && k(from) == Keyword::FROM {
+                tokens.remove(from);
+            } else if k(side) == Keyword::FROM {
+                tokens.remove(side);
+            }
+        }
+        i += 1;
+    }
 }
 
 /// CREATE USER is CREATE ROLE … LOGIN.

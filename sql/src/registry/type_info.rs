@@ -134,7 +134,8 @@ pub fn format_type(ty: SqlType) -> String {
         return format!("{}[]", format_type(SqlType::with_typmod(element, ty.typmod)));
     }
     if ty.typmod < 0 {
-        return info.sql_name.to_owned();
+        // `character` alone would mean character(1).
+        return if ty.oid == Oid::BPCHAR { "bpchar".to_owned() } else { info.sql_name.to_owned() };
     }
     let length = ty.typmod - 4;
     match ty.oid {

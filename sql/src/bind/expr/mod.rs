@@ -9,6 +9,7 @@ mod subquery;
 pub use operator::row_fields;
 
 use sqlparser::ast;
+use sqlparser::tokenizer::Location;
 
 use super::scope::Scope;
 use super::{Binder, start_of};
@@ -111,6 +112,9 @@ impl Binder<'_> {
                 self.call("overlay", args, start_of(e))
             }
             E::CompoundFieldAccess { root, access_chain } => self.bind_access(root, access_chain, scope),
+            E::Prior(_) => {
+                Err(self.error_at(state::SYNTAX_ERROR, "syntax error at or near \"variadic\"", start_of(e)))
+            }
             E::Wildcard(_) | E::QualifiedWildcard(..) => Err(self.error_at(
                 state::SYNTAX_ERROR,
                 "row expansion via \"*\" is not supported here",
@@ -169,7 +173,8 @@ impl Binder<'_> {
             bound.push(self.bind_expr(e, scope)?);
         }
         let types: Vec<Oid> = bound.iter().map(|e| e.ty().oid).collect();
-        let common = resolve_common_type("ARRAY", &types)?;
+        let common = resolve_common_type("ARRAY", &types)
+            .map_err(|e| self.locate_mismatch(e, "ARRAY", &types, |i| start_of(&elements[i])))?;
         let (elements, unified) = self.unify(bound, "ARRAY")?;
         let array = if element_of(common).is_some() { Some(common) } else { array_of(common) };
         let array = array.ok_or_else(|| {
@@ -240,7 +245,13 @@ impl Binder<'_> {
         };
         // PostgreSQL looks at ELSE first.
         results.insert(0, otherwise);
-        let (results, ty) = self.unify(results, "CASE")?;
+        let types: Vec<Oid> = results.iter().map(|e| e.ty().oid).collect();
+        let (results, ty) = self.unify(results, "CASE").map_err(|e| {
+            self.locate_mismatch(e, "CASE", &types, |i| match i {
+                0 => Location::empty(),
+                i => start_of(&conditions[i - 1].result),
+            })
+        })?;
         let mut results = results.into_iter();
         let otherwise = results.next().ok_or_else(|| SqlError::internal("CASE without ELSE"))?;
         let arms = tests.into_iter().zip(results).collect();

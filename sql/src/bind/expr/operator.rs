@@ -40,7 +40,7 @@ impl Binder<'_> {
                 } else {
                     Location::empty()
                 };
-                self.binary_operator(&name, l, r, at).map_err(|e| self.locate(e, operator_position(left)))
+                self.binary_operator(&name, l, r, at).map_err(|e| self.locate_operator(e, left))
             }
         }
     }
@@ -89,6 +89,23 @@ impl Binder<'_> {
         };
         let bound = self.bind_expr(arg, scope)?;
         self.prefix_operator(name, bound).map_err(|e| self.locate(e, start_of(arg)))
+    }
+
+    /// Gives an error about an operator the operator's position, which the tree does not keep: it is the first thing
+    /// after the left operand.
+    fn locate_operator(&self, error: SqlError, left: &ast::Expr) -> SqlError {
+        if !matches!(error.code(), state::UNDEFINED_FUNCTION | state::AMBIGUOUS_FUNCTION) {
+            return self.locate(error, start_of(left));
+        }
+        let end = ast::Spanned::span(left).end;
+        if error.fields().position.is_some() || end.line == 0 {
+            return error;
+        }
+        let offset = crate::parse::offset_of(self.source, end);
+        let rest = self.source.get(offset..).unwrap_or_default();
+        let skipped = rest.chars().take_while(|c| c.is_whitespace() || *c == ')').count();
+        let before = self.source[..offset].chars().count();
+        error.with_position((before + skipped) as u32 + 1)
     }
 
     fn prefix_operator(&mut self, name: &str, arg: Expr) -> SqlResult<Expr> {
@@ -460,11 +477,6 @@ fn strip(e: &ast::Expr) -> &ast::Expr {
         ast::Expr::Nested(inner) => strip(inner),
         other => other,
     }
-}
-
-fn operator_position(left: &ast::Expr) -> Location {
-    // The tree does not keep the operator's own place: the left operand's is near enough.
-    start_of(left)
 }
 
 fn literal_start(l: &Expr, left: &ast::Expr, right: &ast::Expr) -> Location {
