@@ -9,6 +9,9 @@ pub mod string;
 pub mod pattern;
 pub mod regexp;
 pub mod encoding;
+pub mod datetime;
+pub mod datetime_parts;
+pub mod array;
 pub mod aggregate;
 pub mod statistics;
 pub mod collect;
@@ -31,6 +34,9 @@ pub static AREAS: &[&[Function]] = &[
     pattern::FUNCTIONS,
     regexp::FUNCTIONS,
     encoding::FUNCTIONS,
+    datetime::FUNCTIONS,
+    datetime_parts::FUNCTIONS,
+    array::FUNCTIONS,
     aggregate::FUNCTIONS,
     statistics::FUNCTIONS,
     collect::FUNCTIONS,
