@@ -11,6 +11,7 @@
 //! - A transaction never reads a table through a descriptor newer than its snapshot: it begins again.
 //! - Looking something up reads no key.
 
+pub mod virtual_tables;
 pub mod session;
 pub mod sequence;
 pub mod cache;

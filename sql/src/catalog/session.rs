@@ -103,6 +103,12 @@ impl SessionCatalog {
         self.refresh().await
     }
 
+    /// Lets others at a table again that this transaction has closed, without having changed it itself.
+    pub fn open_table(&mut self, table: TableId) {
+        self.cache.gates.open(&self.slot, table);
+        self.closed.retain(|t| *t != table);
+    }
+
     /// Makes sure that the newest version is known: before looking anything up that the statement is to change.
     pub async fn refresh(&mut self) -> SqlResult<()> {
         let base = self.cache.refresh().await?;

@@ -32,6 +32,11 @@ fn key(tag: u8, parts: &[u32]) -> Key {
     keys::system_key("catalog", &suffix)
 }
 
+/// Where a table's descriptor is.
+pub fn table_key(id: TableId) -> Key {
+    key(b't', &[id.0])
+}
+
 /// One stored change of the catalog. `None`: the object is gone.
 #[derive(Clone, Debug)]
 pub enum Change {
