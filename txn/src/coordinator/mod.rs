@@ -35,6 +35,8 @@ mod finish;
 mod heartbeat;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod random_tests;
 
 pub use buffer::Savepoint;
 pub use db::Db;

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use futures::future::join_all;
 use meridian_storage::base::{Key, Span};
 
-use super::{Route, Router};
+use super::send::BACKOFF_MIN;
+use super::{MAX_ROUNDS, Route, Router};
 use crate::rpc::{BatchRequest, BatchResponse, KvError, RefreshSpan};
 
 /// An item that belongs to the range of a key, or can be cut at a range's end.
@@ -144,7 +145,11 @@ impl Router {
         let mut out = FanOut { done: Vec::new(), failed: Vec::new() };
         let mut todo = items;
         let mut rounds = 0;
+        let mut backoff = BACKOFF_MIN;
         while !todo.is_empty() {
+            if rounds > 2 {
+                self.pause(&mut backoff).await;
+            }
             let groups = match self.divide(std::mem::take(&mut todo)).await {
                 Ok(groups) => groups,
                 Err(e) => {
@@ -171,6 +176,3 @@ impl Router {
         out
     }
 }
-
-/// How often bounds may move under one operation.
-const MAX_ROUNDS: u32 = 20;

@@ -73,17 +73,22 @@ impl Router {
             let Some(first) = self.parts.seeds.first_range() else {
                 return Err(KvError::Unavailable { reason: "the first range is not known yet".into() });
             };
+            self.learn([first.clone()]);
+            // What the seeds say may be older than what is known of the range, or of its neighbours.
+            let first = self.cached(&first.start).map_or(first, |route| route.descriptor.clone());
             let in_first = match side {
                 Side::At => first.contains(key),
                 Side::Before => first.start < *key && *key <= first.end,
             };
-            self.learn([first.clone()]);
             if in_first {
                 // The seeds may be older than the cache and contradict it: the range itself knows better, and says so.
                 return Ok(self.find(key, side).unwrap_or_else(|| Arc::new(Route::new(first, None))));
             }
             let (level, end) = meta_level(key, side);
             let mut from = meta_start(level, key, side);
+            if level == META1 && !first.contains(&from) {
+                return Err(KvError::internal("the first range does not hold all of meta1"));
+            }
             while from < end {
                 let meta_route = self.route(&from).await?;
                 let to = meta_route.descriptor.end.clone().min(end.clone());

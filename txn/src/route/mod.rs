@@ -32,6 +32,9 @@ use crate::rpc::{KvTransport, Sender};
 /// How long a request looks for a leaseholder before it fails.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 
+/// How often the bounds of a range may move under one operation.
+const MAX_ROUNDS: u32 = 40;
+
 /// Knows the first range without asking a range: from this node's own replicas, from bootstrap, from its peers.
 pub trait Seeds: Send + Sync + 'static {
     fn first_range(&self) -> Option<RangeDescriptor>;

@@ -8,7 +8,7 @@ use meridian_storage::base::{BoxFuture, Key, NodeId};
 use super::{GIVE_UP_AFTER, Route, Router};
 use crate::rpc::{BatchRequest, BatchResponse, KeySender, KvError, Request, TransportError, codec};
 
-const BACKOFF_MIN: Duration = Duration::from_millis(2);
+pub(super) const BACKOFF_MIN: Duration = Duration::from_millis(2);
 const BACKOFF_MAX: Duration = Duration::from_millis(250);
 
 /// What one node's answer means for the search.
@@ -271,13 +271,18 @@ impl KeySender for Router {
             });
         };
         Box::pin(async move {
-            loop {
+            let mut backoff = BACKOFF_MIN;
+            for round in 0..super::MAX_ROUNDS {
+                if round > 2 {
+                    router.pause(&mut backoff).await;
+                }
                 let route = router.route(&key).await?;
                 match router.send_to(&route, batch.clone()).await {
-                    Err(KvError::RangeMismatch { .. }) => continue,
+                    Err(KvError::RangeMismatch { .. }) => {}
                     other => return other,
                 }
             }
+            Err(KvError::Unavailable { reason: format!("the range of {key:?} keeps changing") })
         })
     }
 }

@@ -12,6 +12,7 @@
 
 pub mod runtime;
 pub mod model;
+pub mod cluster;
 pub mod script;
 pub mod history;
 
