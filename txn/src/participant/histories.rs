@@ -335,7 +335,7 @@ fn run(seed: u64, lossy: bool, chaos: u64) {
 fn seeds() -> std::ops::Range<u64> {
     match std::env::var("SEED").ok().and_then(|s| s.parse().ok()) {
         Some(seed) => seed..seed + 1,
-        None => 0..std::env::var("SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(10),
+        None => 0..std::env::var("SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(5),
     }
 }
 

@@ -32,6 +32,8 @@ pub mod timestamp_cache;
 pub mod signal;
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod histories;
 
 use std::sync::{Arc, Weak};

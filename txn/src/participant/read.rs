@@ -21,6 +21,7 @@ use super::Participant;
 use super::latch::Latch;
 use super::lock_table::Place;
 use super::range::{RangeState, RequestMemory};
+use super::write::oldest_read;
 use crate::eval::{self, Conflict, Context, Effects, Memory, Stop};
 use crate::rpc::{BatchRequest, BatchResponse, KvError, Request, Response};
 
@@ -102,7 +103,9 @@ impl Participant {
             self.admit(range, read_ts, batch)?;
             return self.read_at(range, batch, places, read_ts);
         }
-        self.check_threshold(range, read_ts)?;
+        if let Some(oldest) = oldest_read(&batch.requests, read_ts) {
+            self.check_threshold(range, oldest)?;
+        }
         Ok(answer)
     }
 

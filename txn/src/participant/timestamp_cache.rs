@@ -5,8 +5,9 @@
 //! write moves up further than it had to): what is forgotten is folded into a floor.
 //!
 //! A mark remembers its transaction while only one stands at that timestamp: a transaction's own read must not push
-//! its own write. Forgetting a lower mark of somebody else in its favour is safe, since a transaction never writes below
-//! its own reads.
+//! its own write. Forgetting a lower mark of somebody else in its favour is safe, since a transaction is never let write
+//! below its own marks. (It may try to: a commit marks what it refreshes at the time that it chose; if the command is
+//! lost, the next attempt begins lower.)
 //!
 //! - Single keys live in hashed shards, each with a current and a previous page; when the current page is full, the
 //!   previous one is dropped and the floor of the shard rises to the highest mark that was in it. A key is remembered by its

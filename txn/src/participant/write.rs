@@ -123,7 +123,9 @@ impl Participant {
         loop {
             // Latching may have taken long: is the range still ours, and as large?
             let descriptor = self.admit(range, progress.read_ts, batch)?;
-            self.check_threshold(range, progress.read_ts)?;
+            if let Some(oldest) = oldest_read(&batch.requests, progress.read_ts) {
+                self.check_threshold(range, oldest)?;
+            }
             let memory = self.memory(range, &batch.header, places);
             let now = self.clock.now();
             let mut cx = Context {
@@ -254,6 +256,18 @@ fn mark(memory: &dyn Memory, request: &Request, response: &Response, read_ts: Ti
         }
         _ => {}
     }
+}
+
+/// The earliest time at which the requests need to know the versions of keys.
+pub(super) fn oldest_read(requests: &[Request], read_ts: Timestamp) -> Option<Timestamp> {
+    let oldest = |request: &Request| match request {
+        Request::Get { .. } | Request::Scan { .. } => Some(read_ts),
+        Request::CommitOnePhase { refresh, .. }
+        | Request::PutIntents { refresh, .. }
+        | Request::Refresh { spans: refresh, .. } => refresh.iter().map(|r| r.from).min(),
+        _ => None,
+    };
+    requests.iter().filter_map(oldest).min()
 }
 
 fn is_locking_read(request: &Request) -> bool {
