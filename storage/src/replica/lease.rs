@@ -20,6 +20,11 @@
 //!   clock travels with its vote. The same holds for a transfer: serving stops before the order to take over leaves.
 //! - A node that restarts has forgotten its promises. It stays out of elections until they have surely run out.
 //!
+//! The timestamps of two leases are apart, but clocks differ: a reader whose clock is behind could ask the old leader for
+//! a moment before the new lease, when the new leader has long answered writes. So [`Replica::lease`](super::Replica::lease)
+//! covers `at` only if the whole uncertainty of a read there, up to the largest clock offset, is covered: what the new
+//! leader writes is beyond it.
+//!
 //! A term has at most one lease, and what is once given up in a term is never taken again in it.
 
 use std::sync::Arc;
@@ -103,7 +108,7 @@ pub struct LeaseCell {
 }
 
 impl LeaseCell {
-    /// The lease, if it covers `at`. The caller has shown `at` to the clock of this node.
+    /// The lease, if it covers `at`. The caller has shown `at` to the clock of this node, and added the uncertainty.
     pub fn check(&self, at: Timestamp) -> Option<Lease> {
         let term = self.term.load(SeqCst);
         if term == 0 {

@@ -499,7 +499,7 @@ impl Cluster {
         for (id, node) in &self.nodes {
             let Some(replica) = node.handle.as_ref().and_then(|h| h.range_replica(range)) else { continue };
             let now = node.clock.now();
-            let Some(lease) = replica.lease.check(now) else { continue };
+            let Ok(lease) = replica.lease(now) else { continue };
             let before = served.entry(range).or_insert((lease.term, now));
             assert!(
                 lease.term >= before.0,
