@@ -16,6 +16,7 @@
 use bytes::Bytes;
 
 use super::state::{self, SPAN_FAMILIES, StoredReplica};
+use crate::base::runtime::yield_now;
 use crate::base::wire::{Reader, put_bytes, put_timestamp};
 use crate::base::{RangeId, Span, StorageError, StorageResult, Timestamp};
 use crate::engine::{Cf, Engine, EngineIter, IterOptions, Snapshot as EngineSnapshot, WriteBatch};
@@ -132,8 +133,9 @@ pub fn mark_complete(engine: &dyn Engine, head: &SnapshotHead) -> StorageResult<
 
 /// Replaces the range's state by the staged one, and makes it durable. `old` is what the replica held before.
 ///
-/// The head is the marker's: see [`mark_complete`]. Blocks for as long as the engine takes; not for a store's thread.
-pub fn install(engine: &dyn Engine, head: &SnapshotHead, old: Option<&Span>) -> StorageResult<()> {
+/// The head is the marker's: see [`mark_complete`]. Blocks while the engine writes one chunk, and for the flush at the
+/// end; not for a store's thread.
+pub async fn install(engine: &dyn Engine, head: &SnapshotHead, old: Option<&Span>) -> StorageResult<()> {
     let range = head.descriptor.range;
     let mut batch = WriteBatch::new();
     for span in old.into_iter().chain([&head.descriptor.span()]) {
@@ -147,6 +149,7 @@ pub fn install(engine: &dyn Engine, head: &SnapshotHead, old: Option<&Span>) -> 
     while let Some(chunk) = engine.get(Cf::State, &state::staged_key(range, number))? {
         engine.write(&WriteBatch::from_bytes(&chunk)?)?;
         number += 1;
+        yield_now().await;
     }
     let mut batch = WriteBatch::new();
     let (lower, upper) = state::staged_bounds(range);
@@ -162,6 +165,8 @@ pub fn install(engine: &dyn Engine, head: &SnapshotHead, old: Option<&Span>) -> 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use futures::executor::block_on;
 
     use super::*;
     use crate::base::{Key, NodeId, ReplicaId};
@@ -234,7 +239,7 @@ mod tests {
         to.write(&old).expect("memory");
         assert!(copy(&from, &to) > 1, "several chunks");
         let head = head(5);
-        install(&*to, &head, None).expect("memory");
+        block_on(install(&*to, &head, None)).expect("memory");
         assert_eq!(rows(&to), 5001);
         let stored = state::load_all(&*to).expect("memory").remove(&RangeId(5)).expect("there");
         assert_eq!(stored.descriptor.as_ref(), Some(&head.descriptor));
@@ -247,7 +252,7 @@ mod tests {
         let to = Arc::new(MemEngine::new());
         copy(&from, &to);
         to.flush().expect("memory");
-        install(&*to, &head(5), None).expect("memory");
+        block_on(install(&*to, &head(5), None)).expect("memory");
         // As if the crash came before the flush: the marker and the chunks are there, half of the rows may be.
         let again = Arc::new(MemEngine::new());
         copy(&from, &again);
@@ -256,7 +261,7 @@ mod tests {
         again.write(&half).expect("memory");
         let stored = state::load_all(&*again).expect("memory").remove(&RangeId(5)).expect("there");
         let marker = SnapshotHead::decode(stored.installing.expect("marked")).expect("well formed");
-        install(&*again, &marker, None).expect("memory");
+        block_on(install(&*again, &marker, None)).expect("memory");
         assert_eq!(rows(&again), rows(&to));
     }
 }

@@ -16,6 +16,19 @@ pub trait Runtime: Send + Sync + 'static {
     fn random(&self) -> u64;
 }
 
+/// Lets other tasks of the same thread run.
+pub async fn yield_now() {
+    let mut yielded = false;
+    futures::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return std::task::Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}
+
 /// `task`'s result, or `None` when `d` has passed first.
 pub async fn timeout<T>(rt: &dyn Runtime, d: Duration, task: impl Future<Output = T>) -> Option<T> {
     futures::pin_mut!(task);

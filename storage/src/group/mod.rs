@@ -76,8 +76,6 @@ pub enum Event {
         to: ReplicaId,
         ok: bool,
     },
-    /// A message to this replica was lost.
-    Unreachable(ReplicaId),
 }
 
 /// How to stand for election.
@@ -210,7 +208,6 @@ impl Group {
                 let status = if ok { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
                 self.raw.report_snapshot(to.0, status);
             }
-            Event::Unreachable(to) => self.raw.report_unreachable(to.0),
         }
         Ok(())
     }
@@ -218,7 +215,13 @@ impl Group {
     fn step_message(&mut self, m: Message) -> Result<(), Refused> {
         if matches!(m.get_msg_type(), MessageType::MsgRequestVote | MessageType::MsgRequestPreVote) {
             // raft-rs would judge by ticks, which followers do not get. The store has judged by promises.
-            self.raw.raft.election_elapsed = ELECTION_TICKS;
+            let elapsed = std::mem::replace(&mut self.raw.raft.election_elapsed, ELECTION_TICKS);
+            let result = self.raw.step(m);
+            if self.is_leader() {
+                // For a leader they are also the time until it asks who is there.
+                self.raw.raft.election_elapsed = elapsed;
+            }
+            return result.map_err(|_| Refused::Ignored);
         }
         // A follower would pass a proposal on to its leader; commands are proposed where they were evaluated.
         if m.get_msg_type() == MessageType::MsgPropose {
@@ -402,3 +405,6 @@ fn raft_state_eq(a: &raft::eraftpb::ConfState, b: &raft::eraftpb::ConfState) -> 
         && sorted(&a.learners) == sorted(&b.learners)
         && sorted(&a.voters_outgoing) == sorted(&b.voters_outgoing)
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,9 @@ use crate::engine::Engine;
 use crate::log::LogStore;
 use crate::replica::{RangeDescriptor, Replica, ReplicaObserver};
 
+/// A batch of messages is closed when it has grown to this; a single message may be larger.
+const MAX_BATCH_BYTES: usize = 2 << 20;
+
 /// What a store is built on.
 pub struct StoreParts {
     pub config: StoreConfig,
@@ -213,9 +216,24 @@ impl StoreCore {
             return;
         }
         for (to, envelopes) in std::mem::take(&mut self.outbox) {
-            let clock = self.parts.clock.now();
-            self.parts.transport.send(MessageBatch { from: self.node, to, clock, envelopes });
+            let (mut part, mut bytes) = (Vec::with_capacity(envelopes.len()), 0);
+            for envelope in envelopes {
+                bytes += envelope.size();
+                part.push(envelope);
+                if bytes >= MAX_BATCH_BYTES {
+                    self.send_batch(to, std::mem::take(&mut part));
+                    bytes = 0;
+                }
+            }
+            if !part.is_empty() {
+                self.send_batch(to, part);
+            }
         }
+    }
+
+    fn send_batch(&self, to: NodeId, envelopes: Vec<Envelope>) {
+        let clock = self.parts.clock.now();
+        self.parts.transport.send(MessageBatch { from: self.node, to, clock, envelopes });
     }
 
     fn heartbeats(&mut self) {

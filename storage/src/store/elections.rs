@@ -129,7 +129,6 @@ impl StoreCore {
         let Some(d) = self.replicas.get_mut(&range) else { return };
         if role.leads && !(old.leads && role.term == old.term) {
             d.promised.clear();
-            d.promise = None;
             d.election_at = None;
         }
         if let Some(t) = d.transfer.take_if(|t| !role.leads && role.leader == Some(t.to))

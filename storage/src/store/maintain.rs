@@ -13,16 +13,24 @@ use crate::apply::state;
 use crate::base::{RangeId, StorageResult};
 use crate::log::{LogBatch, LogOp};
 
+/// A long log alone is no reason to flush less than this.
+const MIN_FLUSH_BYTES: u64 = 1 << 20;
+
 impl StoreHandle {
     /// Flushes the engine if it or the log has grown enough, and gives back the log's space. Blocks.
     pub fn maintain(&self) -> StorageResult<()> {
         let shared = &self.shared;
         let config = &shared.config;
-        let due = shared.engine.unflushed_bytes() >= config.unflushed_bytes
-            || shared.log.size() >= config.log_bytes
-            || !shared.destroyed.lock().is_empty();
-        if due {
+        let unflushed = shared.engine.unflushed_bytes();
+        let long = shared.log.size() >= config.log_bytes;
+        if unflushed >= config.unflushed_bytes
+            || long && unflushed >= MIN_FLUSH_BYTES
+            || !shared.destroyed.lock().is_empty()
+        {
             self.flush()?;
+        } else if long {
+            // What holds the log up is not the engine: followers may have caught up meanwhile.
+            self.let_truncate(Vec::new())?;
         }
         shared.log.purge()
     }
@@ -33,6 +41,11 @@ impl StoreHandle {
         let shared = &self.shared;
         let destroyed = std::mem::take(&mut *shared.destroyed.lock());
         shared.engine.flush()?;
+        self.let_truncate(destroyed)
+    }
+
+    fn let_truncate(&self, destroyed: Vec<RangeId>) -> StorageResult<()> {
+        let shared = &self.shared;
         let mut applied = Vec::new();
         for descriptor in self.descriptors() {
             applied.push((descriptor.range, state::durable_applied(&*shared.engine, descriptor.range)?));

@@ -124,7 +124,7 @@ fn settle_snapshot(engine: &dyn Engine, range: RangeId, stored: &mut StoredRepli
     if let Some(head) = stored.installing.take() {
         let head = SnapshotHead::decode(head)?;
         let old = stored.descriptor.as_ref().map(|d| d.span());
-        snapshot::install(engine, &head, old.as_ref())?;
+        futures::executor::block_on(snapshot::install(engine, &head, old.as_ref()))?;
         *stored = state::load(engine, range)?;
     } else if stored.has_staged {
         snapshot::discard_staged(engine, range)?;

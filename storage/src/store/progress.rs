@@ -70,6 +70,10 @@ impl StoreCore {
         }
         // What a group refuses needs no answer here; proposals are answered where they are appended.
         let _ = d.group.step(event);
+        if d.group.is_leader() {
+            // Whoever wins an election is bound to nobody. Leadership may pass again within the turn, so it is noted here.
+            d.promise = None;
+        }
         if d.group.has_effects() || d.role != d.current_role() {
             self.mark(range);
         }

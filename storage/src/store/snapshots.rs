@@ -265,7 +265,7 @@ impl StoreCore {
         self.parts.runtime.spawn(
             "install a snapshot",
             Box::pin(async move {
-                let result = snapshot::install(&*engine, &head, old.as_ref());
+                let result = snapshot::install(&*engine, &head, old.as_ref()).await;
                 inbox.push(Input::SnapshotInstalled { head, result });
             }),
         );

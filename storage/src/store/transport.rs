@@ -147,6 +147,15 @@ impl MessageBatch {
 }
 
 impl Envelope {
+    /// About how many bytes it takes.
+    pub fn size(&self) -> usize {
+        match self {
+            Envelope::Raft(e) => 32 + e.message.len(),
+            Envelope::Chunk(c) => 64 + c.head.len() + c.data.len() + c.message.len(),
+            _ => 64,
+        }
+    }
+
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Envelope::Raft(e) => {
