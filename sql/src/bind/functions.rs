@@ -6,7 +6,7 @@ use sqlparser::tokenizer::Location;
 use super::name::{dotted, fold, object_name_parts};
 use super::record_columns::record_columns;
 use super::scope::{Scope, computed, whole_row};
-use super::select::{SET_PLACEHOLDER, SetCall};
+use super::select::{Clause, GROUPING_PLACEHOLDER, SET_PLACEHOLDER, SetCall};
 use super::{Binder, start_of};
 use crate::error::{SqlError, SqlResult, state};
 use crate::expr::Expr;
@@ -288,7 +288,16 @@ impl Binder<'_> {
                 };
                 self.niladic(name, precision, at).map(Some)
             }
-            "grouping" => Err(SqlError::unsupported("GROUPING")),
+            "grouping" => {
+                if !self.clause().allows_aggregates() {
+                    let message = format!("grouping operations are not allowed in {}", self.clause().name());
+                    return Err(self.error_at(state::GROUPING_ERROR, message, at));
+                }
+                let args = self.in_clause(Clause::GroupBy, |b| b.bind_arguments(&list.args, scope))?;
+                let index = GROUPING_PLACEHOLDER + self.level().groupings.len();
+                self.level().groupings.push(args);
+                Ok(Some(Expr::Column { index, ty: SqlType::new(Oid::INT4) }))
+            }
             _ => Ok(None),
         }
     }

@@ -1,11 +1,10 @@
 //! GROUP BY: which expressions group, and what select list, HAVING and ORDER BY become above the aggregation.
 
-use std::sync::Arc;
-
 use sqlparser::ast;
 
+use super::grouping_sets::{self, Groups};
 use super::scope::{Scope, computed, public_columns};
-use super::select::{Clause, Item, PLACEHOLDER, WINDOW_PLACEHOLDER};
+use super::select::{Clause, GROUPING_PLACEHOLDER, Item, PLACEHOLDER, WINDOW_PLACEHOLDER};
 use super::sort::Order;
 use super::{Binder, fold, start_of};
 use crate::error::{SqlError, SqlResult, state};
@@ -20,33 +19,31 @@ impl Binder<'_> {
         group_by: &ast::GroupByExpr,
         scope: &Scope<'_>,
         items: &[Item],
-    ) -> SqlResult<Vec<Expr>> {
+    ) -> SqlResult<Groups> {
         let exprs = match group_by {
             ast::GroupByExpr::Expressions(exprs, modifiers) if modifiers.is_empty() => exprs,
             ast::GroupByExpr::Expressions(..) => return Err(SqlError::unsupported("GROUP BY … WITH")),
             ast::GroupByExpr::All(_) => return Err(SqlError::unsupported("GROUP BY ALL")),
         };
+        let mut groups = Groups { exprs: Vec::with_capacity(exprs.len()), sets: None };
         if exprs.is_empty() {
-            return Ok(Vec::new());
+            return Ok(groups);
         }
         self.level().grouped = true;
-        let mut groups: Vec<Expr> = Vec::with_capacity(exprs.len());
+        let mut sets = Vec::with_capacity(exprs.len());
         for e in exprs {
-            if matches!(e, ast::Expr::Tuple(fields) if fields.is_empty()) {
-                continue;
-            }
-            let bound = self.bind_group(e, scope, items)?;
-            if !groups.iter().any(|g| same_expr(g, &bound)) {
-                groups.push(bound);
-            }
+            sets.push(self.bind_group_item(e, scope, items, &mut groups.exprs)?);
+        }
+        if sets.iter().any(|s| s.len() != 1) {
+            groups.sets = Some(grouping_sets::combine(sets)?);
         }
         Ok(groups)
     }
 
-    fn bind_group(&mut self, e: &ast::Expr, scope: &Scope<'_>, items: &[Item]) -> SqlResult<Expr> {
+    pub fn bind_group(&mut self, e: &ast::Expr, scope: &Scope<'_>, items: &[Item]) -> SqlResult<Expr> {
         match e {
             ast::Expr::GroupingSets(_) | ast::Expr::Cube(_) | ast::Expr::Rollup(_) => {
-                return Err(SqlError::unsupported("grouping sets, CUBE and ROLLUP"));
+                return Err(SqlError::unsupported("grouping sets within grouping sets"));
             }
             ast::Expr::Value(v) => {
                 if let Some(i) = self.ordinal(v, items.len(), Clause::GroupBy)? {
@@ -90,15 +87,24 @@ impl Binder<'_> {
     pub fn group(
         &mut self,
         input: LogicalPlan,
-        mut groups: Vec<Expr>,
+        mut groups: Groups,
         scope: &Scope<'_>,
         items: &mut [Item],
         having: Option<&mut Expr>,
         order: &mut Order,
     ) -> SqlResult<LogicalPlan> {
-        self.add_dependent_groups(&mut groups, scope);
+        if groups.sets.is_none() {
+            let mut used = Vec::new();
+            items.iter().for_each(|item| item.expr.columns_used(&mut |i| used.push(i)));
+            having.iter().for_each(|e| e.columns_used(&mut |i| used.push(i)));
+            order.for_each_expr(|e| e.columns_used(&mut |i| used.push(i)));
+            self.add_dependent_groups(&mut groups.exprs, &used, scope);
+        }
+        let groupings = std::mem::take(&mut self.level().groupings);
+        self.check_groupings(&groupings, &groups.exprs)?;
         let aggregates = std::mem::take(&mut self.level().aggregates);
-        let mut fields: Vec<Field> = groups
+        let exprs = &groups.exprs;
+        let mut fields: Vec<Field> = exprs
             .iter()
             .map(|g| match g {
                 Expr::Column { index, ty } => Field {
@@ -111,10 +117,10 @@ impl Binder<'_> {
             .collect();
         fields.extend(aggregates.iter().map(|a| computed(a.function.name, a.ty)));
 
-        let count = groups.len();
+        let layout = Layout { groups: exprs, aggregates: aggregates.len() };
         let mut failed = None;
         {
-            let mut place = |e: &mut Expr| regroup(e, &groups, count, 0, &mut failed);
+            let mut place = |e: &mut Expr| regroup(e, &layout, 0, &mut failed);
             items.iter_mut().for_each(|item| place(&mut item.expr));
             having.into_iter().for_each(&mut place);
             order.for_each_expr(&mut place);
@@ -133,7 +139,7 @@ impl Binder<'_> {
         if let Some(ungrouped) = failed {
             return Err(self.ungrouped(ungrouped, scope));
         }
-        Ok(LogicalPlan::Aggregate { input: Box::new(input), groups, aggregates, schema: Arc::new(fields) })
+        Ok(grouping_sets::aggregate(input, groups, aggregates, &groupings, fields))
     }
 
     fn ungrouped(&mut self, failed: Ungrouped, scope: &Scope<'_>) -> SqlError {
@@ -153,7 +159,7 @@ impl Binder<'_> {
     }
 
     /// If a table's whole primary key groups, its other columns have one value per group, too.
-    fn add_dependent_groups(&mut self, groups: &mut Vec<Expr>, scope: &Scope<'_>) {
+    fn add_dependent_groups(&mut self, groups: &mut Vec<Expr>, used: &[usize], scope: &Scope<'_>) {
         for relation in &scope.relations {
             let Some(table) = &relation.table else { continue };
             if !table.primary.is_primary_key {
@@ -166,7 +172,6 @@ impl Binder<'_> {
             if !table.primary.key.iter().all(|k| position(k.column).is_some_and(grouped)) {
                 continue;
             }
-            let used: Vec<usize> = self.level().references.iter().map(|(i, _)| *i).collect();
             for (i, field) in relation.fields.iter().enumerate() {
                 let index = relation.first + i;
                 let there = groups.iter().any(|g| matches!(g, Expr::Column { index: j, .. } if *j == index));
@@ -183,26 +188,42 @@ struct Ungrouped {
     in_subquery: bool,
 }
 
+/// The output row of an aggregation: groups, aggregates, GROUPING calls.
+struct Layout<'g> {
+    groups: &'g [Expr],
+    aggregates: usize,
+}
+
+impl Layout<'_> {
+    fn place(&self, placeholder: usize) -> usize {
+        match placeholder {
+            i if i >= GROUPING_PLACEHOLDER => {
+                self.groups.len() + self.aggregates + (i - GROUPING_PLACEHOLDER)
+            }
+            i => self.groups.len() + (i - PLACEHOLDER),
+        }
+    }
+}
+
 /// Moves an expression from the input row of an aggregation to its output row. `level`: how many subqueries deep.
-fn regroup(e: &mut Expr, groups: &[Expr], count: usize, level: usize, failed: &mut Option<Ungrouped>) {
+fn regroup(e: &mut Expr, layout: &Layout<'_>, level: usize, failed: &mut Option<Ungrouped>) {
     if level == 0
-        && let Some(i) = groups.iter().position(|g| same_expr(g, e))
+        && let Some(i) = layout.groups.iter().position(|g| same_expr(g, e))
     {
         *e = Expr::Column { index: i, ty: e.ty() };
         return;
     }
     match e {
         Expr::Column { index, .. } if level == 0 => {
-            let aggregate = (PLACEHOLDER..WINDOW_PLACEHOLDER).contains(index);
-            if aggregate {
-                *index = count + (*index - PLACEHOLDER);
+            if (PLACEHOLDER..WINDOW_PLACEHOLDER).contains(index) {
+                *index = layout.place(*index);
             } else if *index < PLACEHOLDER {
                 failed.get_or_insert(Ungrouped { index: *index, in_subquery: false });
             }
         }
         Expr::Outer { depth, index, .. } if level > 0 && *depth == level => {
             let at = *index;
-            match groups.iter().position(|g| matches!(g, Expr::Column { index, .. } if *index == at)) {
+            match layout.groups.iter().position(|g| matches!(g, Expr::Column { index, .. } if *index == at)) {
                 Some(i) => *index = i,
                 None => {
                     failed.get_or_insert(Ungrouped { index: at, in_subquery: true });
@@ -211,15 +232,15 @@ fn regroup(e: &mut Expr, groups: &[Expr], count: usize, level: usize, failed: &m
         }
         Expr::Subquery(s) => {
             if let crate::expr::SubqueryKind::Compare { left, .. } = &mut s.kind {
-                left.iter_mut().for_each(|l| regroup(l, groups, count, level, failed));
+                left.iter_mut().for_each(|l| regroup(l, layout, level, failed));
             }
             s.plan.visit_exprs_mut(level + 1, &mut |inner, at| {
                 if matches!(inner, Expr::Outer { .. }) {
-                    regroup(inner, groups, count, at, failed);
+                    regroup(inner, layout, at, failed);
                 }
             });
         }
-        other => other.for_each_child_mut(&mut |child| regroup(child, groups, count, level, failed)),
+        other => other.for_each_child_mut(&mut |child| regroup(child, layout, level, failed)),
     }
 }
 

@@ -21,6 +21,7 @@ mod expr;
 mod from;
 mod functions;
 mod group;
+mod grouping_sets;
 mod insert;
 mod locks;
 mod name;

@@ -22,6 +22,8 @@ use crate::types::{Oid, SqlType};
 
 /// Column positions from here on stand for calls that were put aside.
 pub const PLACEHOLDER: usize = 1 << 40;
+/// Calls of GROUPING.
+pub const GROUPING_PLACEHOLDER: usize = PLACEHOLDER + (1 << 39);
 pub const WINDOW_PLACEHOLDER: usize = 1 << 41;
 pub const SET_PLACEHOLDER: usize = 1 << 42;
 
@@ -99,6 +101,8 @@ pub struct Level {
     pub aggregates: Vec<AggregateCall>,
     pub windows: Vec<WindowCall>,
     pub sets: Vec<SetCall>,
+    /// The arguments of GROUPING calls.
+    pub groupings: Vec<Vec<Expr>>,
     /// WINDOW w AS (…).
     pub named_windows: Vec<super::window::NamedWindow>,
     /// Columns of this level's row as they were named, for errors about grouping.
@@ -120,6 +124,7 @@ impl Level {
             aggregates: Vec::new(),
             windows: Vec::new(),
             sets: Vec::new(),
+            groupings: Vec::new(),
             named_windows: Vec::new(),
             references: Vec::new(),
             grouped: false,
@@ -217,7 +222,7 @@ impl Binder<'_> {
         }
         self.refuse_locks_on_computed_rows(&locks)?;
         let mut width = scope.width();
-        let grouped = self.level().grouped || !self.level().aggregates.is_empty();
+        let grouped = self.level().grouped || having.is_some() || !self.level().aggregates.is_empty();
         if grouped {
             plan = self.group(plan, groups, &scope, &mut items, having.as_mut(), &mut order)?;
             width = plan.schema().len();
