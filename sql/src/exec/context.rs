@@ -4,6 +4,7 @@
 //! plan to another - the values of slots, the visible CTEs - is in the context itself; what is the same for the
 //! whole statement is in the shared [`Statement`].
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use rustc_hash::FxHashMap;
 
 use super::cte::CteScope;
 use super::instrument::NodeStatistics;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, TableId};
 use crate::error::{SqlError, SqlResult, state};
 use crate::registry::{EvalContext, SessionFunctions};
 use crate::types::text::FormatSettings;
@@ -30,6 +31,8 @@ pub trait Surroundings: SessionFunctions + Send {
     fn monotonic(&self) -> Duration;
     fn next_value(&self, sequence: Oid) -> BoxFuture<'_, SqlResult<i64>>;
     fn set_value(&self, sequence: Oid, value: i64, called: bool) -> BoxFuture<'_, SqlResult<()>>;
+    /// New row ids for a table without a primary key.
+    fn row_ids(&self, table: TableId, count: u64) -> BoxFuture<'_, SqlResult<Range<i64>>>;
     fn sleep(&self, time: Duration) -> BoxFuture<'_, ()>;
     /// All rows of a table of pg_catalog or information_schema, by `schema.table`.
     fn virtual_table<'a>(&'a self, txn: &'a Txn, name: &'a str) -> BoxFuture<'a, SqlResult<Vec<Batch>>>;

@@ -88,7 +88,7 @@ fn shown<'p>(node: &'p Node, label: Option<String>, printer: &Printer<'p>, verbo
     if let NodeKind::InitPlans(init) = &node.kind {
         let mut inner = shown(&init.input, label, printer, verbose);
         for (n, plan) in init.plans.iter().enumerate() {
-            let label = format!("InitPlan {} (returns ${})", n + 1, plan.slot);
+            let label = format!("InitPlan {} (returns {})", n + 1, printer.slot(plan.slot));
             inner.children.insert(n, shown(&plan.plan.plan, Some(label), printer, verbose));
         }
         return inner;

@@ -9,6 +9,8 @@ use crate::types::{Datum, Oid, SqlType};
 pub struct Printer<'p> {
     /// Columns are shown with their table: there is more than one.
     qualified: bool,
+    /// Slots are numbered from zero behind the client's parameters, which are numbered from one.
+    params: usize,
     marker: std::marker::PhantomData<&'p ()>,
 }
 
@@ -31,7 +33,19 @@ impl<'p> Printer<'p> {
             node.for_each_input(&mut |input| below += tables(input));
             own + below
         }
-        Printer { qualified: verbose || tables(&plan.root) > 1, marker: std::marker::PhantomData }
+        Printer {
+            qualified: verbose || tables(&plan.root) > 1,
+            params: plan.params,
+            marker: std::marker::PhantomData,
+        }
+    }
+
+    /// `$1` for a parameter, `$0` for the first slot.
+    pub fn slot(&self, index: usize) -> String {
+        match index.checked_sub(self.params) {
+            None => format!("${}", index + 1),
+            Some(slot) => format!("${slot}"),
+        }
     }
 
     /// A condition, in parentheses.
@@ -153,7 +167,7 @@ impl<'p> Printer<'p> {
             Expr::Const(value, ty) => constant(value, *ty),
             Expr::Column { index, .. } => names(*index),
             Expr::Outer { index, .. } => format!("outer.{}", index + 1),
-            Expr::Param { index, .. } => format!("${}", index + 1),
+            Expr::Param { index, .. } => self.slot(*index),
             Expr::Call { function, args, .. } => match (symbol(function), args.as_slice()) {
                 (Some(op), [l, r]) => wrap(format!("{} {op} {}", inner(l), inner(r))),
                 (Some(op), [arg]) => wrap(format!("{op} {}", inner(arg))),

@@ -8,9 +8,10 @@ use meridian_storage::base::BoxFuture;
 use super::conflict::Conflicts;
 use super::foreign_key::Pending;
 use super::{ExecContext, Operator, build, drain, eval, write};
-use crate::error::SqlResult;
+use crate::catalog::TableDescriptor;
+use crate::error::{SqlError, SqlResult};
 use crate::plan::physical::InsertNode;
-use crate::types::Batch;
+use crate::types::{Batch, Column, ColumnData};
 
 pub struct Insert {
     plan: Arc<InsertNode>,
@@ -50,7 +51,9 @@ impl Insert {
                 },
             };
             self.ctx.check_cancel()?;
-            let rows = Batch { columns: eval::columns(&plan.values, &batch, &self.ctx)?, rows: batch.rows };
+            let mut rows =
+                Batch { columns: eval::columns(&plan.values, &batch, &self.ctx)?, rows: batch.rows };
+            number_rows(&target.table, &mut rows, &self.ctx).await?;
             let stored = match &mut conflicts {
                 None => {
                     write::validate(target, &rows, &self.ctx)?;
@@ -68,6 +71,18 @@ impl Insert {
         }
         pending.finish(&plan.targets, target, &self.ctx).await
     }
+}
+
+/// Gives the rows of a table without a primary key their hidden ids.
+pub async fn number_rows(table: &TableDescriptor, rows: &mut Batch, ctx: &ExecContext) -> SqlResult<()> {
+    if table.primary.is_primary_key {
+        return Ok(());
+    }
+    let hidden = write::public_columns(table).position(|c| c.hidden);
+    let hidden = hidden.ok_or_else(|| SqlError::internal("a table without a primary key has row ids"))?;
+    let ids = ctx.statement.session.row_ids(table.id, rows.rows as u64).await?;
+    rows.columns[hidden] = Arc::new(Column { data: ColumnData::Int8(ids.collect()), validity: None });
+    Ok(())
 }
 
 impl Operator for Insert {

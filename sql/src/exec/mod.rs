@@ -113,7 +113,7 @@ fn build_plain(node: &Node, ctx: &ExecContext) -> Box<dyn Operator> {
         NodeKind::Apply(plan) => Box::new(apply::Apply::new(plan, ctx)),
         NodeKind::InitPlans(plan) => Box::new(apply::InitPlans::new(plan, ctx)),
         NodeKind::Aggregate(plan) => Box::new(aggregate::Aggregate::new(plan, node.types(), ctx)),
-        NodeKind::Window(_) => Box::new(values::Failing("window functions")),
+        NodeKind::Window(plan) => Box::new(window::Window::new(plan, ctx)),
         NodeKind::LockRows(plan) => Box::new(lock_rows::LockRows::new(plan, ctx)),
         NodeKind::Sort(plan) => Box::new(sort::Sort::new(plan, ctx)),
         NodeKind::Limit(plan) => Box::new(limit::Limit::new(plan, ctx)),
@@ -139,3 +139,6 @@ async fn drain(operator: &mut dyn Operator, ctx: &ExecContext) -> SqlResult<Vec<
     }
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,12 +42,3 @@ impl Operator for Values {
         Box::pin(async { self.step() })
     }
 }
-
-/// Stands for an operator that there is not: fails when it is run.
-pub struct Failing(pub &'static str);
-
-impl Operator for Failing {
-    fn next(&mut self) -> BoxFuture<'_, SqlResult<Option<Batch>>> {
-        Box::pin(async { Err(crate::error::SqlError::unsupported(self.0)) })
-    }
-}

@@ -286,7 +286,8 @@ fn is_null_if(e: &Expr, side: &dyn Fn(usize) -> bool) -> bool {
 /// From `a = b` and `a = constant`: also `b = constant`, so that both sides of the join can use it.
 fn transfer_constants(all: &mut Vec<Expr>, width: usize) {
     let mut added = Vec::new();
-    for pair in all.iter() {
+    let mut implied = Vec::new();
+    for (n, pair) in all.iter().enumerate() {
         let Some((l, r)) = column_pair(pair) else { continue };
         if (l.0 < width) == (r.0 < width) || l.1 != r.1 {
             continue;
@@ -304,17 +305,32 @@ fn transfer_constants(all: &mut Vec<Expr>, width: usize) {
                 i if i == r.0 => l,
                 _ => continue,
             };
-            let said = |e: &Expr| {
-                matches!(e, Expr::Call { function: f, args: a, .. }
-                    if f == function && conjuncts::as_column(&a[0]) == Some(other.0) && conjuncts::is_row_free(&a[1]))
+            let said = |e: &Expr| match e {
+                Expr::Call { function: f, args: a, .. }
+                    if f == function && conjuncts::as_column(&a[0]) == Some(other.0) =>
+                {
+                    conjuncts::is_row_free(&a[1]).then(|| format!("{:?}", a[1]))
+                }
+                _ => None,
             };
-            if all.iter().chain(&added).any(said) {
+            let value = format!("{:?}", args[1]);
+            let known = all.iter().chain(&added).find_map(said);
+            if known.as_ref().is_none_or(|k| *k == value) {
+                // Both sides are fixed to the same value: comparing them says nothing new.
+                implied.push(n);
+            }
+            if known.is_some() {
                 continue;
             }
             let column = Expr::Column { index: other.0, ty: *column_type };
             added.push(Expr::Call { function, args: vec![column, args[1].clone()], ty: *ty });
         }
     }
+    let mut n = 0;
+    all.retain(|_| {
+        n += 1;
+        !implied.contains(&(n - 1))
+    });
     all.append(&mut added);
 }
 
