@@ -23,6 +23,7 @@ mod read;
 mod write;
 mod wait;
 mod push;
+mod garbage;
 mod range;
 mod wait_graph;
 mod outcomes;

@@ -141,7 +141,7 @@ impl Participant {
     /// Ends a staging transaction whose coordinator is silent. `None`: not now.
     ///
     /// Any number may do that at once, and come to the same result: the first explicit word in the record is final.
-    async fn recover(&self, sender: &dyn KeySender, staged: TxnRecord) -> Option<TxnRecord> {
+    pub(super) async fn recover(&self, sender: &dyn KeySender, staged: TxnRecord) -> Option<TxnRecord> {
         let queries = staged.in_flight.iter().map(|key| {
             let query = Request::QueryIntent { key: key.clone(), txn: staged.meta.clone() };
             sender.send_to_key(key.clone(), self.batch(query))

@@ -68,13 +68,30 @@ impl RangeState {
         if !holds(&descriptor, batch) {
             return Err(KvError::RangeMismatch { descriptors: vec![(*descriptor).clone()] });
         }
-        // What was before the lease may be read under it: its low-water mark protects such reads.
-        let lease = self.replica.lease(at.max(self.lease.start))?;
-        if lease.term != self.lease.term {
-            return Err(self.not_leaseholder());
-        }
+        self.check_lease(latest(batch, at))?;
         Ok(descriptor)
     }
+
+    /// Whether this lease, and not a later one, covers `at`. The next leaseholder will know of everything that was served up
+    /// to there.
+    ///
+    /// Asked before evaluation, and again before anything is answered that was not replicated: a command that is
+    /// given up because the lease is lost gives up its latches, and may take effect all the same.
+    pub fn check_lease(&self, at: Timestamp) -> Result<(), KvError> {
+        // What was before the lease may be read under it: its low-water mark protects such reads.
+        let lease = self.replica.lease(at.max(self.lease.start))?;
+        if lease.term == self.lease.term { Ok(()) } else { Err(self.not_leaseholder()) }
+    }
+}
+
+/// The latest time for which the batch asks anything to hold.
+pub fn latest(batch: &BatchRequest, read_ts: Timestamp) -> Timestamp {
+    let of = |request: &Request| match request {
+        Request::Refresh { to, .. } => *to,
+        Request::QueryIntent { txn, .. } => txn.write_ts,
+        _ => Timestamp::ZERO,
+    };
+    batch.requests.iter().map(of).max().unwrap_or_default().max(read_ts)
 }
 
 /// Whether the range holds everything that the batch is about.

@@ -103,6 +103,7 @@ impl Participant {
             self.admit(range, read_ts, batch)?;
             return self.read_at(range, batch, places, read_ts);
         }
+        range.check_lease(super::range::latest(batch, read_ts))?;
         if let Some(oldest) = oldest_read(&batch.requests, read_ts) {
             self.check_threshold(range, oldest)?;
         }

@@ -16,8 +16,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context as TaskContext, Poll};
 
 use meridian_storage::base::{BoxFuture, Span, StorageError, Timestamp};
-use meridian_storage::mvcc::gc;
-use meridian_storage::replica::{Command, Trigger};
+use meridian_storage::replica::Command;
 use smallvec::SmallVec;
 
 use super::Participant;
@@ -83,6 +82,7 @@ impl Participant {
                 Ok(mut effects) => {
                     range.writes.fetch_add(1, Ordering::Relaxed);
                     self.take_locks(&range, &mut effects, txn.as_ref(), self.clock.now());
+                    range.check_lease(progress.read_ts)?;
                     self.conclude(&range, &effects.afterwards);
                     drop(guard);
                     let now = self.clock.now();
@@ -191,6 +191,8 @@ impl Participant {
         let ts = effects.wrote_at.unwrap_or(progress.read_ts);
         self.take_locks(range, &mut effects, txn, self.clock.now());
         let responses = std::mem::take(&mut effects.responses);
+        // Also for a commit: it has marked what it refreshed at the time that it chose.
+        range.check_lease(ts)?;
         if effects.is_replicated() {
             if let Some(at) = effects.wrote_at {
                 guard.writes_at(at);
@@ -341,37 +343,5 @@ impl Drop for InFlight {
             let runtime = landing.participant.runtime.clone();
             runtime.spawn("land a proposal", Box::pin(async move { landing.land(&proposal.await) }));
         }
-    }
-}
-
-impl Participant {
-    /// Raises the range's garbage collection threshold, then drops what cannot be seen any more, in small commands.
-    pub(super) async fn collect_garbage(
-        &self,
-        batch: &BatchRequest,
-        threshold: Timestamp,
-    ) -> Result<BatchResponse, KvError> {
-        const COMMAND_BYTES: usize = 1 << 20;
-        let now = self.clock.now();
-        let range = self.range(batch.header.range)?;
-        let descriptor = self.admit(&range, now, batch)?;
-        let raise = Trigger::RaiseGcThreshold { to: threshold };
-        let command = Command { term: range.lease.term, trigger: Some(raise), ..Command::default() };
-        range.replica.propose(command).await?;
-        let mut span = descriptor.span();
-        loop {
-            self.admit(&range, now, batch)?;
-            let mut command = Command { term: range.lease.term, ..Command::default() };
-            let engine = range.replica.engine();
-            let found = gc::collect(&**engine, &mut command.batch, &span, threshold, COMMAND_BYTES)?;
-            if !command.batch.is_empty() {
-                // No read at or above the threshold, and no write, is touched by it: no latches.
-                range.replica.propose(command).await?;
-            }
-            let Some(next) = found.resume else { break };
-            span.start = next;
-        }
-        let responses = vec![Response::Done];
-        Ok(BatchResponse { ts: now, now: self.clock.now(), responses })
     }
 }
