@@ -8,7 +8,6 @@ use std::sync::Arc;
 use meridian_storage::base::{Key, Span, Timestamp};
 
 use super::Txn;
-use super::reads::SpanSet;
 use super::state::{Phase, State};
 use super::txn::Inner;
 use crate::route::Router;
@@ -43,7 +42,7 @@ impl Traces {
             header: state.header(WaitPolicy::Block),
             meta: state.meta.clone(),
             intents: state.buffer.spilled().cloned().collect(),
-            locks: std::mem::replace(&mut state.locks, SpanSet::default()).spans(),
+            locks: std::mem::take(&mut state.locks).spans(),
             has_record: std::mem::take(&mut state.has_record),
         }
     }

@@ -80,7 +80,10 @@ impl Participant {
         let to = match record.status {
             TxnStatus::Committed => Resolution::Committed(record.meta.write_ts),
             TxnStatus::Aborted => Resolution::Aborted,
-            TxnStatus::Staging => return Ok(drop(self.recover(&*sender, record).await)),
+            TxnStatus::Staging => {
+                self.recover(&*sender, record).await;
+                return Ok(());
+            }
             TxnStatus::Pending => {
                 let touch = Request::PushTxn {
                     pushee: record.meta,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::AbortHandle;
 use meridian_storage::base::{
     BoxFuture, Clock, Hlc, Key, NodeId, RangeId, Runtime, Span, Timestamp, TxnId, keys,
 };
@@ -35,6 +36,8 @@ struct World {
     clock: Clock,
     nodes: Arc<Vec<Node>>,
     txns: BTreeMap<String, TxnMeta>,
+    /// The last request of each transaction.
+    last: BTreeMap<String, AbortHandle>,
     /// What requests in the background have answered since the last command.
     answers: Arc<Mutex<Vec<String>>>,
 }
@@ -91,8 +94,8 @@ impl World {
         for node in nodes.iter() {
             node.participant.set_sender(Arc::new(Loopback(nodes.clone())));
         }
-        let (txns, answers) = (BTreeMap::new(), Arc::default());
-        World { runtime, clock, nodes, txns, answers }
+        let (txns, last, answers) = (BTreeMap::new(), BTreeMap::new(), Arc::default());
+        World { runtime, clock, nodes, txns, last, answers }
     }
 
     fn run(&mut self, line: &str) -> String {
@@ -120,6 +123,10 @@ impl World {
             ["advance", ms] => {
                 let d = Duration::from_millis(ms.strip_suffix("ms")?.parse().ok()?);
                 self.runtime.block_on(self.runtime.sleep(d));
+                Some(String::new())
+            }
+            ["cancel", name] => {
+                self.last.remove(*name)?.abort();
                 Some(String::new())
             }
             ["locks"] => Some(self.locks()),
@@ -190,15 +197,14 @@ impl World {
         // Whether it has been said that the request waits.
         let waits = Arc::new(Mutex::new(None));
         let state = waits.clone();
-        self.runtime.spawn(
-            "request",
-            Box::pin(async move {
-                let answer = describe(participant.execute(batch).await);
-                let label = if *state.lock() == Some(true) { format!("{label}: ") } else { String::new() };
-                *state.lock() = Some(false);
-                answers.lock().push(format!("{label}{answer}"));
-            }),
-        );
+        let (request, handle) = futures::future::abortable(async move {
+            let answer = describe(participant.execute(batch).await);
+            let label = if *state.lock() == Some(true) { format!("{label}: ") } else { String::new() };
+            *state.lock() = Some(false);
+            answers.lock().push(format!("{label}{answer}"));
+        });
+        self.last.insert(words[0].into(), handle);
+        self.runtime.spawn("request", Box::pin(async move { request.await.unwrap_or_default() }));
         self.runtime.run_until_stalled();
         let mut state = waits.lock();
         if state.is_some() {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use meridian_storage::base::runtime::timeout;
 use meridian_storage::base::{
     BoxFuture, Hlc, Key, NodeId, RangeId, Runtime, StorageError, StorageResult, Timestamp,
 };
@@ -93,6 +94,7 @@ impl ReplicaObserver for Shim {
 
 struct World {
     runtime: SimRuntime,
+    lossy: bool,
     db: Db,
     first: Arc<LocalReplica>,
     history: Mutex<Vec<Record>>,
@@ -139,7 +141,7 @@ impl World {
         });
         db.router().set_local(participant.clone());
         participant.set_sender(db.router().clone());
-        Arc::new(World { runtime, db, first, history: Mutex::default() })
+        Arc::new(World { runtime, lossy, db, first, history: Mutex::default() })
     }
 
     fn now(&self) -> u64 {
@@ -163,6 +165,17 @@ impl World {
             let txn = self.db.begin(options);
             let mut record = Record { name, began: self.now(), ..Record::default() };
             let result = match self.operations(&txn, &mut record).await {
+                // A client that goes away while it commits does not know how that went.
+                Ok(()) if self.lossy && self.dice(10) == 0 => {
+                    let patience = Duration::from_micros(self.dice(3000));
+                    match timeout(&self.runtime, patience, txn.commit()).await {
+                        Some(committed) => committed.map(|_| ()),
+                        None => {
+                            self.history.lock().push(record);
+                            continue;
+                        }
+                    }
+                }
                 Ok(()) => txn.commit().await.map(|_| ()),
                 Err(e) => Err(e),
             };

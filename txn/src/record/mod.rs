@@ -110,7 +110,7 @@ mod tests {
         for pair in anchors.windows(2) {
             let (a, b) = (Key::from(pair[0]), Key::from(pair[1]));
             assert!(record_key(&a, high) < record_key(&b, TxnId(1)), "{a:?} {b:?}");
-            assert!(record_key(&a, high) < Bytes::from(record_prefix(&b)));
+            assert!(record_key(&a, high) < record_prefix(&b));
         }
     }
 }

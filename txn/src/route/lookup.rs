@@ -137,7 +137,7 @@ fn meta_level(key: &Key, side: Side) -> (u8, Key) {
         Side::Before => **key <= [SYSTEM][..],
     };
     let level = if in_meta { META1 } else { META2 };
-    debug_assert!(META1 < META2 && META2 < SYSTEM && SYSTEM < TABLE);
+    const { assert!(META1 < META2 && META2 < SYSTEM && SYSTEM < TABLE) };
     (level, Key::from(&[level + 1][..]))
 }
 

@@ -142,7 +142,7 @@ impl Router {
                 Next::Answer(Ok(response))
             }
             Err(KvError::NotLeaseholder { leaseholder, descriptor, .. }) => {
-                self.learn(descriptor);
+                self.learn(descriptor.map(|d| *d));
                 if route.leaseholder() == Some(node) {
                     route.set_leaseholder(leaseholder);
                 }

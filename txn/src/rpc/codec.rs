@@ -207,7 +207,7 @@ mod tests {
             KvError::NotLeaseholder {
                 range: RangeId(1),
                 leaseholder: Some(NodeId(2)),
-                descriptor: Some(descriptor()),
+                descriptor: Some(Box::new(descriptor())),
             },
             KvError::RangeNotFound { range: RangeId(1) },
             KvError::RangeMismatch { descriptors: vec![descriptor()] },

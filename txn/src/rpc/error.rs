@@ -9,7 +9,7 @@ use super::wire::{wire_enum, wire_struct};
 pub enum KvError {
     // ----- the router looks elsewhere; nothing has happened -----
     #[error("{range} is not led from here")]
-    NotLeaseholder { range: RangeId, leaseholder: Option<NodeId>, descriptor: Option<RangeDescriptor> },
+    NotLeaseholder { range: RangeId, leaseholder: Option<NodeId>, descriptor: Option<Box<RangeDescriptor>> },
     #[error("{range} is not on this node")]
     RangeNotFound { range: RangeId },
     /// The request reaches beyond the range: what the node knows of the ranges that hold its keys.
