@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sqlparser::ast::{self, AssignmentTarget};
 use sqlparser::tokenizer::Location;
 
-use super::expr_row_fields;
+use super::expr::{column_subqueries, row_fields};
 use super::name::{fold, object_name_parts};
 use super::scalar::bind_scalar_text;
 use super::scope::{Scope, public_columns};
@@ -177,27 +177,17 @@ impl Binder<'_> {
                 fields.ok_or_else(count_error)?
             }
             ast::Expr::Subquery(query) => {
-                // One scalar subquery for each column; each sees the same snapshot.
                 let plan = self.bind_query(query, Some(scope), true)?;
-                let schema = plan.schema();
-                if schema.len() != columns.len() {
+                let values = column_subqueries(plan);
+                if values.len() != columns.len() {
                     return Err(self.locate(count_error(), start_of(value)));
                 }
-                for (i, column) in columns.iter().enumerate() {
-                    let field = schema[i].clone();
-                    let expr = Expr::Column { index: i, ty: field.ty };
-                    let ty = field.ty;
-                    let one = super::sort::project(plan.clone(), vec![expr], vec![field]);
-                    let sub = Expr::Subquery(Box::new(crate::expr::Subquery {
-                        kind: crate::expr::SubqueryKind::Scalar,
-                        plan: one,
-                        ty,
-                    }));
-                    done.push((column.id, self.assign(sub, column, start_of(value))?));
+                for (value_of, column) in values.into_iter().zip(columns) {
+                    done.push((column.id, self.assign(value_of, column, start_of(value))?));
                 }
                 return Ok(done);
             }
-            other => expr_row_fields(other).unwrap_or(single).iter().collect(),
+            other => row_fields(other).unwrap_or(single).iter().collect(),
         };
         if fields.len() != columns.len() {
             return Err(self.locate(count_error(), start_of(value)));

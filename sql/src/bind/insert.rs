@@ -104,7 +104,7 @@ impl Binder<'_> {
         Ok(targets)
     }
 
-    /// OVERRIDING SYSTEM VALUE reaches here as a mark that the parser left in the query's settings.
+    /// OVERRIDING … VALUE, which the parser hands through as an optimizer hint (`parse::rewrite`), and the source.
     fn overriding<'q>(&self, insert: &'q ast::Insert) -> SqlResult<(Overriding, Option<&'q ast::Query>)> {
         let overriding = match insert.optimizer_hints.first().map(|h| h.text.as_str()) {
             Some("overriding system value") => Overriding::System,

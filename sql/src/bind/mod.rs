@@ -236,8 +236,6 @@ impl<'a> Binder<'a> {
     }
 }
 
-use expr::row_fields as expr_row_fields;
-
 /// Where a node of the syntax tree begins. Chains of operators, which nest to the left, are followed without
 /// recursion: they may be longer than the stack is deep.
 fn start_of(node: &impl Begin) -> Location {

@@ -26,8 +26,6 @@ pub struct Relation {
     pub table: Option<Arc<TableDescriptor>>,
     /// Hidden from `*` and from names: the row id of a table without a primary key.
     pub hidden: Option<usize>,
-    /// Its columns are not found by a bare name (`excluded` and what a JOIN alias replaces are exceptions to come).
-    pub only_qualified: bool,
     /// For the sole column of a function the alias is its name, too: `generate_series(1, 3) g` has `g.g`.
     pub is_function: bool,
 }
@@ -75,7 +73,6 @@ impl Relation {
             fields,
             table: None,
             hidden: None,
-            only_qualified: false,
             is_function: false,
         }
     }
@@ -137,12 +134,7 @@ impl<'p> Scope<'p> {
     pub fn star(&self) -> Vec<(Expr, Field)> {
         match &self.visible {
             Some(visible) => visible.iter().map(|v| (v.expr.clone(), v.field.clone())).collect(),
-            None => self
-                .relations
-                .iter()
-                .filter(|r| !r.only_qualified)
-                .flat_map(|r| r.shown().map(|(e, f)| (e, f.clone())))
-                .collect(),
+            None => self.relations.iter().flat_map(|r| r.shown().map(|(e, f)| (e, f.clone()))).collect(),
         }
     }
 
@@ -222,7 +214,7 @@ impl<'p> Scope<'p> {
                 found = Some(v.expr.clone());
             }
         } else {
-            for relation in self.relations.iter().filter(|r| !r.only_qualified) {
+            for relation in self.relations.iter() {
                 match relation.position(name) {
                     Ok(None) => {}
                     Ok(Some(_)) if found.is_some() => return Found::Ambiguous,

@@ -101,9 +101,9 @@ impl Binder<'_> {
             FrameUnit::Rows | FrameUnit::Groups => Oid::INT8,
             FrameUnit::Range => range_offset_type(order.first().map(|k| k.expr.ty().oid)),
         };
-        let start = self.bind_bound(&frame.start_bound, true, offset_type, unit, scope)?;
+        let start = self.bind_bound(&frame.start_bound, offset_type, unit, scope)?;
         let end = match &frame.end_bound {
-            Some(bound) => self.bind_bound(bound, false, offset_type, unit, scope)?,
+            Some(bound) => self.bind_bound(bound, offset_type, unit, scope)?,
             None => FrameBound::CurrentRow,
         };
         let invalid = |message| Err(SqlError::new("42P20", message));
@@ -134,12 +134,10 @@ impl Binder<'_> {
     fn bind_bound(
         &mut self,
         bound: &ast::WindowFrameBound,
-        start: bool,
         offset_type: Oid,
         unit: FrameUnit,
         scope: &Scope<'_>,
     ) -> SqlResult<FrameBound> {
-        let _ = start;
         let mut offset = |e: &ast::Expr| -> SqlResult<Expr> {
             let bound = self.bind_expr(e, scope)?;
             let mut reads_columns = false;

@@ -7,6 +7,7 @@ mod special;
 mod subquery;
 
 pub use operator::row_fields;
+pub use subquery::column_subqueries;
 
 use sqlparser::ast;
 use sqlparser::tokenizer::Location;

@@ -28,10 +28,8 @@ impl Binder<'_> {
                 if let (Some(l), Some(r)) = (row_fields(left), row_fields(right)) {
                     return self.bind_row_comparison(&name, l, r, start_of(left), scope);
                 }
-                if row_fields(left).is_some()
-                    && let ast::Expr::Subquery(query) = right
-                {
-                    return self.bind_row_subquery(left, &name, query, scope);
+                if let (Some(fields), ast::Expr::Subquery(query)) = (row_fields(left), right) {
+                    return self.bind_row_subquery(fields, &name, query, scope);
                 }
                 let l = self.bind_expr(left, scope)?;
                 let r = self.bind_expr(right, scope)?;
@@ -59,8 +57,12 @@ impl Binder<'_> {
                 }
                 other => {
                     let bound = self.bind_expr(other, scope)?;
-                    operands
-                        .push(self.coerce_to_bool(bound, name).map_err(|e| self.locate(e, start_of(other)))?);
+                    let bound =
+                        self.coerce_to_bool(bound, name).map_err(|e| self.locate(e, start_of(other)))?;
+                    match (bound, and) {
+                        (Expr::And(more), true) | (Expr::Or(more), false) => operands.extend(more),
+                        (one, _) => operands.push(one),
+                    }
                 }
             }
         }
@@ -395,7 +397,7 @@ impl Binder<'_> {
     }
 
     /// `=` and `<>` field by field; the orderings lexicographically.
-    fn compare_pairs(&mut self, op: &str, pairs: Vec<(Expr, Expr)>, at: Location) -> SqlResult<Expr> {
+    pub fn compare_pairs(&mut self, op: &str, pairs: Vec<(Expr, Expr)>, at: Location) -> SqlResult<Expr> {
         match op {
             "=" | "<>" => {
                 let mut tests = Vec::with_capacity(pairs.len());

@@ -103,19 +103,27 @@ impl Binder<'_> {
         Ok(subquery(kind, plan, SqlType::new(Oid::BOOL)))
     }
 
-    /// `(x, y) = (SELECT a, b …)`: true if the only row is equal, NULL if there is none.
+    /// `(x, y) = (SELECT a, b …)`: compared with the only row; NULL if there is none.
     pub fn bind_row_subquery(
         &mut self,
-        left: &ast::Expr,
+        left: &[ast::Expr],
         op: &str,
         query: &ast::Query,
         scope: &Scope<'_>,
     ) -> SqlResult<Expr> {
-        let _ = (left, op, query, scope);
-        Err(self.locate(
-            SqlError::unsupported("a comparison of a row with the row of a subquery"),
-            start_of(left),
-        ))
+        let at = left.first().map_or(sqlparser::tokenizer::Location::empty(), start_of);
+        let mut fields = Vec::with_capacity(left.len());
+        for e in left {
+            fields.push(self.bind_expr(e, scope)?);
+        }
+        let plan = self.bind_query(query, Some(scope), true)?;
+        let columns = column_subqueries(plan);
+        if columns.len() != fields.len() {
+            let few = columns.len() < fields.len();
+            let message = if few { "subquery has too few columns" } else { "subquery has too many columns" };
+            return Err(self.error_at(state::SYNTAX_ERROR, message, at));
+        }
+        self.compare_pairs(op, fields.into_iter().zip(columns).collect(), at)
     }
 
     fn sole_column(&self, plan: &LogicalPlan, query: &ast::Query) -> SqlResult<SqlType> {
@@ -132,4 +140,17 @@ impl Binder<'_> {
 
 fn subquery(kind: SubqueryKind, plan: LogicalPlan, ty: SqlType) -> Expr {
     Expr::Subquery(Box::new(Subquery { kind, plan, ty }))
+}
+
+/// One scalar subquery for each column of a plan; all see the same snapshot, so that together they are its one row.
+pub fn column_subqueries(plan: LogicalPlan) -> Vec<Expr> {
+    let schema = plan.schema();
+    let column = |i: usize| {
+        let field = schema[i].clone();
+        let ty = field.ty;
+        let expr = Expr::Column { index: i, ty };
+        let one = crate::bind::sort::project(plan.clone(), vec![expr], vec![field]);
+        subquery(SubqueryKind::Scalar, one, ty)
+    };
+    (0..schema.len()).map(column).collect()
 }
