@@ -1,0 +1,421 @@
+//! The message loop of one connection: reads messages, drives its session, answers.
+//!
+//! The loop owns two buffers. Input is decoded message by message; output collects until Flush, Sync or [`FLUSH_AT`].
+//! While a statement runs the socket is not read, but for COPY data; a cancel request comes over another
+//! connection and reaches the session through its [`CancelHandle`].
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use meridian_sql::error::{SqlError, SqlResult, state};
+use meridian_sql::plan::Field;
+use meridian_sql::session::{
+    Client, Described, FLUSH_AT, Format, OutputStyle, Session, Severity, TransactionStatus,
+};
+use meridian_sql::types::Batch;
+use meridian_storage::base::BoxFuture;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::frontend::{self, DecodeError, Message};
+use super::{backend, rows};
+
+/// Any byte stream: TCP, TLS over it, or a test's pipe.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// Why the loop ended.
+#[derive(Debug)]
+pub enum End {
+    /// The client said goodbye or went away.
+    Closed,
+    Protocol(DecodeError),
+}
+
+/// The stream with its buffers; also the session's [`Client`].
+pub struct Wire<S> {
+    stream: S,
+    input: BytesMut,
+    out: BytesMut,
+    /// Bytes that have left the buffer so far: a mark taken before is void if this has moved.
+    sent: u64,
+    scratch: rows::Scratch,
+}
+
+impl<S: Stream> Wire<S> {
+    pub fn new(stream: S) -> Self {
+        Wire {
+            stream,
+            input: BytesMut::with_capacity(8 << 10),
+            out: BytesMut::with_capacity(8 << 10),
+            sent: 0,
+            scratch: rows::Scratch::default(),
+        }
+    }
+
+    pub fn out(&mut self) -> &mut BytesMut {
+        &mut self.out
+    }
+
+    pub fn input(&mut self) -> &mut BytesMut {
+        &mut self.input
+    }
+
+    pub fn into_stream(self) -> S {
+        self.stream
+    }
+
+    pub async fn send(&mut self) -> std::io::Result<()> {
+        if !self.out.is_empty() {
+            self.stream.write_all(&self.out).await?;
+            self.sent += self.out.len() as u64;
+            self.out.clear();
+        }
+        self.stream.flush().await
+    }
+
+    /// Reads more input; `false` at its end.
+    pub async fn fill(&mut self) -> std::io::Result<bool> {
+        if self.input.capacity() - self.input.len() < 1024 {
+            self.input.reserve(8 << 10);
+        }
+        Ok(self.stream.read_buf(&mut self.input).await? > 0)
+    }
+
+    /// The next message, reading as long as it takes; `None` at the end of the stream.
+    pub async fn message(&mut self) -> Result<Option<Message>, End> {
+        loop {
+            if let Some(m) = frontend::decode(&mut self.input).map_err(End::Protocol)? {
+                return Ok(Some(m));
+            }
+            match self.fill().await {
+                Ok(true) => {}
+                Ok(false) | Err(_) => return Ok(None),
+            }
+        }
+    }
+}
+
+fn gone() -> SqlError {
+    SqlError::new(state::CONNECTION_FAILURE, "connection to client lost")
+}
+
+impl<S: Stream> Client for Wire<S> {
+    fn describe_rows(&mut self, fields: &[Field], formats: &[Format]) {
+        backend::row_description(&mut self.out, fields, formats);
+    }
+
+    fn rows(
+        &mut self,
+        batch: &Batch,
+        fields: &[Field],
+        formats: &[Format],
+        style: &OutputStyle,
+    ) -> SqlResult<()> {
+        rows::encode(&mut self.out, &mut self.scratch, batch, fields, formats, style)
+    }
+
+    fn complete(&mut self, tag: &str) {
+        backend::command_complete(&mut self.out, tag);
+    }
+
+    fn empty_query(&mut self) {
+        backend::bare(&mut self.out, b'I');
+    }
+
+    fn portal_suspended(&mut self) {
+        backend::bare(&mut self.out, b's');
+    }
+
+    fn notice(&mut self, severity: Severity, notice: &SqlError) {
+        backend::notice(&mut self.out, severity, notice);
+    }
+
+    fn parameter_status(&mut self, name: &str, value: &str) {
+        backend::parameter_status(&mut self.out, name, value);
+    }
+
+    fn pending(&self) -> usize {
+        self.out.len()
+    }
+
+    fn mark(&self) -> (u64, usize) {
+        (self.sent, self.out.len())
+    }
+
+    fn rewind(&mut self, mark: (u64, usize)) -> bool {
+        let (sent, len) = mark;
+        if sent != self.sent {
+            return false;
+        }
+        self.out.truncate(len);
+        true
+    }
+
+    fn flush(&mut self) -> BoxFuture<'_, SqlResult<()>> {
+        Box::pin(async move { self.send().await.map_err(|_| gone()) })
+    }
+
+    fn copy_in_begin(&mut self, format: Format, columns: usize) {
+        backend::copy_response(&mut self.out, b'G', format, columns);
+    }
+
+    fn copy_in_next(&mut self) -> BoxFuture<'_, SqlResult<Option<Bytes>>> {
+        Box::pin(async move {
+            self.send().await.map_err(|_| gone())?;
+            loop {
+                match self.message().await {
+                    Ok(Some(Message::CopyData(data))) => return Ok(Some(data)),
+                    Ok(Some(Message::CopyDone)) => return Ok(None),
+                    Ok(Some(Message::CopyFail(why))) => {
+                        return Err(SqlError::new(
+                            state::QUERY_CANCELED,
+                            format!("COPY from stdin failed: {}", why.as_str()),
+                        ));
+                    }
+                    // Allowed while copying, and without effect.
+                    Ok(Some(Message::Flush | Message::Sync)) => {}
+                    Ok(Some(_)) => {
+                        return Err(SqlError::new(
+                            state::PROTOCOL_VIOLATION,
+                            "unexpected message type during COPY from stdin",
+                        ));
+                    }
+                    Ok(None) => return Err(gone()),
+                    Err(End::Protocol(e)) => {
+                        return Err(SqlError::new(state::PROTOCOL_VIOLATION, e.to_string()));
+                    }
+                    Err(End::Closed) => return Err(gone()),
+                }
+            }
+        })
+    }
+
+    fn copy_out_begin(&mut self, format: Format, columns: usize) {
+        backend::copy_response(&mut self.out, b'H', format, columns);
+    }
+
+    fn copy_out_data(&mut self, data: &[u8]) {
+        let at = backend::begin(&mut self.out, b'd');
+        self.out.extend_from_slice(data);
+        backend::end(&mut self.out, at);
+    }
+
+    fn copy_out_end(&mut self) {
+        backend::bare(&mut self.out, b'c');
+    }
+}
+
+/// Serves a session that has been started until its client goes, or until `drain` says that the node stops and the
+/// session is between transactions.
+pub async fn serve<S: Stream>(
+    wire: &mut Wire<S>,
+    session: &mut Session,
+    mut drain: tokio::sync::watch::Receiver<bool>,
+) -> End {
+    let mut skipping = false;
+    loop {
+        let message = match next(wire, session, &mut drain).await {
+            Next::Message(m) => m,
+            Next::End(end) => return end,
+            Next::Fatal(e) => {
+                backend::fatal(wire.out(), &e);
+                let _ = wire.send().await;
+                return End::Closed;
+            }
+        };
+        match message {
+            Message::Sync => {
+                skipping = false;
+                if let Err(e) = session.sync(wire).await {
+                    backend::error(wire.out(), &e);
+                }
+                backend::ready_for_query(wire.out(), session.status());
+                if wire.send().await.is_err() {
+                    return End::Closed;
+                }
+            }
+            Message::Terminate => return End::Closed,
+            _ if skipping => {}
+            Message::Query(text) => {
+                simple_query(wire, session, &text).await;
+                backend::ready_for_query(wire.out(), session.status());
+                if wire.send().await.is_err() {
+                    return End::Closed;
+                }
+            }
+            Message::Flush => {
+                if wire.send().await.is_err() {
+                    return End::Closed;
+                }
+            }
+            // Left over from a COPY that failed: the protocol says to ignore them.
+            Message::CopyData(_) | Message::CopyDone | Message::CopyFail(_) => {}
+            Message::Password(_) => return protocol(wire, DecodeError::UnknownType(b'p')).await,
+            Message::FunctionCall => {
+                let e = SqlError::unsupported("the function call sub-protocol");
+                session.fail().await;
+                backend::error(wire.out(), &e);
+                backend::ready_for_query(wire.out(), session.status());
+                if wire.send().await.is_err() {
+                    return End::Closed;
+                }
+            }
+            extended => {
+                if let Err(e) = extended_message(wire, session, extended).await {
+                    session.fail().await;
+                    backend::error(wire.out(), &e);
+                    skipping = true;
+                } else if wire.pending() > FLUSH_AT && wire.send().await.is_err() {
+                    return End::Closed;
+                }
+            }
+        }
+    }
+}
+
+enum Next {
+    Message(Message),
+    End(End),
+    Fatal(SqlError),
+}
+
+/// Waits for a message, watching the idle timeouts and the node's shutdown.
+async fn next<S: Stream>(
+    wire: &mut Wire<S>,
+    session: &Session,
+    drain: &mut tokio::sync::watch::Receiver<bool>,
+) -> Next {
+    // The common case: the message is here, or comes and nothing else happens.
+    match frontend::decode(wire.input()) {
+        Ok(Some(m)) => return Next::Message(m),
+        Ok(None) => {}
+        Err(e) => return protocol_next(e),
+    }
+    let shutdown = || SqlError::new(state::ADMIN_SHUTDOWN, "terminating connection due to administrator command");
+    let idle = session.status() == TransactionStatus::Idle;
+    if idle && *drain.borrow() {
+        return Next::Fatal(shutdown());
+    }
+    let timeout = if idle { None } else { session.idle_in_transaction_timeout() };
+    loop {
+        tokio::select! {
+            biased;
+            message = wire.message() => {
+                return match message {
+                    Ok(Some(m)) => Next::Message(m),
+                    Ok(None) => Next::End(End::Closed),
+                    Err(End::Protocol(e)) => protocol_next(e),
+                    Err(end) => Next::End(end),
+                };
+            }
+            changed = drain.changed(), if idle => {
+                if changed.is_err() || *drain.borrow() {
+                    return Next::Fatal(shutdown());
+                }
+            }
+            () = tokio::time::sleep(timeout.unwrap_or(Duration::MAX)), if timeout.is_some() => {
+                return Next::Fatal(SqlError::new(
+                    "25P03",
+                    "terminating connection due to idle-in-transaction timeout",
+                ));
+            }
+        }
+    }
+}
+
+fn protocol_next(e: DecodeError) -> Next {
+    Next::Fatal(SqlError::new(
+        if e == DecodeError::Utf8 { state::CHARACTER_NOT_IN_REPERTOIRE } else { state::PROTOCOL_VIOLATION },
+        e.to_string(),
+    ))
+}
+
+async fn protocol<S: Stream>(wire: &mut Wire<S>, e: DecodeError) -> End {
+    backend::fatal(wire.out(), &SqlError::new(state::PROTOCOL_VIOLATION, e.to_string()));
+    let _ = wire.send().await;
+    End::Protocol(e)
+}
+
+fn utf8(text: &Bytes) -> SqlResult<&str> {
+    let e = match std::str::from_utf8(text) {
+        Ok(s) => return Ok(s),
+        Err(e) => e,
+    };
+    let bad = &text[e.valid_up_to()..];
+    let n = e.error_len().unwrap_or(bad.len()).min(4);
+    let hex: Vec<String> = bad[..n].iter().map(|b| format!("0x{b:02x}")).collect();
+    Err(SqlError::new(
+        state::CHARACTER_NOT_IN_REPERTOIRE,
+        format!("invalid byte sequence for encoding \"UTF8\": {}", hex.join(" ")),
+    ))
+}
+
+async fn simple_query<S: Stream>(wire: &mut Wire<S>, session: &mut Session, text: &Bytes) {
+    let result = match utf8(text) {
+        Ok(text) => session.simple_query(text, wire).await,
+        Err(e) => Err(e),
+    };
+    if let Err(e) = result {
+        session.fail().await;
+        backend::error(wire.out(), &e);
+    }
+}
+
+fn formats(codes: &[i16]) -> SqlResult<Vec<Format>> {
+    codes
+        .iter()
+        .map(|c| match c {
+            0 => Ok(Format::Text),
+            1 => Ok(Format::Binary),
+            n => Err(SqlError::new(state::INVALID_PARAMETER_VALUE, format!("unsupported format code: {n}"))),
+        })
+        .collect()
+}
+
+async fn extended_message<S: Stream>(
+    wire: &mut Wire<S>,
+    session: &mut Session,
+    message: Message,
+) -> SqlResult<()> {
+    match message {
+        Message::Parse { name, query, types } => {
+            session.parse(name.as_str(), utf8(&query)?, &types).await?;
+            backend::parse_complete(wire.out());
+        }
+        Message::Bind { portal, statement, formats: f, values, result_formats } => {
+            session
+                .bind(portal.as_str(), statement.as_str(), &formats(&f)?, values, formats(&result_formats)?)
+                .await?;
+            backend::bind_complete(wire.out());
+        }
+        Message::Describe { statement, name } => {
+            let described =
+                if statement { session.describe_statement(name.as_str())? } else { session.describe_portal(name.as_str())? };
+            describe(wire, &described);
+        }
+        Message::Execute { portal, max_rows } => {
+            let last = frontend::sync_is_next(wire.input());
+            session.execute(portal.as_str(), max_rows as usize, last, wire).await?;
+        }
+        Message::Close { statement: true, name } => {
+            session.close_statement(name.as_str());
+            backend::close_complete(wire.out());
+        }
+        Message::Close { statement: false, name } => {
+            session.close_portal(name.as_str());
+            backend::close_complete(wire.out());
+        }
+        other => return Err(SqlError::internal(format!("message out of place: {other:?}"))),
+    }
+    Ok(())
+}
+
+fn describe<S: Stream>(wire: &mut Wire<S>, d: &Described) {
+    if let Some(params) = &d.params {
+        backend::parameter_description(wire.out(), params);
+    }
+    match &d.fields {
+        Some(fields) => backend::row_description(wire.out(), fields, &d.formats),
+        None => backend::no_data(wire.out()),
+    }
+}
