@@ -1,0 +1,96 @@
+//! The operating system's side of the seams: clocks, tasks, timers, randomness. The only file that asks for the time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use meridian_storage::base::{BoxFuture, Clock, Hlc, PhysicalClock, Runtime};
+use meridian_storage::base::clock::DEFAULT_MAX_OFFSET;
+use rand::RngCore;
+
+pub struct SystemClock {
+    started: Instant,
+}
+
+impl SystemClock {
+    pub fn new() -> Self {
+        SystemClock { started: Instant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PhysicalClock for SystemClock {
+    fn wall_ns(&self) -> u64 {
+        // A clock before 1970 is as wrong as a clock can be; the offset checks between nodes find it.
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+/// Where the bound on the clocks' difference came from, for the log and `SHOW meridian.consistency`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BoundSource {
+    /// `--max-clock-offset`
+    Flag,
+    /// The kernel's estimate, while it is synchronised.
+    Kernel,
+    Default,
+}
+
+/// The node's clock. The bound is the flag, else twice the kernel's largest error (two clocks may err in opposite
+/// directions), else the default.
+pub fn clock(flag: Option<Duration>) -> (Clock, BoundSource) {
+    let physical = Arc::new(SystemClock::new());
+    match (flag, kernel_error()) {
+        (Some(bound), _) => (Hlc::new(physical, bound, true), BoundSource::Flag),
+        (None, Some(error)) if error * 2 < DEFAULT_MAX_OFFSET => {
+            // Never trust an estimate below what scheduling alone can add.
+            (Hlc::new(physical, (error * 2).max(Duration::from_millis(1)), true), BoundSource::Kernel)
+        }
+        _ => (Hlc::new(physical, DEFAULT_MAX_OFFSET, false), BoundSource::Default),
+    }
+}
+
+/// The kernel's own bound on its clock's error, if a time service keeps it synchronised.
+fn kernel_error() -> Option<Duration> {
+    // SAFETY: `timex` is plain data for which all zeros is valid; with modes = 0 the call only reads.
+    let mut t: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a live `timex`.
+    let state = unsafe { libc::adjtimex(&mut t) };
+    let synchronised = state >= 0 && state != libc::TIME_ERROR && t.status & libc::STA_UNSYNC == 0;
+    (synchronised && t.maxerror >= 0).then(|| Duration::from_micros(t.maxerror as u64))
+}
+
+/// Tasks and timers of tokio, randomness of the operating system.
+pub struct TokioRuntime {
+    handle: tokio::runtime::Handle,
+}
+
+impl TokioRuntime {
+    /// For use inside a tokio runtime.
+    pub fn current() -> Arc<Self> {
+        Arc::new(TokioRuntime { handle: tokio::runtime::Handle::current() })
+    }
+}
+
+impl Runtime for TokioRuntime {
+    fn spawn(&self, _name: &'static str, task: BoxFuture<'static, ()>) {
+        self.handle.spawn(task);
+    }
+
+    fn sleep(&self, d: Duration) -> BoxFuture<'static, ()> {
+        let _guard = self.handle.enter();
+        Box::pin(tokio::time::sleep(d))
+    }
+
+    fn random(&self) -> u64 {
+        rand::rng().next_u64()
+    }
+}

@@ -1,0 +1,164 @@
+//! The messages between nodes, as protobuf. Raft messages and key-value requests travel as bytes in the form that their own
+//! layers give them.
+
+/// One message on the long-lived stream between two nodes.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Frame {
+    #[prost(enumeration = "FrameKind", tag = "1")]
+    pub kind: i32,
+    /// Tells which request a response answers.
+    #[prost(uint64, tag = "2")]
+    pub id: u64,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub body: bytes::Bytes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
+#[repr(i32)]
+pub enum FrameKind {
+    Unknown = 0,
+    /// The first frame of a stream: a [`Hello`].
+    Hello = 1,
+    /// A batch of Raft envelopes; no answer.
+    Raft = 2,
+    KvRequest = 3,
+    KvResponse = 4,
+}
+
+/// Who opens a stream.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Hello {
+    #[prost(string, tag = "1")]
+    pub cluster: String,
+    #[prost(uint32, tag = "2")]
+    pub from: u32,
+    /// Whom the sender believes to speak with; another node refuses.
+    #[prost(uint32, tag = "3")]
+    pub to: u32,
+}
+
+/// A rare request: joining, gossip, administration.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Request {
+    /// Empty from a node that has not joined yet and from the command line.
+    #[prost(string, tag = "1")]
+    pub cluster: String,
+    #[prost(oneof = "Ask", tags = "2, 3, 4, 5")]
+    pub ask: Option<Ask>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum Ask {
+    #[prost(message, tag = "2")]
+    Join(Join),
+    #[prost(message, tag = "3")]
+    Gossip(Gossip),
+    #[prost(message, tag = "4")]
+    Status(Status),
+    #[prost(message, tag = "5")]
+    Decommission(Decommission),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Response {
+    #[prost(oneof = "Answer", tags = "1, 2, 3, 4")]
+    pub answer: Option<Answer>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum Answer {
+    #[prost(message, tag = "1")]
+    Joined(Joined),
+    #[prost(message, tag = "2")]
+    Gossip(Gossip),
+    #[prost(message, tag = "3")]
+    Status(StatusAnswer),
+    #[prost(message, tag = "4")]
+    Decommission(DecommissionAnswer),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Join {
+    /// Where the new node listens for other nodes.
+    #[prost(string, tag = "1")]
+    pub address: String,
+    #[prost(string, tag = "2")]
+    pub version: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Joined {
+    #[prost(string, tag = "1")]
+    pub cluster: String,
+    #[prost(uint32, tag = "2")]
+    pub node: u32,
+    #[prost(message, repeated, tag = "3")]
+    pub nodes: Vec<NodeState>,
+}
+
+/// What every node tells of itself, and passes on of others: the entry with the highest `(started_ms, beat)` wins.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct NodeState {
+    #[prost(uint32, tag = "1")]
+    pub node: u32,
+    #[prost(string, tag = "2")]
+    pub address: String,
+    #[prost(uint64, tag = "3")]
+    pub started_ms: u64,
+    /// Counts up while the node lives.
+    #[prost(uint64, tag = "4")]
+    pub beat: u64,
+    #[prost(bool, tag = "5")]
+    pub draining: bool,
+    #[prost(bool, tag = "6")]
+    pub decommissioning: bool,
+    #[prost(uint32, tag = "7")]
+    pub ranges: u32,
+    #[prost(uint32, tag = "8")]
+    pub leases: u32,
+    #[prost(uint64, tag = "9")]
+    pub bytes: u64,
+    #[prost(string, tag = "10")]
+    pub sql_address: String,
+    #[prost(string, tag = "11")]
+    pub version: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Gossip {
+    #[prost(message, repeated, tag = "1")]
+    pub nodes: Vec<NodeState>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Status {}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct StatusAnswer {
+    #[prost(string, tag = "1")]
+    pub cluster: String,
+    #[prost(message, repeated, tag = "2")]
+    pub nodes: Vec<NodeStatus>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct NodeStatus {
+    #[prost(message, optional, tag = "1")]
+    pub state: Option<NodeState>,
+    /// Milliseconds since the answering node last heard of a new beat.
+    #[prost(uint64, tag = "2")]
+    pub silent_ms: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Decommission {
+    #[prost(uint32, tag = "1")]
+    pub node: u32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct DecommissionAnswer {
+    /// Replicas that the node still holds.
+    #[prost(uint32, tag = "1")]
+    pub replicas_left: u32,
+}
