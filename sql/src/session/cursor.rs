@@ -1,0 +1,104 @@
+//! SQL cursors: DECLARE, FETCH, MOVE, CLOSE, over the same portals as the extended protocol.
+//!
+//! Cursors go forward only and end with their transaction: backward fetches and WITH HOLD are refused.
+
+use std::sync::Arc;
+
+use super::client::Client;
+use super::prepared::Prepared;
+use super::statement::Delivery;
+use super::utility::outside_block;
+use super::{FLUSH_AT, Session};
+use crate::bind::fold;
+use crate::error::{SqlError, SqlResult, state};
+use crate::parse::{DeclareCursor, FetchCount, FetchCursor, ParsedStatement, ast};
+
+impl Session {
+    pub(super) async fn declare_cursor(
+        &mut self,
+        d: &DeclareCursor,
+        parsed: &ParsedStatement,
+        client: &mut dyn Client,
+    ) -> SqlResult<()> {
+        let name = fold(&d.name);
+        if d.hold {
+            return Err(SqlError::unsupported("DECLARE CURSOR … WITH HOLD"));
+        }
+        if d.scroll == Some(true) {
+            return Err(SqlError::unsupported("DECLARE … SCROLL CURSOR"));
+        }
+        if d.binary {
+            return Err(SqlError::unsupported("DECLARE … BINARY CURSOR"));
+        }
+        if !self.state.in_block() {
+            return Err(outside_block("DECLARE CURSOR"));
+        }
+        if self.portals.contains_key(&name) {
+            return Err(SqlError::new(state::DUPLICATE_CURSOR, format!("cursor \"{name}\" already exists")));
+        }
+        let inner = parsed.declared_query()?;
+        let prepared =
+            Arc::new(Prepared::new("", parsed.text(), Some(inner), Vec::new(), self.node.now()));
+        self.ensure_transaction()?;
+        self.planned(&prepared)?;
+        let portal = Session::new_portal(prepared, self.no_params.clone());
+        self.portals.insert(name, portal);
+        client.complete("DECLARE CURSOR");
+        Ok(())
+    }
+
+    pub(super) async fn fetch(&mut self, f: &FetchCursor, delivery: &mut Delivery<'_>) -> SqlResult<()> {
+        let name = fold(&f.cursor);
+        let backward = || {
+            SqlError::new(state::OBJECT_NOT_IN_PREREQUISITE_STATE, "cursor can only scan forward")
+                .with_hint("Declare it with SCROLL option to enable backward scan.")
+        };
+        let count = match f.count {
+            FetchCount::Relative(n) if n > 0 => n as u64,
+            FetchCount::All { backward: false } => u64::MAX,
+            _ => return Err(backward()),
+        };
+        let mut portal = self.portals.remove(&name).ok_or_else(|| {
+            SqlError::new(state::INVALID_CURSOR_NAME, format!("cursor \"{name}\" does not exist"))
+        })?;
+        let collected = self.collect(&mut portal, count).await;
+        self.portals.insert(name, portal);
+        let (fields, batches) = collected?;
+        let rows: usize = batches.iter().map(|b| b.rows).sum();
+        if !f.only_move {
+            let view = self.view();
+            if delivery.describe {
+                delivery.client.describe_rows(&fields, delivery.formats);
+            }
+            for batch in &batches {
+                delivery.client.rows(batch, &fields, delivery.formats, &view.text())?;
+                if delivery.client.pending() > FLUSH_AT {
+                    let flushed = delivery.client.flush();
+                    self.guarded(flushed).await?;
+                }
+            }
+        }
+        delivery.client.complete(&format!("{} {rows}", if f.only_move { "MOVE" } else { "FETCH" }));
+        Ok(())
+    }
+
+    pub(super) fn close_cursor(&mut self, cursor: &ast::CloseCursor, client: &mut dyn Client) -> SqlResult<()> {
+        match cursor {
+            ast::CloseCursor::All => {
+                self.portals.clear();
+                client.complete("CLOSE CURSOR ALL");
+            }
+            ast::CloseCursor::Specific { name } => {
+                let name = fold(name);
+                if self.portals.remove(&name).is_none() {
+                    return Err(SqlError::new(
+                        state::INVALID_CURSOR_NAME,
+                        format!("cursor \"{name}\" does not exist"),
+                    ));
+                }
+                client.complete("CLOSE CURSOR");
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,209 @@
+//! A client's session: takes statements, runs each in the right transaction, hands results to its [`Client`].
+//!
+//! Reading order: `simple` and `extended` are the two ways in; both end in `statement`, which plans, runs and, where that is
+//! invisible to the client, retries. `transaction` is the status machine; `utility` runs what is not a plan; `cursor` and
+//! `copy` are what their names say.
+//!
+//! What must stay true:
+//! - A result is acknowledged (CommandComplete before a flush) only after what it claims has happened. A statement outside a
+//!   transaction block is acknowledged after its commit; several statements in one message or pipeline are one
+//!   transaction, acknowledged with ReadyForQuery, as in PostgreSQL.
+//! - After an error nothing of the transaction remains but, in a block, the right to roll back.
+//! - A serialization failure is retried here exactly when no row of the transaction's statements has left the machine and no
+//!   earlier statement's answer depended on the lost snapshot.
+
+mod simple;
+mod extended;
+mod cursor;
+mod copy;
+mod utility;
+mod statement;
+mod surroundings;
+mod prepared;
+mod transaction;
+mod node;
+mod cancel;
+mod settings;
+mod client;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::catalog::{DatabaseId, SessionCatalog};
+use crate::error::{SqlError, SqlResult, state};
+use crate::types::Datum;
+
+pub use cancel::CancelHandle;
+pub use client::{Client, FLUSH_AT, Format, Severity, column_format, type_len};
+pub use extended::Described;
+pub use node::{Activity, ActivityNow, Counters, POSTGRES_EPOCH_MICROS, SqlNode};
+pub use settings::{SERVER_VERSION, Settings};
+pub use transaction::TransactionStatus;
+
+use prepared::{Portal, Prepared};
+use surroundings::View;
+use transaction::{Active, State};
+
+/// What a client's startup message says.
+pub struct SessionOptions {
+    pub parameters: BTreeMap<String, String>,
+}
+
+pub struct Session {
+    node: Arc<SqlNode>,
+    user: String,
+    database: DatabaseId,
+    database_name: String,
+    pid: u32,
+    settings: Settings,
+    catalog: SessionCatalog,
+    state: State,
+    prepared: BTreeMap<String, Arc<Prepared>>,
+    portals: BTreeMap<String, Portal>,
+    cancel: Arc<CancelHandle>,
+    /// What functions see of the session; made anew when settings or catalog change.
+    view: Option<Arc<View>>,
+    /// currval() and lastval().
+    sequences: Arc<surroundings::SequenceState>,
+    activity: Arc<Activity>,
+    no_params: Arc<[Datum]>,
+}
+
+impl Session {
+    pub async fn start(node: Arc<SqlNode>, options: SessionOptions) -> SqlResult<Session> {
+        let parameters = options.parameters;
+        let user = parameters.get("user").cloned().unwrap_or_default();
+        if user != "postgres" {
+            return Err(SqlError::new(
+                state::INVALID_AUTHORIZATION,
+                format!("role \"{user}\" does not exist"),
+            )
+            .with_hint("The only user is postgres."));
+        }
+        let database_name = parameters.get("database").filter(|d| !d.is_empty()).cloned().unwrap_or(user.clone());
+        let catalog = SessionCatalog::new(node.catalog.clone());
+        let snapshot = catalog.snapshot();
+        let database =
+            snapshot.databases.values().find(|d| d.name == database_name).map(|d| d.id).ok_or_else(|| {
+                SqlError::new(
+                    state::INVALID_CATALOG_NAME,
+                    format!("database \"{database_name}\" does not exist"),
+                )
+            })?;
+        let mut settings = Settings::new(&user);
+        for (name, value) in &parameters {
+            match name.as_str() {
+                "user" | "database" | "replication" => {}
+                "options" => startup_options(&mut settings, value)?,
+                name => settings.set_at_startup(name, value)?,
+            }
+        }
+        let started = node.now();
+        let activity =
+            Arc::new(Activity { user: user.clone(), database: database_name.clone(), started, ..Default::default() });
+        Ok(Session {
+            node,
+            user,
+            database,
+            database_name,
+            pid: 0,
+            settings,
+            catalog,
+            state: State::Idle,
+            prepared: BTreeMap::new(),
+            portals: BTreeMap::new(),
+            cancel: Arc::default(),
+            view: None,
+            sequences: Arc::default(),
+            activity,
+            no_params: Arc::from([]),
+        })
+    }
+
+    /// The settings that the client is told of at the start.
+    pub fn reported_settings(&self) -> Vec<(&'static str, String)> {
+        self.settings.reported()
+    }
+
+    pub fn cancel_handle(&self) -> Arc<CancelHandle> {
+        self.cancel.clone()
+    }
+
+    /// The number by which other sessions know this one; given once, by the server.
+    pub fn set_backend_pid(&mut self, pid: u32) {
+        self.pid = pid;
+        self.node.sessions.lock().insert(pid, self.activity.clone());
+    }
+
+    pub fn status(&self) -> TransactionStatus {
+        self.state.status()
+    }
+
+    /// How long the client may leave a transaction idle.
+    pub fn idle_in_transaction_timeout(&self) -> Option<Duration> {
+        self.settings.cached().idle_in_transaction_timeout
+    }
+
+    /// To be told of every error that was given to the client: ends the implicit transaction, or fails the block.
+    pub async fn fail(&mut self) {
+        Counters::add(&self.node.counters.errors);
+        match std::mem::take(&mut self.state) {
+            State::Idle => {}
+            State::Implicit(active) => self.abandon(active).await,
+            State::Block(active) | State::Failed(active) => self.state = State::Failed(active),
+        }
+    }
+
+    /// Ends the session: what is not committed is rolled back.
+    pub async fn close(mut self) {
+        if self.state.active().is_some()
+            && let Some(active) = self.take_active()
+        {
+            self.abandon(active).await;
+        }
+        self.node.sessions.lock().remove(&self.pid);
+    }
+
+    fn take_active(&mut self) -> Option<Active> {
+        match std::mem::take(&mut self.state) {
+            State::Idle => None,
+            State::Implicit(a) | State::Block(a) | State::Failed(a) => Some(a),
+        }
+    }
+
+    fn view(&mut self) -> Arc<View> {
+        let catalog = self.catalog.snapshot();
+        let generation = self.settings.cached().generation;
+        if let Some(view) = &self.view
+            && view.is_current(&catalog, generation)
+        {
+            return view.clone();
+        }
+        let view = Arc::new(View::new(self, catalog));
+        self.view = Some(view.clone());
+        view
+    }
+}
+
+/// `-c name=value` and `--name=value`, as libpq's `options` has them.
+fn startup_options(settings: &mut Settings, options: &str) -> SqlResult<()> {
+    let mut words = options.split_ascii_whitespace();
+    while let Some(word) = words.next() {
+        let pair = match word.strip_prefix("--").or_else(|| word.strip_prefix("-c").filter(|w| !w.is_empty())) {
+            Some(pair) => pair,
+            None if word == "-c" => words.next().unwrap_or_default(),
+            None => {
+                return Err(SqlError::new(
+                    state::SYNTAX_ERROR,
+                    format!("invalid command-line argument for server process: {word}"),
+                ));
+            }
+        };
+        let (name, value) = pair.split_once('=').ok_or_else(|| {
+            SqlError::new(state::SYNTAX_ERROR, format!("-c {pair} requires a value"))
+        })?;
+        settings.set_at_startup(&name.replace('-', "_"), value)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! What all sessions of a node share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use meridian_storage::base::{Clock, Runtime};
+use meridian_txn::Db;
+use parking_lot::Mutex;
+
+use crate::catalog::CatalogCache;
+
+pub struct SqlNode {
+    pub db: Db,
+    pub catalog: Arc<CatalogCache>,
+    /// The guarantee that SERIALIZABLE gives here: what `SHOW meridian.consistency` says.
+    pub consistency: String,
+    /// When the node started, microseconds since 2000-01-01 UTC.
+    pub started: i64,
+    /// Sessions for pg_stat_activity, by backend pid.
+    pub sessions: Mutex<BTreeMap<u32, Arc<Activity>>>,
+    pub counters: Counters,
+}
+
+/// What one session does, for others to see.
+#[derive(Default)]
+pub struct Activity {
+    pub user: String,
+    pub database: String,
+    pub started: i64,
+    pub now: Mutex<ActivityNow>,
+}
+
+#[derive(Default, Clone)]
+pub struct ActivityNow {
+    pub application: String,
+    pub state: &'static str,
+    pub query: Arc<str>,
+    pub query_start: i64,
+    pub transaction_start: Option<i64>,
+}
+
+/// Counted for the metrics page.
+#[derive(Default)]
+pub struct Counters {
+    pub statements: AtomicU64,
+    pub errors: AtomicU64,
+    pub commits: AtomicU64,
+    pub rollbacks: AtomicU64,
+    /// Serialization failures that were retried unseen.
+    pub retries: AtomicU64,
+}
+
+impl Counters {
+    pub fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Microseconds between the Unix epoch and PostgreSQL's, 2000-01-01.
+pub const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
+
+impl SqlNode {
+    pub fn clock(&self) -> &Clock {
+        self.db.clock()
+    }
+
+    pub fn runtime(&self) -> &Arc<dyn Runtime> {
+        self.db.runtime()
+    }
+
+    /// Microseconds since 2000-01-01 UTC.
+    pub fn now(&self) -> i64 {
+        (self.clock().wall_ns() / 1000) as i64 - POSTGRES_EPOCH_MICROS
+    }
+}

@@ -1,0 +1,158 @@
+//! Prepared statements and portals.
+//!
+//! A prepared statement keeps its plan until the catalog changes or a setting that the plan depends on does; then it is bound and
+//! optimised again, and refused (`0A000`, as in PostgreSQL) if that changes the columns of its result.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::client::Format;
+use crate::bind::QueryKind;
+use crate::error::{SqlError, SqlResult, state};
+use crate::exec::Operator;
+use crate::parse::{Explain, ParsedStatement};
+use crate::plan::Schema;
+use crate::plan::physical::PhysicalPlan;
+use crate::types::{Batch, Datum, Oid};
+
+pub struct Prepared {
+    pub name: String,
+    pub text: String,
+    /// `None`: the empty statement.
+    pub parsed: Option<ParsedStatement>,
+    /// Parameter types that the client declared.
+    pub hints: Vec<Oid>,
+    planned: Mutex<Option<(PlanKey, Arc<Planned>)>>,
+    /// Made by SQL's PREPARE rather than by the protocol.
+    pub from_sql: bool,
+    /// Microseconds since 2000-01-01 UTC.
+    pub prepared_at: i64,
+}
+
+/// What a plan was made for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PlanKey {
+    pub catalog_version: u64,
+    /// Of the session's own changed copy of the catalog; 0 outside of schema changes.
+    pub overlay: u64,
+    pub settings: u64,
+}
+
+pub enum Planned {
+    Query(PlannedQuery),
+    Explain { explain: ExplainFlags, query: PlannedQuery },
+    /// Run from its tree. `fields`: of the rows that it returns, if any.
+    Utility { fields: Option<Schema> },
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ExplainFlags {
+    pub analyze: bool,
+    pub verbose: bool,
+    pub costs: bool,
+    pub timing: bool,
+    pub json: bool,
+}
+
+impl ExplainFlags {
+    pub fn of(e: &Explain) -> SqlResult<Self> {
+        use crate::parse::ExplainFormat::*;
+        let json = match e.format {
+            Text => false,
+            Json => true,
+            Xml => return Err(SqlError::unsupported("EXPLAIN (FORMAT XML)")),
+            Yaml => return Err(SqlError::unsupported("EXPLAIN (FORMAT YAML)")),
+        };
+        Ok(ExplainFlags { analyze: e.analyze, verbose: e.verbose, costs: e.costs, timing: e.timing, json })
+    }
+}
+
+pub struct PlannedQuery {
+    pub kind: QueryKind,
+    pub plan: Arc<PhysicalPlan>,
+    pub output: Option<Schema>,
+    pub params: Vec<Oid>,
+    pub read_only: bool,
+}
+
+impl Planned {
+    pub fn params(&self) -> &[Oid] {
+        match self {
+            Planned::Query(q) | Planned::Explain { query: q, .. } => &q.params,
+            Planned::Utility { .. } => &[],
+        }
+    }
+}
+
+impl Prepared {
+    pub fn new(name: &str, text: &str, parsed: Option<ParsedStatement>, hints: Vec<Oid>, now: i64) -> Self {
+        Prepared {
+            name: name.into(),
+            text: text.into(),
+            parsed,
+            hints,
+            planned: Mutex::new(None),
+            from_sql: false,
+            prepared_at: now,
+        }
+    }
+
+    /// The plan, if it is still good.
+    pub fn planned(&self, key: PlanKey) -> Option<Arc<Planned>> {
+        self.planned.lock().as_ref().filter(|(k, _)| *k == key).map(|(_, p)| p.clone())
+    }
+
+    /// Keeps a new plan. Refuses one whose result has other columns than the one before.
+    pub fn keep(&self, key: PlanKey, planned: Planned) -> SqlResult<Arc<Planned>> {
+        let mut slot = self.planned.lock();
+        if let Some((_, old)) = &*slot
+            && let (Planned::Query(old), Planned::Query(new)) = (&**old, &planned)
+            && !same_columns(old.output.as_ref(), new.output.as_ref())
+        {
+            return Err(SqlError::new(
+                state::FEATURE_NOT_SUPPORTED,
+                "cached plan must not change result type",
+            ));
+        }
+        let planned = Arc::new(planned);
+        *slot = Some((key, planned.clone()));
+        Ok(planned)
+    }
+}
+
+fn same_columns(a: Option<&Schema>, b: Option<&Schema>) -> bool {
+    match (a, b) {
+        (None, None) => true,
+        (Some(a), Some(b)) => {
+            a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a.ty == b.ty && a.name == b.name)
+        }
+        _ => false,
+    }
+}
+
+/// A statement with its parameters, run wholly or piece by piece.
+pub struct Portal {
+    pub prepared: Arc<Prepared>,
+    pub params: Arc<[Datum]>,
+    pub formats: Vec<Format>,
+    pub running: Running,
+}
+
+/// How far a portal has got.
+#[derive(Default)]
+pub enum Running {
+    #[default]
+    NotStarted,
+    /// Suspended at a row limit.
+    Suspended(Box<Suspended>),
+    Finished,
+}
+
+pub struct Suspended {
+    pub operator: Box<dyn Operator>,
+    pub planned: Arc<Planned>,
+    /// Rows that have been computed but not sent.
+    pub rest: Option<Batch>,
+    pub sent: u64,
+}

@@ -1,0 +1,37 @@
+//! The simple query protocol: one string, any number of statements.
+
+use std::sync::Arc;
+
+use super::client::Client;
+use super::prepared::Prepared;
+use super::statement::Delivery;
+use super::transaction::State;
+use super::{Session, utility};
+use crate::error::SqlResult;
+use crate::parse;
+
+impl Session {
+    /// Runs all statements of `text` in order, in one implicit transaction unless they make their own. An error ends the
+    /// string; it is for the caller to report and to follow with [`Session::fail`].
+    pub async fn simple_query(&mut self, text: &str, client: &mut dyn Client) -> SqlResult<()> {
+        // The unnamed statement and portal do not survive a simple query.
+        self.prepared.remove("");
+        self.portals.remove("");
+        let statements = parse::parse(text)?;
+        if statements.is_empty() {
+            client.empty_query();
+            return Ok(());
+        }
+        let alone = statements.len() == 1;
+        let now = self.node.now();
+        let params = self.no_params.clone();
+        for parsed in statements {
+            let text = parsed.text().to_string();
+            utility::refuse_in_implicit_block(&parsed.statement, alone || matches!(self.state, State::Block(_)))?;
+            let prepared = Arc::new(Prepared::new("", &text, Some(parsed), Vec::new(), now));
+            let delivery = Delivery { client, formats: &[], describe: true, max_rows: 0, autocommit: alone };
+            self.run(&prepared, &params, delivery).await?;
+        }
+        self.commit_implicit(client).await
+    }
+}

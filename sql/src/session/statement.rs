@@ -1,0 +1,523 @@
+//! Runs one statement: transaction, plan, execution, result, commit, and the unseen retry.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use meridian_txn::{Isolation, TxnOptions};
+
+use super::client::{Client, FLUSH_AT, Format};
+use super::node::Counters;
+use super::prepared::{ExplainFlags, PlanKey, Planned, PlannedQuery, Portal, Prepared, Running, Suspended};
+use super::transaction::{Active, State};
+use super::Session;
+use crate::bind::{self, BindContext, BoundQuery, BoundStatement, QueryKind};
+use crate::error::{SqlError, SqlResult, state};
+use crate::exec::{self, ExecContext, Operator};
+use crate::optimize;
+use crate::plan::Schema;
+use crate::types::{Batch, Datum};
+
+/// How often a statement is tried before its serialization failure is given to the client.
+const MAX_ATTEMPTS: u32 = 50;
+
+/// How a statement's result is to be handed over.
+pub struct Delivery<'a> {
+    pub client: &'a mut dyn Client,
+    pub formats: &'a [Format],
+    /// RowDescription goes before the rows (simple protocol).
+    pub describe: bool,
+    /// 0: all rows.
+    pub max_rows: usize,
+    /// The statement is a transaction of its own, to be committed before it is acknowledged.
+    pub autocommit: bool,
+}
+
+/// What one run of a plan came to.
+enum Outcome {
+    Tag(String),
+    Suspended(Box<Suspended>),
+}
+
+impl Session {
+    /// Runs a statement that is not suspended, to its end or its row limit.
+    pub(super) async fn run(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        params: &Arc<[Datum]>,
+        mut delivery: Delivery<'_>,
+    ) -> SqlResult<Running> {
+        let Some(parsed) = &prepared.parsed else {
+            delivery.client.empty_query();
+            return Ok(Running::Finished);
+        };
+        Counters::add(&self.node.counters.statements);
+        self.cancel.clear();
+        self.refuse_in_failed(&parsed.statement)?;
+        self.note_activity(&prepared.text);
+        if super::utility::is_utility(&parsed.statement) {
+            self.run_utility(prepared, params, &mut delivery).await?;
+            return Ok(Running::Finished);
+        }
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            self.ensure_transaction()?;
+            let mark = delivery.client.mark();
+            let savepoint = self.statement_savepoint();
+            match self.attempt(prepared, params, &mut delivery).await {
+                Ok(Outcome::Tag(tag)) => {
+                    delivery.client.complete(&tag);
+                    return Ok(Running::Finished);
+                }
+                Ok(Outcome::Suspended(s)) => {
+                    delivery.client.portal_suspended();
+                    return Ok(Running::Suspended(s));
+                }
+                Err(e) => {
+                    if attempt >= MAX_ATTEMPTS || !self.may_retry(&e) || !delivery.client.rewind(mark) {
+                        return Err(e);
+                    }
+                    Counters::add(&self.node.counters.retries);
+                    self.prepare_retry(savepoint, attempt).await?;
+                }
+            }
+        }
+    }
+
+    /// One attempt, including the commit where the statement is its own transaction.
+    async fn attempt(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        params: &Arc<[Datum]>,
+        delivery: &mut Delivery<'_>,
+    ) -> SqlResult<Outcome> {
+        let outcome = self.run_plan(prepared, params, delivery).await?;
+        if let Outcome::Tag(_) = outcome {
+            if delivery.autocommit && matches!(self.state, State::Implicit(_)) {
+                self.commit_implicit(delivery.client).await?;
+            } else if let Some(active) = self.state.active_mut() {
+                active.statements += 1;
+            }
+        }
+        Ok(outcome)
+    }
+
+    async fn run_plan(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        params: &Arc<[Datum]>,
+        delivery: &mut Delivery<'_>,
+    ) -> SqlResult<Outcome> {
+        let planned = self.planned(prepared)?;
+        match &*planned {
+            Planned::Query(query) => {
+                self.check_read_only(query)?;
+                if let (Some(fields), true) = (&query.output, delivery.describe) {
+                    delivery.client.describe_rows(fields, delivery.formats);
+                }
+                let ctx = self.exec_context(params, None).await?;
+                let operator = exec::execute(&query.plan, ctx.clone());
+                self.drive(operator, planned.clone(), None, 0, delivery).await
+            }
+            Planned::Explain { explain, query } => self.run_explain(*explain, query, params, delivery).await,
+            Planned::Utility { .. } => Err(SqlError::internal("a utility statement reached the executor")),
+        }
+    }
+
+    /// Pulls rows from a running plan until its end or the row limit.
+    async fn drive(
+        &mut self,
+        mut operator: Box<dyn Operator>,
+        planned: Arc<Planned>,
+        mut rest: Option<Batch>,
+        already: u64,
+        delivery: &mut Delivery<'_>,
+    ) -> SqlResult<Outcome> {
+        let Planned::Query(query) = &*planned else {
+            return Err(SqlError::internal("only queries are driven"));
+        };
+        let view = self.view();
+        let limit = if delivery.max_rows == 0 { u64::MAX } else { delivery.max_rows as u64 };
+        let mut sent = 0u64;
+        loop {
+            let batch = match rest.take() {
+                Some(batch) => Some(batch),
+                None => self.guarded(operator.next()).await?,
+            };
+            let Some(batch) = batch else { break };
+            let Some(fields) = &query.output else { continue };
+            let (now, later) = split(batch, (limit - sent) as usize);
+            sent += now.rows as u64;
+            delivery.client.rows(&now, fields, delivery.formats, &view.text())?;
+            if delivery.client.pending() > FLUSH_AT {
+                if let Some(active) = self.state.active() {
+                    active.txn.note_result_sent();
+                }
+                let flushed = delivery.client.flush();
+                self.guarded(flushed).await?;
+            }
+            if later.is_some() || sent == limit {
+                return Ok(Outcome::Suspended(Box::new(Suspended {
+                    operator,
+                    planned: planned.clone(),
+                    rest: later,
+                    sent: already + sent,
+                })));
+            }
+        }
+        // A portal that was run in pieces counts only the last one, as PostgreSQL does.
+        let count = operator.affected().unwrap_or(sent);
+        Ok(Outcome::Tag(tag(query.kind, count)))
+    }
+
+    /// Goes on with a suspended portal.
+    pub(super) async fn resume(&mut self, suspended: Suspended, mut delivery: Delivery<'_>) -> SqlResult<Running> {
+        let Suspended { operator, planned, rest, sent } = suspended;
+        match self.drive(operator, planned, rest, sent, &mut delivery).await? {
+            Outcome::Tag(tag) => {
+                delivery.client.complete(&tag);
+                Ok(Running::Finished)
+            }
+            Outcome::Suspended(s) => {
+                delivery.client.portal_suspended();
+                Ok(Running::Suspended(s))
+            }
+        }
+    }
+
+    /// Rows of a portal for a cursor's FETCH: up to `max`, collected.
+    pub(super) async fn collect(&mut self, portal: &mut Portal, max: u64) -> SqlResult<(Schema, Vec<Batch>)> {
+        let mut s = match std::mem::take(&mut portal.running) {
+            Running::Suspended(s) => *s,
+            Running::NotStarted => {
+                let planned = self.planned(&portal.prepared)?;
+                let Planned::Query(query) = &*planned else {
+                    return Err(SqlError::internal("a cursor is a query"));
+                };
+                let ctx = self.exec_context(&portal.params, None).await?;
+                let operator = exec::execute(&query.plan, ctx);
+                Suspended { operator, planned: planned.clone(), rest: None, sent: 0 }
+            }
+            Running::Finished => {
+                portal.running = Running::Finished;
+                let planned = self.planned(&portal.prepared)?;
+                let Planned::Query(query) = &*planned else {
+                    return Err(SqlError::internal("a cursor is a query"));
+                };
+                return Ok((query.output.clone().unwrap_or_default(), Vec::new()));
+            }
+        };
+        let Planned::Query(query) = &*s.planned else {
+            return Err(SqlError::internal("a cursor is a query"));
+        };
+        let fields = query.output.clone().unwrap_or_default();
+        let mut out = Vec::new();
+        let mut left = max;
+        let mut finished = false;
+        while left > 0 {
+            let batch = match s.rest.take() {
+                Some(batch) => Some(batch),
+                None => self.guarded(s.operator.next()).await?,
+            };
+            let Some(batch) = batch else {
+                finished = true;
+                break;
+            };
+            let (now, later) = split(batch, usize::try_from(left).unwrap_or(usize::MAX));
+            left -= now.rows as u64;
+            out.push(now);
+            s.rest = later;
+        }
+        portal.running = if finished { Running::Finished } else { Running::Suspended(Box::new(s)) };
+        Ok((fields, out))
+    }
+
+    async fn run_explain(
+        &mut self,
+        flags: ExplainFlags,
+        query: &PlannedQuery,
+        params: &Arc<[Datum]>,
+        delivery: &mut Delivery<'_>,
+    ) -> SqlResult<Outcome> {
+        let ctx = self.exec_context(params, flags.analyze.then_some(query.plan.nodes)).await?;
+        let mut elapsed = None;
+        if flags.analyze {
+            let clock = self.node.clock().clone();
+            let begin = clock.monotonic();
+            let mut operator = exec::execute(&query.plan, ctx.clone());
+            while self.guarded(operator.next()).await?.is_some() {}
+            elapsed = Some(clock.monotonic() - begin);
+        }
+        let options = exec::ExplainOptions {
+            verbose: flags.verbose,
+            costs: flags.costs,
+            timing: flags.timing,
+            json: flags.json,
+            execution: elapsed,
+        };
+        let lines = exec::explain(&query.plan, &ctx, &options);
+        super::utility::send_lines(delivery, "QUERY PLAN", &lines, &self.view())?;
+        Ok(Outcome::Tag("EXPLAIN".into()))
+    }
+
+    /// Runs a piece of a statement so that a cancel request or the statement timeout ends it.
+    pub(super) async fn guarded<T>(&self, work: impl Future<Output = SqlResult<T>>) -> SqlResult<T> {
+        let cancel = &self.cancel;
+        let mut work = std::pin::pin!(work);
+        let watched = std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Pending => match cancel.poll_cancelled(cx) {
+                Poll::Ready(()) => Poll::Ready(Err(cancelled())),
+                Poll::Pending => Poll::Pending,
+            },
+        });
+        match self.settings.cached().statement_timeout {
+            None => watched.await,
+            Some(limit) => {
+                let runtime = self.node.runtime().clone();
+                meridian_storage::base::runtime::timeout(&*runtime, limit, watched).await.unwrap_or_else(|| {
+                    Err(SqlError::new(state::QUERY_CANCELED, "canceling statement due to statement timeout"))
+                })
+            }
+        }
+    }
+
+    /// The statement's plan: kept, or made now.
+    pub(super) fn planned(&mut self, prepared: &Arc<Prepared>) -> SqlResult<Arc<Planned>> {
+        let snapshot = self.catalog.snapshot();
+        let key = PlanKey {
+            catalog_version: snapshot.version,
+            overlay: self.catalog.overlay_generation(),
+            settings: self.settings.cached().generation,
+        };
+        if let Some(planned) = prepared.planned(key) {
+            return Ok(planned);
+        }
+        let Some(parsed) = &prepared.parsed else {
+            return prepared.keep(key, Planned::Utility { fields: None });
+        };
+        let view = self.view();
+        let eval = view.detached_eval();
+        let context = BindContext {
+            catalog: &snapshot,
+            database: self.database,
+            search_path: view.search_path(),
+            virtual_tables: crate::catalog::virtual_tables::lookup,
+            eval: &eval,
+        };
+        let plan = |q: BoundQuery| -> SqlResult<PlannedQuery> {
+            let plan = optimize::optimize(q.plan, &snapshot, q.params.len())?;
+            Ok(PlannedQuery {
+                kind: q.kind,
+                plan: Arc::new(plan),
+                output: q.output,
+                params: q.params,
+                read_only: q.read_only,
+            })
+        };
+        let planned = match bind::bind_statement(parsed, context, &prepared.hints)? {
+            BoundStatement::Query(q) => Planned::Query(plan(q)?),
+            BoundStatement::Explain(e, q) => {
+                Planned::Explain { explain: ExplainFlags::of(e)?, query: plan(q)? }
+            }
+            BoundStatement::Utility(statement) => Planned::Utility { fields: self.utility_fields(statement)? },
+        };
+        prepared.keep(key, planned)
+    }
+
+    pub(super) async fn exec_context(
+        &mut self,
+        params: &Arc<[Datum]>,
+        statistics: Option<usize>,
+    ) -> SqlResult<ExecContext> {
+        let view = self.view();
+        let now = self.node.now();
+        let active = self.state.active().ok_or_else(|| SqlError::internal("a statement runs in a transaction"))?;
+        let mut statement = exec::Statement::new(
+            active.txn.clone(),
+            self.catalog.snapshot(),
+            view,
+            self.cancel.flag().clone(),
+            active.started,
+            now,
+        );
+        if let Some(nodes) = statistics {
+            statement = statement.with_statistics(nodes);
+        }
+        Ok(ExecContext::new(Arc::new(statement), params.clone()))
+    }
+
+    /// Begins the implicit transaction unless there is one already, and the statement within it.
+    pub(super) fn ensure_transaction(&mut self) -> SqlResult<()> {
+        if matches!(self.state, State::Idle) {
+            let active = self.begin_active(None, None, None)?;
+            self.state = State::Implicit(active);
+        }
+        let lock_timeout = self.settings.cached().lock_timeout;
+        if let Some(active) = self.state.active() {
+            active.txn.set_lock_timeout(lock_timeout);
+            active.txn.begin_statement();
+        }
+        Ok(())
+    }
+
+    pub(super) fn begin_active(
+        &mut self,
+        isolation: Option<Isolation>,
+        read_only: Option<bool>,
+        deferrable: Option<bool>,
+    ) -> SqlResult<Active> {
+        let on = |name: &str, settings: &super::Settings| settings.get(name).as_deref() == Some("on");
+        let isolation = match isolation {
+            Some(i) => i,
+            None => super::utility::isolation_of(
+                &self.settings.get("default_transaction_isolation").unwrap_or_default(),
+            ),
+        };
+        let read_only = read_only.unwrap_or_else(|| on("default_transaction_read_only", &self.settings));
+        let deferrable = deferrable.unwrap_or_else(|| on("default_transaction_deferrable", &self.settings));
+        let options = TxnOptions { isolation, read_only, deferrable, ..TxnOptions::default() };
+        Ok(Active {
+            txn: self.node.db.begin(options),
+            isolation,
+            read_only,
+            started: self.node.now(),
+            statements: 0,
+            savepoints: Vec::new(),
+            has_ddl: false,
+        })
+    }
+
+    fn check_read_only(&self, query: &PlannedQuery) -> SqlResult<()> {
+        let read_only = self.state.active().is_some_and(|a| a.read_only);
+        if read_only && !query.read_only {
+            let verb = match query.kind {
+                QueryKind::Select => "SELECT FOR UPDATE",
+                QueryKind::Insert => "INSERT",
+                QueryKind::Update => "UPDATE",
+                QueryKind::Delete => "DELETE",
+            };
+            return Err(SqlError::new(
+                state::READ_ONLY_SQL_TRANSACTION,
+                format!("cannot execute {verb} in a read-only transaction"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Commits the implicit transaction; its error is the statement's.
+    pub(super) async fn commit_implicit(&mut self, client: &mut dyn Client) -> SqlResult<()> {
+        let State::Implicit(active) = std::mem::take(&mut self.state) else { return Ok(()) };
+        match self.commit_active(&active).await {
+            Ok(()) => {
+                self.after_transaction(true, client);
+                Ok(())
+            }
+            Err(e) => {
+                // Still there, so that a retry can restart it and `fail` can end it.
+                self.state = State::Implicit(active);
+                Err(e)
+            }
+        }
+    }
+
+    pub(super) async fn commit_active(&mut self, active: &Active) -> SqlResult<()> {
+        self.catalog.before_commit(&active.txn).await?;
+        active.txn.commit().await.map_err(SqlError::from)?;
+        Counters::add(&self.node.counters.commits);
+        self.catalog.after_commit().await?;
+        Ok(())
+    }
+
+    /// Tells the client of settings that changed back; forgets the transaction's portals.
+    pub(super) fn after_transaction(&mut self, committed: bool, client: &mut dyn Client) {
+        self.portals.clear();
+        for (name, value) in self.settings.end_transaction(committed) {
+            client.parameter_status(name, &value);
+        }
+    }
+
+    /// Rolls back and forgets a transaction.
+    pub(super) async fn abandon(&mut self, active: Active) {
+        active.txn.rollback().await;
+        Counters::add(&self.node.counters.rollbacks);
+        self.catalog.rollback();
+        self.portals.clear();
+        self.settings.end_transaction(false);
+    }
+
+    /// READ COMMITTED restarts a statement from here; the others restart the transaction.
+    fn statement_savepoint(&self) -> Option<meridian_txn::Savepoint> {
+        let active = self.state.active()?;
+        (active.isolation == Isolation::ReadCommitted).then(|| active.txn.savepoint())
+    }
+
+    /// Whether running the statement once more is invisible to the client, but for the time.
+    fn may_retry(&self, e: &SqlError) -> bool {
+        if e.code() != state::SERIALIZATION_FAILURE {
+            return false;
+        }
+        let Some(active) = self.state.active() else { return false };
+        if active.has_ddl {
+            return false;
+        }
+        active.isolation == Isolation::ReadCommitted
+            || (active.statements == 0 && active.savepoints.is_empty() && active.txn.can_restart())
+    }
+
+    async fn prepare_retry(&mut self, savepoint: Option<meridian_txn::Savepoint>, attempt: u32) -> SqlResult<()> {
+        if let Some(active) = self.state.active() {
+            match savepoint {
+                Some(sp) if active.statements > 0 || !active.txn.can_restart() => active.txn.rollback_to(sp),
+                _ => active.txn.restart(),
+            }
+        }
+        if attempt > 2 {
+            // Those in each other's way part by chance.
+            let spread = self.node.runtime().random() % (1 << attempt.min(6));
+            let pause = self.node.runtime().sleep(Duration::from_micros(200 * (spread + 1)));
+            self.guarded(async {
+                pause.await;
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    fn refuse_in_failed(&self, statement: &crate::parse::Statement) -> SqlResult<()> {
+        if matches!(self.state, State::Failed(_)) && !super::utility::ends_failed(statement) {
+            return Err(SqlError::new(
+                state::IN_FAILED_SQL_TRANSACTION,
+                "current transaction is aborted, commands ignored until end of transaction block",
+            ));
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn cancelled() -> SqlError {
+    SqlError::new(state::QUERY_CANCELED, "canceling statement due to user request")
+}
+
+/// The command tag of a plan.
+fn tag(kind: QueryKind, rows: u64) -> String {
+    match kind {
+        QueryKind::Select => format!("SELECT {rows}"),
+        QueryKind::Insert => format!("INSERT 0 {rows}"),
+        QueryKind::Update => format!("UPDATE {rows}"),
+        QueryKind::Delete => format!("DELETE {rows}"),
+    }
+}
+
+/// The first `n` rows, and the others if there are any.
+fn split(batch: Batch, n: usize) -> (Batch, Option<Batch>) {
+    if batch.rows <= n {
+        return (batch, None);
+    }
+    let head = batch.slice(0, n);
+    let tail = batch.slice(n, batch.rows - n);
+    (head, Some(tail))
+}
