@@ -8,6 +8,7 @@ use meridian_storage::base::BoxFuture;
 
 use crate::error::{SqlError, SqlResult};
 use crate::plan::Field;
+use crate::types::text::TextContext;
 use crate::types::{Batch, Oid};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -29,7 +30,7 @@ pub trait Client: Send {
     /// RowDescription. `formats` as [`column_format`] reads them.
     fn describe_rows(&mut self, fields: &[Field], formats: &[Format]);
     /// DataRows. Errors are of single values (invalid for their output form).
-    fn rows(&mut self, batch: &Batch, fields: &[Field], formats: &[Format], style: &OutputStyle)
+    fn rows(&mut self, batch: &Batch, fields: &[Field], formats: &[Format], text: &TextContext<'_>)
     -> SqlResult<()>;
     fn complete(&mut self, tag: &str);
     fn empty_query(&mut self);
@@ -39,6 +40,10 @@ pub trait Client: Send {
     fn parameter_status(&mut self, name: &str, value: &str);
     /// Bytes that wait to be sent; the session flushes between batches when they are many.
     fn pending(&self) -> usize;
+    /// A point in what waits to be sent.
+    fn mark(&self) -> (u64, usize);
+    /// Takes back everything since the mark; `false` if some of it has been sent.
+    fn rewind(&mut self, mark: (u64, usize)) -> bool;
     fn flush(&mut self) -> BoxFuture<'_, SqlResult<()>>;
 
     fn copy_in_begin(&mut self, format: Format, columns: usize);
@@ -58,28 +63,6 @@ pub fn column_format(formats: &[Format], column: usize) -> Format {
         [] => Format::Text,
         [all] => *all,
         each => each.get(column).copied().unwrap_or_default(),
-    }
-}
-
-/// The settings that decide how values look as text.
-#[derive(Clone, Debug)]
-pub struct OutputStyle {
-    pub time_zone: String,
-    pub date_style: String,
-    pub interval_style: String,
-    pub extra_float_digits: i32,
-    pub bytea_escape: bool,
-}
-
-impl Default for OutputStyle {
-    fn default() -> Self {
-        OutputStyle {
-            time_zone: "UTC".into(),
-            date_style: "ISO, MDY".into(),
-            interval_style: "postgres".into(),
-            extra_float_digits: 1,
-            bytea_escape: false,
-        }
     }
 }
 

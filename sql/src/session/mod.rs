@@ -41,6 +41,7 @@ pub use node::{Activity, ActivityNow, Counters, POSTGRES_EPOCH_MICROS, SqlNode};
 pub use settings::{SERVER_VERSION, Settings};
 pub use transaction::TransactionStatus;
 
+
 use prepared::{Portal, Prepared};
 use surroundings::View;
 use transaction::{Active, State};
@@ -58,6 +59,8 @@ pub struct Session {
     pid: u32,
     settings: Settings,
     catalog: SessionCatalog,
+    /// Counts the statements that changed the schema, so that no plan outlives what it was made from.
+    overlay: u64,
     state: State,
     prepared: BTreeMap<String, Arc<Prepared>>,
     portals: BTreeMap<String, Portal>,
@@ -82,15 +85,10 @@ impl Session {
             .with_hint("The only user is postgres."));
         }
         let database_name = parameters.get("database").filter(|d| !d.is_empty()).cloned().unwrap_or(user.clone());
-        let catalog = SessionCatalog::new(node.catalog.clone());
-        let snapshot = catalog.snapshot();
-        let database =
-            snapshot.databases.values().find(|d| d.name == database_name).map(|d| d.id).ok_or_else(|| {
-                SqlError::new(
-                    state::INVALID_CATALOG_NAME,
-                    format!("database \"{database_name}\" does not exist"),
-                )
-            })?;
+        let database = node.catalog.current().database_named(&database_name).map(|d| d.id).ok_or_else(|| {
+            SqlError::new(state::INVALID_CATALOG_NAME, format!("database \"{database_name}\" does not exist"))
+        })?;
+        let catalog = SessionCatalog::new(node.catalog.clone(), database);
         let mut settings = Settings::new(&user);
         for (name, value) in &parameters {
             match name.as_str() {
@@ -110,6 +108,7 @@ impl Session {
             pid: 0,
             settings,
             catalog,
+            overlay: 0,
             state: State::Idle,
             prepared: BTreeMap::new(),
             portals: BTreeMap::new(),
@@ -173,7 +172,7 @@ impl Session {
     }
 
     fn view(&mut self) -> Arc<View> {
-        let catalog = self.catalog.snapshot();
+        let catalog = self.catalog.snapshot().clone();
         let generation = self.settings.cached().generation;
         if let Some(view) = &self.view
             && view.is_current(&catalog, generation)

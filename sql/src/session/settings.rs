@@ -7,8 +7,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::client::OutputStyle;
 use crate::error::{SqlError, SqlResult, state};
+use crate::types::datetime::{DateOrder, DateStyle, IntervalStyle, TimeZone};
+use crate::types::text::FormatSettings;
 
 /// What values a setting takes.
 #[derive(Clone, Copy, Debug)]
@@ -177,7 +178,7 @@ pub struct Cached {
     pub statement_timeout: Option<Duration>,
     pub lock_timeout: Option<Duration>,
     pub idle_in_transaction_timeout: Option<Duration>,
-    pub style: OutputStyle,
+    pub format: FormatSettings,
     pub search_path: Vec<String>,
     /// Changes with every change of a setting that a plan may depend on.
     pub generation: u64,
@@ -327,6 +328,32 @@ impl Settings {
         rows
     }
 
+    fn format(&self) -> FormatSettings {
+        let style = self.raw("datestyle");
+        FormatSettings {
+            date_style: match style.split(',').next().unwrap_or_default() {
+                "SQL" => DateStyle::Sql,
+                "Postgres" => DateStyle::Postgres,
+                "German" => DateStyle::German,
+                _ => DateStyle::Iso,
+            },
+            date_order: match style.rsplit(' ').next().unwrap_or_default() {
+                "DMY" => DateOrder::Dmy,
+                "YMD" => DateOrder::Ymd,
+                _ => DateOrder::Mdy,
+            },
+            interval_style: match self.raw("intervalstyle") {
+                "postgres_verbose" => IntervalStyle::PostgresVerbose,
+                "sql_standard" => IntervalStyle::SqlStandard,
+                "iso_8601" => IntervalStyle::Iso8601,
+                _ => IntervalStyle::Postgres,
+            },
+            time_zone: TimeZone::by_name(self.raw("timezone")).unwrap_or(TimeZone::UTC),
+            extra_float_digits: self.raw("extra_float_digits").parse().unwrap_or(1),
+            bytea_escape: self.raw("bytea_output") == "escape",
+        }
+    }
+
     fn raw(&self, name: &str) -> &str {
         match self.values.get(name) {
             Some(v) => v,
@@ -348,19 +375,49 @@ impl Settings {
             statement_timeout: millis(self.raw("statement_timeout")),
             lock_timeout: millis(self.raw("lock_timeout")),
             idle_in_transaction_timeout: millis(self.raw("idle_in_transaction_session_timeout")),
-            style: OutputStyle {
-                time_zone: self.raw("timezone").into(),
-                date_style: self.raw("datestyle").into(),
-                interval_style: self.raw("intervalstyle").into(),
-                extra_float_digits: self.raw("extra_float_digits").parse().unwrap_or(1),
-                bytea_escape: self.raw("bytea_output") == "escape",
-            },
+            format: self.format(),
             search_path: split_identifiers(self.raw("search_path"))
                 .into_iter()
                 .map(|s| if s == "$user" { user.to_string() } else { s })
                 .collect(),
             generation: self.cached.generation + 1,
         };
+    }
+}
+
+/// A possibly qualified name as SQL writes it.
+pub fn split_qualified(name: &str) -> SqlResult<Vec<String>> {
+    let mut parts = Vec::new();
+    let mut rest = name.trim();
+    loop {
+        let (part, tail) = if let Some(quoted) = rest.strip_prefix('"') {
+            let mut part = String::new();
+            let mut chars = quoted.char_indices().peekable();
+            let end = loop {
+                match chars.next() {
+                    Some((_, '"')) if chars.peek().is_some_and(|(_, c)| *c == '"') => {
+                        chars.next();
+                        part.push('"');
+                    }
+                    Some((i, '"')) => break i + 1,
+                    Some((_, c)) => part.push(c),
+                    None => return Err(SqlError::new(state::INVALID_NAME, "invalid name syntax")),
+                }
+            };
+            (part, &quoted[end..])
+        } else {
+            let end = rest.find('.').unwrap_or(rest.len());
+            (rest[..end].trim().to_lowercase(), &rest[end..])
+        };
+        if part.is_empty() {
+            return Err(SqlError::new(state::INVALID_NAME, "invalid name syntax"));
+        }
+        parts.push(part);
+        match tail.trim_start().strip_prefix('.') {
+            Some(more) => rest = more.trim_start(),
+            None if tail.trim().is_empty() => return Ok(parts),
+            None => return Err(SqlError::new(state::INVALID_NAME, "invalid name syntax")),
+        }
     }
 }
 
@@ -463,7 +520,7 @@ fn canonical(d: &Definition, value: &str) -> SqlResult<String> {
         }
         Kind::Isolation => isolation_name(v).ok_or_else(|| invalid(d, value))?.into(),
         Kind::DateStyle => date_style(v).ok_or_else(|| invalid(d, value))?,
-        Kind::TimeZone => crate::types::text::canonical_time_zone(v).ok_or_else(|| invalid(d, value))?,
+        Kind::TimeZone => TimeZone::by_name(v).ok_or_else(|| invalid(d, value))?.name().to_string(),
         Kind::Text if d.name == "client_encoding" => {
             let plain: String = v.chars().filter(|c| c.is_ascii_alphanumeric()).collect();
             match plain.to_ascii_uppercase().as_str() {

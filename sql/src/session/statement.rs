@@ -289,7 +289,7 @@ impl Session {
         let snapshot = self.catalog.snapshot();
         let key = PlanKey {
             catalog_version: snapshot.version,
-            overlay: self.catalog.overlay_generation(),
+            overlay: self.overlay,
             settings: self.settings.cached().generation,
         };
         if let Some(planned) = prepared.planned(key) {
@@ -299,7 +299,7 @@ impl Session {
             return prepared.keep(key, Planned::Utility { fields: None });
         };
         let view = self.view();
-        let eval = view.detached_eval();
+        let eval = view.planning_eval();
         let context = BindContext {
             catalog: &snapshot,
             database: self.database,
@@ -424,11 +424,20 @@ impl Session {
     }
 
     pub(super) async fn commit_active(&mut self, active: &Active) -> SqlResult<()> {
-        self.catalog.before_commit(&active.txn).await?;
-        active.txn.commit().await.map_err(SqlError::from)?;
-        Counters::add(&self.node.counters.commits);
-        self.catalog.after_commit().await?;
-        Ok(())
+        self.catalog.before_commit(&active.txn);
+        match active.txn.commit().await {
+            Ok(_) => {
+                Counters::add(&self.node.counters.commits);
+                self.catalog.after_commit().await
+            }
+            Err(e) => {
+                if e.kind == meridian_txn::TxnErrorKind::Ambiguous {
+                    // It may have happened: what others see of the schema must be asked for.
+                    self.catalog.after_commit().await?;
+                }
+                Err(e.into())
+            }
+        }
     }
 
     /// Tells the client of settings that changed back; forgets the transaction's portals.
@@ -443,7 +452,7 @@ impl Session {
     pub(super) async fn abandon(&mut self, active: Active) {
         active.txn.rollback().await;
         Counters::add(&self.node.counters.rollbacks);
-        self.catalog.rollback();
+        self.catalog.after_rollback();
         self.portals.clear();
         self.settings.end_transaction(false);
     }

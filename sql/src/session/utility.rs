@@ -273,7 +273,7 @@ impl Session {
                 let again = (active.isolation, active.read_only);
                 active.txn.rollback().await;
                 Counters::add(&self.node.counters.rollbacks);
-                self.catalog.rollback();
+                self.catalog.after_rollback();
                 self.after_transaction(false, client);
                 self.chain_modes(chain, again)?;
             }
@@ -638,7 +638,7 @@ impl Session {
     fn constant_arguments(&mut self, arguments: &[Expr], types: &[Oid]) -> SqlResult<Arc<[Datum]>> {
         let view = self.view();
         let snapshot = self.catalog.snapshot().clone();
-        let eval = view.detached_eval();
+        let eval = view.planning_eval();
         let context = crate::bind::BindContext {
             catalog: &snapshot,
             database: self.database,

@@ -1,0 +1,331 @@
+//! What functions and operators may ask of their session: an immutable view, made anew when settings or catalog change.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meridian_storage::base::BoxFuture;
+use meridian_txn::Txn;
+use parking_lot::Mutex;
+
+use super::{Session, Settings, SqlNode};
+use crate::catalog::sequence::SessionSequences;
+use crate::catalog::{Catalog, DatabaseId, SchemaId, TableDescriptor, TableId, virtual_tables};
+use crate::error::{SqlError, SqlResult, state};
+use crate::exec::Surroundings;
+use crate::registry::{DefinitionKind, EvalContext, SessionFunctions, VisibleKind};
+use crate::types::text::{FormatSettings, ObjectNames, TextContext};
+use crate::types::{Batch, Oid};
+
+/// currval() and lastval().
+#[derive(Default)]
+pub struct SequenceState(Mutex<SessionSequences>);
+
+impl SequenceState {
+    pub fn clear(&self) {
+        self.0.lock().clear();
+    }
+}
+
+/// The session as a statement sees it.
+pub struct View {
+    node: Arc<SqlNode>,
+    catalog: Arc<Catalog>,
+    settings: Settings,
+    generation: u64,
+    user: String,
+    database: DatabaseId,
+    database_name: String,
+    pid: u32,
+    search_path: Vec<SchemaId>,
+    sequences: Arc<SequenceState>,
+    /// `SET` through set_config: taken over by the session after the statement.
+    changes: Mutex<Vec<(String, String, bool)>>,
+}
+
+impl View {
+    pub(super) fn new(session: &Session, catalog: Arc<Catalog>) -> Self {
+        let path = &session.settings.cached().search_path;
+        let search_path = path
+            .iter()
+            .filter_map(|name| catalog.schema_named(session.database, name).map(|s| s.id))
+            .collect();
+        View {
+            node: session.node.clone(),
+            settings: session.settings.clone(),
+            generation: session.settings.cached().generation,
+            user: session.user.clone(),
+            database: session.database,
+            database_name: session.database_name.clone(),
+            pid: session.pid,
+            search_path,
+            sequences: session.sequences.clone(),
+            catalog,
+            changes: Mutex::default(),
+        }
+    }
+
+    pub fn is_current(&self, catalog: &Arc<Catalog>, generation: u64) -> bool {
+        self.generation == generation && Arc::ptr_eq(&self.catalog, catalog)
+    }
+
+    pub fn search_path(&self) -> &[SchemaId] {
+        &self.search_path
+    }
+
+    pub fn text(&self) -> TextContext<'_> {
+        TextContext { format: self.format_settings(), transaction_time: self.node.now(), names: self }
+    }
+
+    /// For literals at planning time; no transaction.
+    pub fn planning_eval(&self) -> EvalContext<'_> {
+        let now = self.node.now();
+        EvalContext {
+            transaction_time: now,
+            statement_time: now,
+            params: &[],
+            format: self.format_settings(),
+            session: self,
+            outer: &[],
+        }
+    }
+
+    fn format_settings(&self) -> &FormatSettings {
+        &self.settings.cached().format
+    }
+
+    /// The settings that functions changed while the statement ran.
+    pub(super) fn take_changes(&self) -> Vec<(String, String, bool)> {
+        let mut changes = self.changes.lock();
+        if changes.is_empty() { Vec::new() } else { std::mem::take(&mut changes) }
+    }
+
+    fn relation(&self, name: &str) -> SqlResult<Option<&Arc<TableDescriptor>>> {
+        let parts = super::settings::split_qualified(name)?;
+        Ok(match parts.as_slice() {
+            [name] => self.search_path.iter().find_map(|s| self.catalog.relation(*s, name)),
+            [schema, name] => {
+                let schema = self.catalog.schema_named(self.database, schema);
+                schema.and_then(|s| self.catalog.relation(s.id, name))
+            }
+            _ => None,
+        })
+    }
+
+    fn sequence(&self, oid: Oid) -> SqlResult<&Arc<TableDescriptor>> {
+        let table = self.catalog.tables.get(&TableId(oid.0)).ok_or_else(|| {
+            SqlError::new(state::UNDEFINED_TABLE, format!("relation with OID {oid} does not exist"))
+        })?;
+        if table.sequence().is_none() {
+            return Err(SqlError::new(
+                state::WRONG_OBJECT_TYPE,
+                format!("\"{}\" is not a sequence", table.name),
+            ));
+        }
+        Ok(table)
+    }
+}
+
+impl ObjectNames for View {
+    fn relation_name(&self, oid: Oid) -> Option<String> {
+        let (schema, name) = match self.catalog.tables.get(&TableId(oid.0)) {
+            Some(t) => (t.schema, t.name.clone()),
+            None => match self.catalog.index_by_oid(oid) {
+                Some((table, index)) => (table.schema, index.name.clone()),
+                None => return virtual_tables::name_of(oid).map(|(_, name)| name.to_string()),
+            },
+        };
+        let visible = self.search_path.iter().find(|s| self.catalog.name_taken(**s, &name)) == Some(&schema);
+        Some(match visible {
+            true => quote(&name),
+            false => format!("{}.{}", quote(self.catalog.schema_name(schema)), quote(&name)),
+        })
+    }
+
+    fn relation_oid(&self, name: &str) -> SqlResult<Option<Oid>> {
+        if let Some(table) = self.relation(name)? {
+            return Ok(Some(Oid(table.id.0)));
+        }
+        let parts = super::settings::split_qualified(name)?;
+        let index = |schema: SchemaId, name: &str| self.catalog.index_named(schema, name).map(|(_, i)| i.oid);
+        Ok(match parts.as_slice() {
+            [name] => self
+                .search_path
+                .iter()
+                .find_map(|s| index(*s, name))
+                .or_else(|| virtual_tables::oid_of("pg_catalog", name)),
+            [schema, name] => self
+                .catalog
+                .schema_named(self.database, schema)
+                .and_then(|s| index(s.id, name))
+                .or_else(|| virtual_tables::oid_of(schema, name)),
+            _ => None,
+        })
+    }
+
+    fn namespace_name(&self, oid: Oid) -> Option<String> {
+        self.catalog.schemas.get(&SchemaId(oid.0)).map(|s| quote(&s.name))
+    }
+
+    fn namespace_oid(&self, name: &str) -> Option<Oid> {
+        self.catalog.schema_named(self.database, name).map(|s| Oid(s.id.0))
+    }
+
+    fn role_name(&self, oid: Oid) -> Option<String> {
+        self.catalog.roles.values().find(|r| r.oid == oid).map(|r| quote(&r.name))
+    }
+
+    fn role_oid(&self, name: &str) -> Option<Oid> {
+        self.catalog.role_named(name).map(|r| r.oid)
+    }
+}
+
+impl SessionFunctions for View {
+    fn object_names(&self) -> &dyn ObjectNames {
+        self
+    }
+
+    fn clock(&self) -> Option<i64> {
+        Some(self.node.now())
+    }
+
+    fn random(&self) -> u64 {
+        self.node.runtime().random()
+    }
+
+    fn current_user(&self) -> &str {
+        &self.user
+    }
+
+    fn current_database(&self) -> &str {
+        &self.database_name
+    }
+
+    fn search_path(&self) -> Vec<String> {
+        self.search_path.iter().map(|s| self.catalog.schema_name(*s).to_string()).collect()
+    }
+
+    fn backend_pid(&self) -> i32 {
+        self.pid as i32
+    }
+
+    fn setting(&self, name: &str) -> SqlResult<Option<String>> {
+        if let Some((_, value, _)) = self.changes.lock().iter().rev().find(|(n, _, _)| n.eq_ignore_ascii_case(name)) {
+            return Ok(Some(value.clone()));
+        }
+        if name.eq_ignore_ascii_case("meridian.consistency") {
+            return Ok(Some(self.node.consistency.clone()));
+        }
+        Ok(self.settings.get(name))
+    }
+
+    fn set_setting(&self, name: &str, value: &str, local: bool) -> SqlResult<String> {
+        // Checked on a copy now, taken over when the statement ends.
+        let mut copy = self.settings.clone();
+        copy.set(name, Some(value), local, false)?;
+        let shown = copy.get(name).unwrap_or_default();
+        self.changes.lock().push((name.into(), value.into(), local));
+        Ok(shown)
+    }
+
+    fn currval(&self, sequence: Oid) -> SqlResult<i64> {
+        let table = self.sequence(sequence)?;
+        self.sequences.0.lock().currval(table.id, &table.name)
+    }
+
+    fn lastval(&self) -> SqlResult<i64> {
+        self.sequences.0.lock().lastval()
+    }
+
+    fn serial_sequence(&self, table: &str, column: &str) -> SqlResult<Option<String>> {
+        let found = self.relation(table)?.ok_or_else(|| {
+            SqlError::new(state::UNDEFINED_TABLE, format!("relation \"{table}\" does not exist"))
+        })?;
+        let column = found.column_named(column).ok_or_else(|| {
+            SqlError::new(
+                state::UNDEFINED_COLUMN,
+                format!("column \"{column}\" of relation \"{}\" does not exist", found.name),
+            )
+        })?;
+        let sequence = column.owned_sequence.and_then(|id| self.catalog.tables.get(&id));
+        Ok(sequence.map(|s| format!("{}.{}", quote(self.catalog.schema_name(s.schema)), quote(&s.name))))
+    }
+
+    fn definition(&self, kind: DefinitionKind, oid: Oid, column: i32) -> SqlResult<Option<String>> {
+        virtual_tables::definition(&self.catalog, self.database, kind, oid, column)
+    }
+
+    fn is_visible(&self, kind: VisibleKind, oid: Oid) -> Option<bool> {
+        if kind != VisibleKind::Relation {
+            return Some(true);
+        }
+        let (schema, name) = match self.catalog.tables.get(&TableId(oid.0)) {
+            Some(t) => (t.schema, t.name.as_str()),
+            None => match self.catalog.index_by_oid(oid) {
+                Some((table, index)) => (table.schema, index.name.as_str()),
+                None => return virtual_tables::name_of(oid).map(|(schema, _)| schema == "pg_catalog"),
+            },
+        };
+        Some(self.search_path.iter().find(|s| self.catalog.name_taken(**s, name)) == Some(&schema))
+    }
+
+    fn start_time(&self) -> Option<i64> {
+        Some(self.node.started)
+    }
+}
+
+impl Surroundings for View {
+    fn functions(&self) -> &dyn SessionFunctions {
+        self
+    }
+
+    fn format(&self) -> &FormatSettings {
+        self.format_settings()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.node.clock().monotonic()
+    }
+
+    fn next_value(&self, sequence: Oid) -> BoxFuture<'_, SqlResult<i64>> {
+        Box::pin(async move {
+            let table = self.sequence(sequence)?;
+            let value = self.node.catalog.sequences().next_value(table).await?;
+            self.sequences.0.lock().note(table.id, value, true);
+            Ok(value)
+        })
+    }
+
+    fn set_value(&self, sequence: Oid, value: i64, called: bool) -> BoxFuture<'_, SqlResult<()>> {
+        Box::pin(async move {
+            let table = self.sequence(sequence)?;
+            self.node.catalog.sequences().set_value(table, value, called).await?;
+            if called {
+                self.sequences.0.lock().note(table.id, value, false);
+            }
+            Ok(())
+        })
+    }
+
+    fn sleep(&self, time: Duration) -> BoxFuture<'_, ()> {
+        self.node.runtime().sleep(time)
+    }
+
+    fn virtual_table<'a>(&'a self, txn: &'a Txn, name: &'a str) -> BoxFuture<'a, SqlResult<Vec<Batch>>> {
+        Box::pin(async move {
+            let source = virtual_tables::Source {
+                catalog: &self.catalog,
+                database: self.database,
+                txn,
+                node: &self.node,
+                settings: &self.settings,
+                names: self,
+            };
+            virtual_tables::rows(&source, name).await
+        })
+    }
+}
+
+/// A name as SQL would have to write it.
+fn quote(name: &str) -> String {
+    crate::types::text::quote_identifier(name)
+}
