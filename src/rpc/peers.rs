@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 
 use super::generated::node_client::NodeClient;
-use super::proto::{Frame, FrameKind, Hello, Request, Response};
+use super::proto::{Ask, Frame, FrameKind, Hello, Request, Response};
 
 /// Frames that may wait for one peer. Raft frames beyond are dropped, requests refused.
 const QUEUE: usize = 4096;
@@ -36,6 +36,8 @@ pub struct Peers {
     identity: Identity,
     addresses: RwLock<BTreeMap<NodeId, String>>,
     streams: Mutex<BTreeMap<NodeId, Arc<Peer>>>,
+    /// For unary calls: connected when they are used.
+    channels: Mutex<BTreeMap<NodeId, (String, Channel)>>,
 }
 
 /// One stream, in whatever state.
@@ -61,7 +63,12 @@ impl Pending {
 
 impl Peers {
     pub fn new(identity: Identity) -> Arc<Self> {
-        Arc::new(Peers { identity, addresses: RwLock::default(), streams: Mutex::default() })
+        Arc::new(Peers {
+            identity,
+            addresses: RwLock::default(),
+            streams: Mutex::default(),
+            channels: Mutex::default(),
+        })
     }
 
     pub fn identity(&self) -> &Identity {
@@ -78,6 +85,11 @@ impl Peers {
 
     pub fn address(&self, node: NodeId) -> Option<String> {
         self.addresses.read().get(&node).cloned()
+    }
+
+    /// Every node whose address is known, but this one.
+    pub fn others(&self) -> Vec<NodeId> {
+        self.addresses.read().keys().copied().filter(|n| *n != self.identity.node).collect()
     }
 
     /// Sends a batch of Raft envelopes, if it can be done at once.
@@ -106,6 +118,29 @@ impl Peers {
                 Err(_) => Err(TransportError::Lost(format!("connection to {to} ended"))),
             }
         })
+    }
+
+    /// A unary call to a node of the cluster.
+    pub async fn ask(&self, to: NodeId, ask: Ask, timeout: Duration) -> Result<Response, String> {
+        let address = self.address(to).ok_or_else(|| format!("the address of {to} is not known"))?;
+        let channel = {
+            let mut channels = self.channels.lock();
+            match channels.get(&to) {
+                Some((a, channel)) if *a == address => channel.clone(),
+                _ => {
+                    let channel = endpoint(&address).map_err(|e| e.to_string())?.connect_lazy();
+                    channels.insert(to, (address, channel.clone()));
+                    channel
+                }
+            }
+        };
+        let request = Request { cluster: self.identity.cluster.clone(), ask: Some(ask) };
+        let mut client = client(channel);
+        match tokio::time::timeout(timeout, client.call(request)).await {
+            Ok(Ok(answer)) => Ok(answer.into_inner()),
+            Ok(Err(e)) => Err(e.message().to_string()),
+            Err(_) => Err(format!("no answer within {timeout:?}")),
+        }
     }
 
     fn peer(self: &Arc<Self>, to: NodeId) -> Option<Arc<Peer>> {
@@ -208,7 +243,11 @@ fn client(channel: Channel) -> NodeClient<Channel> {
 }
 
 async fn connect(address: &str) -> Result<Channel, tonic::transport::Error> {
-    Endpoint::from_shared(format!("http://{address}"))?
+    endpoint(address)?.connect().await
+}
+
+fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
+    Ok(Endpoint::from_shared(format!("http://{address}"))?
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         // A peer that vanished without a word is found out by these.
@@ -216,9 +255,7 @@ async fn connect(address: &str) -> Result<Channel, tonic::transport::Error> {
         .keep_alive_timeout(Duration::from_secs(2))
         .keep_alive_while_idle(true)
         .initial_stream_window_size(8 << 20)
-        .initial_connection_window_size(16 << 20)
-        .connect()
-        .await
+        .initial_connection_window_size(16 << 20))
 }
 
 /// A unary call to an address, for nodes that are not (yet) peers.

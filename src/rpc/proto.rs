@@ -92,8 +92,8 @@ pub struct Joined {
     pub cluster: String,
     #[prost(uint32, tag = "2")]
     pub node: u32,
-    #[prost(message, repeated, tag = "3")]
-    pub nodes: Vec<NodeState>,
+    #[prost(message, optional, tag = "3")]
+    pub gossip: Option<Gossip>,
 }
 
 /// What every node tells of itself, and passes on of others: the entry with the highest `(started_ms, beat)` wins.
@@ -128,6 +128,9 @@ pub struct NodeState {
 pub struct Gossip {
     #[prost(message, repeated, tag = "1")]
     pub nodes: Vec<NodeState>,
+    /// The descriptor of the first range, from which all others are found, as its own layer encodes it.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub first_range: bytes::Bytes,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -1,0 +1,172 @@
+//! Who is in the cluster: what every node tells of itself, spread by gossip.
+//!
+//! Nodes are few, so each exchange carries everything. Of a node's own statements the newest wins (start, then beat). What must
+//! outlive all of them - addresses, and who is leaving - is also in the cluster's own data, under `system/node/`;
+//! addresses are kept in the store's folder too, so that a whole cluster can start again without being told.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use meridian_storage::base::{Clock, NodeId};
+use meridian_storage::replica::RangeDescriptor;
+use meridian_txn::route::Seeds;
+use parking_lot::Mutex;
+
+use crate::rpc::peers::Peers;
+use crate::rpc::proto::{Gossip, NodeState, NodeStatus};
+
+pub struct Members {
+    me: NodeId,
+    clock: Clock,
+    peers: Arc<Peers>,
+    known: Mutex<Known>,
+    file: Option<PathBuf>,
+}
+
+struct Known {
+    nodes: BTreeMap<NodeId, Member>,
+    first_range: Option<RangeDescriptor>,
+}
+
+struct Member {
+    state: NodeState,
+    /// When a new beat came last, by this node's monotonic clock.
+    heard: Duration,
+}
+
+impl Members {
+    pub fn new(me: NodeState, clock: Clock, peers: Arc<Peers>, folder: Option<&std::path::Path>) -> Arc<Self> {
+        let id = NodeId(me.node);
+        let members = Arc::new(Members {
+            me: id,
+            clock,
+            peers,
+            known: Mutex::new(Known { nodes: BTreeMap::new(), first_range: None }),
+            file: folder.map(|f| f.join("peers")),
+        });
+        members.note(me);
+        members.read_file();
+        members
+    }
+
+    /// What this node tells the others.
+    pub fn gossip(&self) -> Gossip {
+        let known = self.known.lock();
+        Gossip {
+            nodes: known.nodes.values().map(|m| m.state.clone()).collect(),
+            first_range: known.first_range.as_ref().map(|d| Bytes::from(d.encode())).unwrap_or_default(),
+        }
+    }
+
+    /// Takes over what is news in another node's.
+    pub fn merge(&self, gossip: Gossip) {
+        for state in gossip.nodes {
+            if NodeId(state.node) != self.me {
+                self.note(state);
+            }
+        }
+        if !gossip.first_range.is_empty()
+            && let Ok(d) = RangeDescriptor::decode(gossip.first_range)
+        {
+            self.note_first_range(d);
+        }
+    }
+
+    /// Changes what this node tells of itself, and counts its beat.
+    pub fn update_self(&self, change: impl FnOnce(&mut NodeState)) {
+        let mut known = self.known.lock();
+        if let Some(member) = known.nodes.get_mut(&self.me) {
+            member.state.beat += 1;
+            change(&mut member.state);
+            member.heard = self.clock.monotonic();
+        }
+    }
+
+    /// Who is leaving is decided by the cluster's data, not by the node.
+    pub fn set_decommissioning(&self, node: NodeId, on: bool) {
+        if let Some(member) = self.known.lock().nodes.get_mut(&node) {
+            member.state.decommissioning = on;
+        }
+    }
+
+    pub fn note_first_range(&self, descriptor: RangeDescriptor) {
+        let mut known = self.known.lock();
+        if known.first_range.as_ref().is_none_or(|d| d.generation < descriptor.generation) {
+            known.first_range = Some(descriptor);
+        }
+    }
+
+    fn note(&self, mut state: NodeState) {
+        let id = NodeId(state.node);
+        let now = self.clock.monotonic();
+        let mut changed = false;
+        {
+            let mut known = self.known.lock();
+            match known.nodes.get_mut(&id) {
+                Some(old) => {
+                    let newer = (state.started_ms, state.beat) > (old.state.started_ms, old.state.beat);
+                    if newer {
+                        changed = old.state.address != state.address;
+                        state.decommissioning |= old.state.decommissioning;
+                        *old = Member { state: state.clone(), heard: now };
+                    }
+                }
+                None => {
+                    changed = true;
+                    known.nodes.insert(id, Member { state: state.clone(), heard: now });
+                }
+            }
+        }
+        if changed {
+            self.peers.set_address(id, &state.address);
+            self.write_file();
+        }
+    }
+
+    /// Every node with how long it has been silent.
+    pub fn status(&self) -> Vec<NodeStatus> {
+        let now = self.clock.monotonic();
+        let known = self.known.lock();
+        known
+            .nodes
+            .values()
+            .map(|m| NodeStatus {
+                state: Some(m.state.clone()),
+                silent_ms: now.saturating_sub(m.heard).as_millis() as u64,
+            })
+            .collect()
+    }
+
+    fn write_file(&self) {
+        let Some(file) = &self.file else { return };
+        let lines: String =
+            self.known.lock().nodes.values().map(|m| format!("{} {}\n", m.state.node, m.state.address)).collect();
+        let temporary = file.with_extension("new");
+        let written = std::fs::write(&temporary, lines).and_then(|()| std::fs::rename(&temporary, file));
+        if let Err(e) = written {
+            tracing::warn!(file = %file.display(), error = %e, "cannot keep the other nodes' addresses");
+        }
+    }
+
+    /// Addresses from the last run; malformed lines are of no use and of no harm.
+    fn read_file(&self) {
+        let Some(text) = self.file.as_ref().and_then(|f| std::fs::read_to_string(f).ok()) else { return };
+        for line in text.lines() {
+            if let Some((node, address)) = line.split_once(' ')
+                && let Ok(node) = node.parse::<u32>()
+                && NodeId(node) != self.me
+            {
+                self.note(NodeState { node, address: address.into(), ..Default::default() });
+            }
+        }
+    }
+}
+
+impl Seeds for Members {
+    fn first_range(&self) -> Option<RangeDescriptor> {
+        self.known.lock().first_range.clone()
+    }
+}
