@@ -1,1 +1,360 @@
+//! One process of the cluster, assembled: engine and log, the store's thread, transactions, SQL, and the doors to the
+//! outside.
+//!
+//! Start: open or initialise the store (or join), listen, run. Stop: refuse new sessions, let transactions end for a
+//! while, hand the leases over, stop the store.
+//!
+//! What must stay true: a fault of the disk or a broken invariant in the store's thread ends the process at once; nothing is
+//! answered after it.
+
+pub mod config;
 pub mod system;
+pub mod members;
+mod background;
+mod handler;
+mod metrics;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use bytes::Bytes;
+use meridian_sql::catalog::CatalogCache;
+use meridian_sql::session::{Counters, SqlNode};
+use meridian_storage::base::{BoxFuture, Clock, NodeId, Runtime};
+use meridian_storage::engine::{Engine, MemoryEngine, RocksEngine, RocksOptions};
+use meridian_storage::log::{DiskLog, LogStore, MemoryLog};
+use meridian_storage::store::{self, MessageBatch, RaftTransport, StoreHandle, StoreParts};
+use meridian_txn::Db;
+use meridian_txn::participant::Participant;
+use meridian_txn::route::RouterParts;
+use meridian_txn::rpc::{KvTransport, TransportError};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::pgwire::server::PgServer;
+use crate::rpc::peers::{Identity, Peers, call_address};
+use crate::rpc::proto::{Answer, Ask, Join, Joined, NodeState, Request};
+use crate::rpc::server::RpcServer;
+use config::NodeConfig;
+use members::Members;
+use system::{BoundSource, TokioRuntime};
+
+/// How long statements may go on after the node was asked to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How long a starting node looks for the cluster that it is to join.
+const JOIN_FOR: Duration = Duration::from_secs(30);
+
+/// A running node.
+pub struct Node {
+    pub id: NodeId,
+    pub sql: SocketAddr,
+    pub rpc: SocketAddr,
+    pub http: SocketAddr,
+    inner: Arc<Inner>,
+    stop: watch::Sender<bool>,
+    store_thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// What the node's parts share.
+pub(crate) struct Inner {
+    pub id: NodeId,
+    pub cluster: String,
+    pub clock: Clock,
+    pub store: StoreHandle,
+    pub log: Arc<dyn LogStore>,
+    pub participant: Arc<Participant>,
+    pub db: Db,
+    pub members: Arc<Members>,
+    pub peers: Arc<Peers>,
+    pub config: NodeConfig,
+    pub bound: BoundSource,
+    /// Set once the catalog is open and statements can run.
+    pub sql: std::sync::OnceLock<(Arc<SqlNode>, Arc<PgServer>)>,
+}
+
+impl Node {
+    /// Starts a node; returns when it takes statements.
+    pub async fn start(config: NodeConfig) -> Result<Node, String> {
+        config.check()?;
+        let runtime = TokioRuntime::current();
+        let (clock, bound) = system::clock(config.max_clock_offset);
+        // All doors first: a port in use must not leave a half-made store behind.
+        let (sql, http, rpc) =
+            (listen("--listen-sql", config.sql).await?, listen("--listen-http", config.http).await?, listen("--listen-rpc", config.rpc).await?);
+        let local = |l: &TcpListener| l.local_addr().map_err(|e| e.to_string());
+        let (sql_at, rpc_at, http_at) = (local(&sql)?, local(&rpc)?, local(&http)?);
+
+        let (engine, log) = open_disks(&config)?;
+        let joined = identify(&config, &*engine, &clock, runtime.as_ref(), rpc_at).await?;
+
+        let identity = store::identity(&*engine).map_err(fault)?.ok_or("the store has no identity")?;
+        let (id, cluster) = (identity.node, format!("{:032x}", identity.cluster));
+        let peers = Peers::new(Identity { cluster: cluster.clone(), node: id });
+        let me = NodeState {
+            node: id.0,
+            address: rpc_at.to_string(),
+            sql_address: sql_at.to_string(),
+            started_ms: clock.wall_ns() / 1_000_000,
+            version: env!("CARGO_PKG_VERSION").into(),
+            ..Default::default()
+        };
+        let members = Members::new(me, clock.clone(), peers.clone(), config.folder.as_deref());
+        if let Some(joined) = joined
+            && let Some(gossip) = joined.gossip
+        {
+            members.merge(gossip);
+        }
+
+        let participant = Participant::new(id, clock.clone(), runtime.clone());
+        let parts = StoreParts {
+            config: config.store.clone(),
+            engine,
+            log: log.clone(),
+            clock: clock.clone(),
+            runtime: runtime.clone(),
+            transport: Arc::new(RaftOverPeers(peers.clone())),
+            observer: participant.clone(),
+        };
+        let (core, store) = store::open(parts, None).map_err(fault)?;
+        let db = Db::new(RouterParts {
+            node: id,
+            clock: clock.clone(),
+            runtime: runtime.clone(),
+            local: Some(participant.clone()),
+            transport: Arc::new(KvOverPeers(peers.clone())),
+            seeds: members.clone(),
+        });
+        participant.set_sender(db.router().clone());
+        let store_thread = std::thread::Builder::new()
+            .name("store".into())
+            .spawn(move || run_store(core))
+            .map_err(|e| format!("cannot start a thread: {e}"))?;
+
+        let inner = Arc::new(Inner {
+            id,
+            cluster,
+            clock,
+            store,
+            log,
+            participant,
+            db,
+            members,
+            peers,
+            config,
+            bound,
+            sql: std::sync::OnceLock::new(),
+        });
+        let (stop, stopping) = watch::channel(false);
+        let server = RpcServer {
+            identity: inner.peers.identity().clone(),
+            handler: Arc::new(handler::NodeHandler(inner.clone())),
+        };
+        let mut until = stopping.clone();
+        tokio::spawn(async move {
+            let done = server.run(rpc, async move {
+                let _ = until.wait_for(|s| *s).await;
+            });
+            if let Err(e) = done.await {
+                tracing::error!(error = %e, "the node-to-node server failed");
+            }
+        });
+        tokio::spawn(crate::http::serve(http, Arc::new(metrics::NodePages(inner.clone()))));
+        background::start(&inner, stopping.clone());
+
+        let pg = open_sql(&inner, &runtime, stopping).await?;
+        tokio::spawn(pg.run(sql));
+        Ok(Node { id, sql: sql_at, rpc: rpc_at, http: http_at, inner, stop, store_thread: Some(store_thread) })
+    }
+
+    pub fn cluster(&self) -> &str {
+        &self.inner.cluster
+    }
+
+    pub fn consistency(&self) -> String {
+        consistency(&self.inner.clock, self.inner.bound)
+    }
+
+    /// Refuses new sessions, waits for the running transactions, hands over the leases, stops.
+    pub async fn stop(mut self) {
+        self.inner.members.update_self(|me| me.draining = true);
+        let _ = self.stop.send(true);
+        if let Some((_, pg)) = self.inner.sql.get() {
+            let done = async {
+                while !pg.cancels.is_empty() {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            if tokio::time::timeout(DRAIN, done).await.is_err() {
+                tracing::warn!("stopping with {} sessions in transactions", pg.cancels.len());
+                pg.cancels.cancel_all();
+            }
+        }
+        background::hand_over_leases(&self.inner).await;
+        self.inner.store.stop();
+        if let Some(thread) = self.store_thread.take() {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+        // What is in memory becomes a file, so that the next start replays nothing.
+        if let Err(e) = self.inner.store.flush() {
+            tracing::warn!(error = %e, "the last flush failed; the log will be replayed");
+        }
+    }
+}
+
+/// The store's thread. Its end by a fault is the end of the process: what was promised cannot be kept any more.
+fn run_store(core: store::StoreCore) {
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| core.run()));
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(e)) => {
+            tracing::error!(error = %e, "the store failed; stopping at once so that nothing wrong is answered");
+            std::process::exit(70);
+        }
+        Err(_) => {
+            tracing::error!("the store broke an invariant; stopping at once so that nothing wrong is answered");
+            std::process::exit(70);
+        }
+    }
+}
+
+fn fault(e: meridian_storage::base::StorageError) -> String {
+    e.to_string()
+}
+
+async fn listen(flag: &str, address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|e| {
+        format!("cannot listen on {address} ({flag}): {e}\nIs another node running? Give it another address.")
+    })
+}
+
+type Disks = (Arc<dyn Engine>, Arc<dyn LogStore>);
+
+fn open_disks(config: &NodeConfig) -> Result<Disks, String> {
+    let Some(folder) = &config.folder else {
+        return Ok((Arc::new(MemoryEngine::new()), Arc::new(MemoryLog::new())));
+    };
+    let at = |e: meridian_storage::base::StorageError| format!("store {}: {e}", folder.display());
+    std::fs::create_dir_all(folder).map_err(|e| format!("cannot create {}: {e}", folder.display()))?;
+    let options = RocksOptions { cache_bytes: config.cache as usize, ..RocksOptions::default() };
+    let engine = RocksEngine::open(folder.join("state"), options).map_err(at)?;
+    let log = DiskLog::open(folder.join("log"), Default::default()).map_err(at)?;
+    Ok((Arc::new(engine), Arc::new(log)))
+}
+
+/// Makes sure that the store knows who it is: as it was, or as the first node of a cluster, or as a joining node.
+async fn identify(
+    config: &NodeConfig,
+    engine: &dyn Engine,
+    clock: &Clock,
+    runtime: &dyn Runtime,
+    rpc: SocketAddr,
+) -> Result<Option<Joined>, String> {
+    if store::identity(engine).map_err(fault)?.is_some() {
+        return Ok(None);
+    }
+    if config.join.is_empty() {
+        let cluster = u128::from(runtime.random()) << 64 | u128::from(runtime.random());
+        store::bootstrap(engine, cluster, NodeId(1), clock.now()).map_err(fault)?;
+        return Ok(None);
+    }
+    let joined = join(&config.join, rpc).await?;
+    let cluster = u128::from_str_radix(&joined.cluster, 16)
+        .map_err(|_| format!("the cluster's id `{}` is malformed", joined.cluster))?;
+    store::join(engine, cluster, NodeId(joined.node)).map_err(fault)?;
+    Ok(Some(joined))
+}
+
+/// Asks the given nodes in turn, for a while: nodes of a new cluster are often started together.
+async fn join(addresses: &[String], rpc: SocketAddr) -> Result<Joined, String> {
+    let ask = Join { address: rpc.to_string(), version: env!("CARGO_PKG_VERSION").into() };
+    let until = tokio::time::Instant::now() + JOIN_FOR;
+    let mut errors = Vec::new();
+    loop {
+        errors.clear();
+        for address in addresses {
+            let request = Request { cluster: String::new(), ask: Some(Ask::Join(ask.clone())) };
+            match call_address(address, request, Duration::from_secs(10)).await {
+                Ok(answer) => match answer.answer {
+                    Some(Answer::Joined(joined)) => return Ok(joined),
+                    _ => errors.push(format!("{address}: unexpected answer")),
+                },
+                Err(e) => errors.push(format!("{address}: {e}")),
+            }
+        }
+        if tokio::time::Instant::now() >= until {
+            return Err(format!(
+                "cannot join the cluster: no node of --join took this one\n  {}",
+                errors.join("\n  ")
+            ));
+        }
+        tracing::warn!("waiting for a node to join: {}", errors.join("; "));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn open_sql(
+    inner: &Arc<Inner>,
+    runtime: &Arc<TokioRuntime>,
+    drain: watch::Receiver<bool>,
+) -> Result<Arc<PgServer>, String> {
+    // A restarted node waits here for a majority, however long that takes.
+    let catalog = loop {
+        match CatalogCache::open(inner.db.clone()).await {
+            Ok(catalog) => break catalog,
+            Err(e) => {
+                tracing::warn!(error = %e, "waiting for the cluster's catalog");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        }
+    };
+    let wall = (inner.clock.wall_ns() / 1000) as i64;
+    let node = Arc::new(SqlNode {
+        db: inner.db.clone(),
+        catalog,
+        consistency: consistency(&inner.clock, inner.bound),
+        started: wall - meridian_sql::session::POSTGRES_EPOCH_MICROS,
+        sessions: Default::default(),
+        counters: Counters::default(),
+    });
+    meridian_sql::schema_change::jobs::start(node.clone());
+    let pg = Arc::new(PgServer {
+        node: node.clone(),
+        runtime: runtime.clone(),
+        cancels: Default::default(),
+        connections: AtomicUsize::new(0),
+        drain,
+    });
+    let _ = inner.sql.set((node, pg.clone()));
+    Ok(pg)
+}
+
+/// `SHOW meridian.consistency`.
+fn consistency(clock: &Clock, bound: BoundSource) -> String {
+    let (offset, source) = (clock.max_offset(), match bound {
+        BoundSource::Flag => "given by --max-clock-offset",
+        BoundSource::Kernel => "the kernel's estimate",
+        BoundSource::Default => "assumed",
+    });
+    match clock.bound_known() {
+        true => format!("strict serializable (clocks within {offset:?}: {source})"),
+        false => format!("serializable, linearizable per key (clocks within {offset:?}: {source})"),
+    }
+}
+
+struct RaftOverPeers(Arc<Peers>);
+
+impl RaftTransport for RaftOverPeers {
+    fn send(&self, batch: MessageBatch) {
+        self.0.send_raft(batch.to, Bytes::from(batch.encode()));
+    }
+}
+
+struct KvOverPeers(Arc<Peers>);
+
+impl KvTransport for KvOverPeers {
+    fn call(&self, to: NodeId, request: Bytes) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+        self.0.call(to, request)
+    }
+}
