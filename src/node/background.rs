@@ -1,0 +1,146 @@
+//! What a node does unasked: gossip, flushing, placing replicas, measuring itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meridian_storage::base::{NodeId, Span};
+use meridian_txn::{ScanOptions, TxnOptions};
+use prost::Message;
+use tokio::sync::watch;
+
+use super::Inner;
+use crate::rpc::proto::{Answer, Ask, NodeState};
+
+const GOSSIP_EVERY: Duration = Duration::from_millis(500);
+const GOSSIP_TIMEOUT: Duration = Duration::from_secs(2);
+const REGISTRY_EVERY: Duration = Duration::from_secs(3);
+const MAINTAIN_EVERY: Duration = Duration::from_millis(500);
+/// How long a stopping node waits for others to take its leases.
+const HAND_OVER: Duration = Duration::from_secs(5);
+
+pub fn start(inner: &Arc<Inner>, stop: watch::Receiver<bool>) {
+    tokio::spawn(until(stop.clone(), gossip(inner.clone())));
+    tokio::spawn(until(stop.clone(), registry(inner.clone())));
+    tokio::spawn(until(stop.clone(), super::allocator::run(inner.clone())));
+    let (inner, runtime) = (inner.clone(), tokio::runtime::Handle::current());
+    // Flushing blocks: it has a thread of its own.
+    let spawned = std::thread::Builder::new().name("maintenance".into()).spawn(move || {
+        while !*stop.borrow() {
+            runtime.block_on(tokio::time::sleep(MAINTAIN_EVERY));
+            if let Err(e) = inner.store.maintain() {
+                tracing::error!(error = %e, "flushing the store failed; stopping at once");
+                std::process::exit(70);
+            }
+        }
+    });
+    if let Err(e) = spawned {
+        tracing::error!(error = %e, "cannot start the maintenance thread; stopping");
+        std::process::exit(70);
+    }
+}
+
+async fn until(mut stop: watch::Receiver<bool>, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = work => {}
+        _ = stop.wait_for(|s| *s) => {}
+    }
+}
+
+/// Tells the others of this node, and hears of the rest from one of them at a time.
+async fn gossip(inner: Arc<Inner>) {
+    let mut turn = 0usize;
+    loop {
+        let descriptors = inner.store.descriptors();
+        if let Some(first) = descriptors.first().filter(|d| d.start.is_empty()) {
+            inner.members.note_first_range((**first).clone());
+        }
+        let status = inner.store.status();
+        inner.members.update_self(|me| {
+            me.ranges = status.ranges as u32;
+            me.leases = status.leases as u32;
+            me.bytes = inner.log.size();
+        });
+        let others = inner.peers.others();
+        // A small cluster hears at once; a large one by and by.
+        for _ in 0..others.len().min(3) {
+            turn = turn.wrapping_add(1);
+            let to = others[turn % others.len()];
+            let inner = inner.clone();
+            tokio::spawn(async move {
+                let ask = Ask::Gossip(inner.members.gossip());
+                if let Ok(answer) = inner.peers.ask(to, ask, GOSSIP_TIMEOUT).await
+                    && let Some(Answer::Gossip(gossip)) = answer.answer
+                {
+                    inner.members.merge(gossip);
+                }
+            });
+        }
+        tokio::time::sleep(GOSSIP_EVERY).await;
+    }
+}
+
+/// Keeps this node's entry in the cluster's data right, and learns from the entries who is leaving.
+async fn registry(inner: Arc<Inner>) {
+    let mut written = false;
+    loop {
+        let done: Result<(), meridian_txn::TxnError> = async {
+            if !written {
+                let me = inner.members.status().into_iter().filter_map(|s| s.state).find(|s| s.node == inner.id.0);
+                if let Some(me) = me {
+                    inner
+                        .db
+                        .run(TxnOptions::default(), async |txn| {
+                            let key = super::handler::registry_key(inner.id);
+                            let old = txn.get(&key).await?.and_then(|b| NodeState::decode(b).ok());
+                            let leaving = old.as_ref().is_some_and(|o| o.decommissioning);
+                            let entry = NodeState { decommissioning: leaving, ..me.clone() };
+                            txn.put(key, entry.encode_to_vec().into());
+                            Ok(())
+                        })
+                        .await?;
+                }
+                written = true;
+            }
+            let txn = inner.db.begin(TxnOptions { read_only: true, ..TxnOptions::default() });
+            let span = Span::prefix(meridian_storage::base::keys::system_key("node", b""));
+            for (_, value) in txn.scan(span, ScanOptions::default()).collect().await? {
+                if let Ok(entry) = NodeState::decode(value)
+                    && entry.decommissioning
+                {
+                    inner.members.set_decommissioning(NodeId(entry.node), true);
+                }
+            }
+            Ok(())
+        }
+        .await;
+        if let Err(e) = done {
+            tracing::debug!(error = %e, "the registry of nodes is out of reach");
+        }
+        tokio::time::sleep(REGISTRY_EVERY).await;
+    }
+}
+
+/// Gives every lease to another replica, for a while: clients of a node that stops in good order wait for no election.
+pub async fn hand_over_leases(inner: &Arc<Inner>) {
+    let now = inner.clock.now();
+    let mut moves = Vec::new();
+    for d in inner.store.descriptors() {
+        let leads = inner.store.replica(d.range).is_some_and(|r| r.lease(now).is_ok());
+        let live = inner.members.status();
+        let target = d.voters().map(|r| r.node).find(|n| {
+            *n != inner.id
+                && live.iter().any(|s| {
+                    s.silent_ms < 2_000 && s.state.as_ref().is_some_and(|s| s.node == n.0 && !s.draining)
+                })
+        });
+        if leads && let Some(to) = target {
+            let store = inner.store.clone();
+            moves.push(async move {
+                if let Err(e) = store.transfer_lease(d.range, to).await {
+                    tracing::warn!(range = %d.range, error = %e, "the lease was not handed over");
+                }
+            });
+        }
+    }
+    let _ = tokio::time::timeout(HAND_OVER, futures::future::join_all(moves)).await;
+}
