@@ -18,9 +18,9 @@ use crate::expr::Expr;
 use crate::plan::{ConflictAction, Insert, LogicalPlan, OnConflict, Schema};
 
 /// A column that the statement names, and its place among the table's public columns.
-struct Target<'t> {
-    place: usize,
-    column: &'t ColumnDescriptor,
+pub(super) struct Target<'t> {
+    pub place: usize,
+    pub column: &'t ColumnDescriptor,
 }
 
 impl Binder<'_> {

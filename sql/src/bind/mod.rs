@@ -16,6 +16,7 @@ mod aggregate;
 mod assign;
 mod catalog;
 mod coerce;
+mod copy;
 mod delete;
 mod expr;
 mod from;
@@ -43,6 +44,7 @@ use std::sync::Arc;
 use sqlparser::ast;
 use sqlparser::tokenizer::Location;
 
+pub use copy::{CopyTarget, SUPPLIED_ROWS, bind_argument, bind_copy_from};
 pub use name::{fold, object_name_parts};
 pub use scalar::{bind_default, bind_scalar, bind_type_name};
 pub use select::Clause;

@@ -49,7 +49,7 @@ pub struct ParsedStatement {
 }
 
 /// What sqlparser's tree can say, and what it cannot.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Statement {
     Sql(Box<ast::Statement>),
     Begin(TransactionModes),
@@ -84,6 +84,21 @@ impl ParsedStatement {
     /// The statement's own text.
     pub fn text(&self) -> &str {
         &self.source[self.span.clone()]
+    }
+
+    /// The statement within PREPARE or DECLARE, as one of its own at the same place in the text.
+    pub fn inner(&self) -> SqlResult<ParsedStatement> {
+        let inner = match &self.statement {
+            Statement::Prepare { statement, .. } => statement,
+            Statement::DeclareCursor(d) => &d.query,
+            _ => return Err(SqlError::internal("the statement has no other within it")),
+        };
+        Ok(ParsedStatement {
+            statement: Statement::clone(inner),
+            source: self.source.clone(),
+            span: self.span.clone(),
+            operators: self.operators,
+        })
     }
 }
 

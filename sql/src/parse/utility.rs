@@ -34,7 +34,7 @@ pub enum ExplainFormat {
     Yaml,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Explain {
     pub analyze: bool,
     pub verbose: bool,
@@ -48,7 +48,7 @@ pub struct Explain {
 }
 
 /// VACUUM or ANALYZE.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Vacuum {
     /// ANALYZE without VACUUM.
     pub only_analyze: bool,
@@ -59,13 +59,13 @@ pub struct Vacuum {
     pub tables: Vec<VacuumTable>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct VacuumTable {
     pub name: ObjectName,
     pub columns: Vec<Ident>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct DeclareCursor {
     pub name: Ident,
     pub binary: bool,
@@ -87,7 +87,7 @@ pub enum FetchCount {
     Skip(i64),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FetchCursor {
     pub cursor: Ident,
     pub count: FetchCount,

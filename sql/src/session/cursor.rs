@@ -36,7 +36,7 @@ impl Session {
         if self.portals.contains_key(&name) {
             return Err(SqlError::new(state::DUPLICATE_CURSOR, format!("cursor \"{name}\" already exists")));
         }
-        let inner = parsed.declared_query()?;
+        let inner = parsed.inner()?;
         let prepared =
             Arc::new(Prepared::new("", parsed.text(), Some(inner), Vec::new(), self.node.now()));
         self.ensure_transaction()?;

@@ -40,6 +40,8 @@ pub struct View {
     sequences: Arc<SequenceState>,
     /// `SET` through set_config: taken over by the session after the statement.
     changes: Mutex<Vec<(String, String, bool)>>,
+    /// Rows that COPY FROM has parsed, for its plan to read.
+    supplied: Mutex<Vec<Batch>>,
 }
 
 impl View {
@@ -61,6 +63,7 @@ impl View {
             sequences: session.sequences.clone(),
             catalog,
             changes: Mutex::default(),
+            supplied: Mutex::default(),
         }
     }
 
@@ -87,6 +90,11 @@ impl View {
             session: self,
             outer: &[],
         }
+    }
+
+    /// Gives COPY FROM's plan its next rows.
+    pub fn supply(&self, rows: Batch) {
+        self.supplied.lock().push(rows);
     }
 
     fn format_settings(&self) -> &FormatSettings {
@@ -311,6 +319,10 @@ impl Surroundings for View {
     }
 
     fn virtual_table<'a>(&'a self, txn: &'a Txn, name: &'a str) -> BoxFuture<'a, SqlResult<Vec<Batch>>> {
+        if name == crate::bind::SUPPLIED_ROWS {
+            let rows = std::mem::take(&mut *self.supplied.lock());
+            return Box::pin(async move { Ok(rows) });
+        }
         Box::pin(async move {
             let source = virtual_tables::Source {
                 catalog: &self.catalog,

@@ -189,7 +189,7 @@ impl Session {
                 ast::Statement::Discard { object_type } => self.discard(object_type, delivery.client),
                 ast::Statement::Deallocate { name, .. } => self.deallocate(name, delivery.client),
                 ast::Statement::Execute { name: Some(name), parameters, .. } => {
-                    Box::pin(self.execute_prepared(name, parameters, delivery)).await
+                    Box::pin(self.execute_prepared(name, parameters, &parsed.source, delivery)).await
                 }
                 ast::Statement::Close { cursor } => self.close_cursor(cursor, delivery.client),
                 ast::Statement::Copy { .. } => self.copy(sql, parsed, delivery).await,
@@ -594,7 +594,7 @@ impl Session {
             .iter()
             .map(|t| crate::bind::bind_data_type(t).map(|t| t.oid))
             .collect::<SqlResult<Vec<Oid>>>()?;
-        let inner = parsed.prepared_statement()?;
+        let inner = parsed.inner()?;
         let text = parsed.text().to_string();
         let mut prepared = Prepared::new(&name, &text, Some(inner), hints, self.node.now());
         prepared.from_sql = true;
@@ -609,6 +609,7 @@ impl Session {
         &mut self,
         name: &ObjectName,
         arguments: &[Expr],
+        source: &str,
         delivery: &mut Delivery<'_>,
     ) -> SqlResult<()> {
         let name = one_name(name)?;
@@ -622,7 +623,7 @@ impl Session {
             )
             .with_detail(format!("Expected {} parameters but got {}.", types.len(), arguments.len())));
         }
-        let params = self.constant_arguments(arguments, &types)?;
+        let params = self.constant_arguments(arguments, source, &types)?;
         let inner = Delivery {
             client: delivery.client,
             formats: delivery.formats,
@@ -635,7 +636,7 @@ impl Session {
     }
 
     /// The values of EXECUTE's arguments: expressions without tables.
-    fn constant_arguments(&mut self, arguments: &[Expr], types: &[Oid]) -> SqlResult<Arc<[Datum]>> {
+    fn constant_arguments(&mut self, arguments: &[Expr], source: &str, types: &[Oid]) -> SqlResult<Arc<[Datum]>> {
         let view = self.view();
         let snapshot = self.catalog.snapshot().clone();
         let eval = view.planning_eval();
@@ -647,7 +648,7 @@ impl Session {
             eval: &eval,
         };
         let values = arguments.iter().zip(types).map(|(e, ty)| {
-            let bound = crate::bind::bind_argument(e, context, SqlType::new(*ty))?;
+            let bound = crate::bind::bind_argument(context, source, e, SqlType::new(*ty))?;
             crate::expr::eval_row(&bound, &[], &eval)
         });
         values.collect::<SqlResult<Vec<Datum>>>().map(Arc::from)
