@@ -2,6 +2,7 @@
 
 pub mod physical;
 pub mod print;
+mod tables;
 pub mod walk;
 pub mod schema;
 pub mod logical;

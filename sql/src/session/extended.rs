@@ -110,7 +110,7 @@ impl Session {
         let one = |i: usize, value: &Option<Bytes>| -> SqlResult<Datum> {
             let Some(bytes) = value else { return Ok(Datum::Null) };
             match column_format(formats, i) {
-                Format::Binary => binary::recv(types[i], bytes)
+                Format::Binary => binary::receive(SqlType::new(types[i]), bytes)
                     .map_err(|e| e.with_context(format!("unnamed portal parameter ${}", i + 1))),
                 Format::Text => {
                     let text = std::str::from_utf8(bytes).map_err(|_| {

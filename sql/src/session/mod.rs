@@ -59,8 +59,6 @@ pub struct Session {
     pid: u32,
     settings: Settings,
     catalog: SessionCatalog,
-    /// Counts the statements that changed the schema, so that no plan outlives what it was made from.
-    overlay: u64,
     state: State,
     prepared: BTreeMap<String, Arc<Prepared>>,
     portals: BTreeMap<String, Portal>,
@@ -88,7 +86,7 @@ impl Session {
         let database = node.catalog.current().database_named(&database_name).map(|d| d.id).ok_or_else(|| {
             SqlError::new(state::INVALID_CATALOG_NAME, format!("database \"{database_name}\" does not exist"))
         })?;
-        let catalog = SessionCatalog::new(node.catalog.clone(), database);
+        let catalog = SessionCatalog::new(node.catalog.clone());
         let mut settings = Settings::new(&user);
         for (name, value) in &parameters {
             match name.as_str() {
@@ -108,7 +106,6 @@ impl Session {
             pid: 0,
             settings,
             catalog,
-            overlay: 0,
             state: State::Idle,
             prepared: BTreeMap::new(),
             portals: BTreeMap::new(),
@@ -172,7 +169,7 @@ impl Session {
     }
 
     fn view(&mut self) -> Arc<View> {
-        let catalog = self.catalog.snapshot().clone();
+        let catalog = self.catalog.snapshot();
         let generation = self.settings.cached().generation;
         if let Some(view) = &self.view
             && view.is_current(&catalog, generation)

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::client::Format;
 use crate::bind::QueryKind;
+use crate::catalog::TableDescriptor;
 use crate::error::{SqlError, SqlResult, state};
 use crate::exec::Operator;
 use crate::parse::{Explain, ParsedStatement};
@@ -71,6 +72,8 @@ impl ExplainFlags {
 pub struct PlannedQuery {
     pub kind: QueryKind,
     pub plan: Arc<PhysicalPlan>,
+    /// What is pinned while it runs.
+    pub tables: Vec<Arc<TableDescriptor>>,
     pub output: Option<Schema>,
     pub params: Vec<Oid>,
     pub read_only: bool,

@@ -12,6 +12,7 @@ use super::node::Counters;
 use super::prepared::{ExplainFlags, PlanKey, Planned, PlannedQuery, Portal, Prepared, Running, Suspended};
 use super::transaction::{Active, State};
 use super::Session;
+use crate::catalog::TableDescriptor;
 use crate::bind::{self, BindContext, BoundQuery, BoundStatement, QueryKind};
 use crate::error::{SqlError, SqlResult, state};
 use crate::exec::{self, ExecContext, Operator};
@@ -114,6 +115,7 @@ impl Session {
         match &*planned {
             Planned::Query(query) => {
                 self.check_read_only(query)?;
+                self.use_tables(&query.tables).await?;
                 if let (Some(fields), true) = (&query.output, delivery.describe) {
                     delivery.client.describe_rows(fields, delivery.formats);
                 }
@@ -196,6 +198,7 @@ impl Session {
                 let Planned::Query(query) = &*planned else {
                     return Err(SqlError::internal("a cursor is a query"));
                 };
+                self.use_tables(&query.tables).await?;
                 let ctx = self.exec_context(&portal.params, None).await?;
                 let operator = exec::execute(&query.plan, ctx);
                 Suspended { operator, planned: planned.clone(), rest: None, sent: 0 }
@@ -241,6 +244,7 @@ impl Session {
         params: &Arc<[Datum]>,
         delivery: &mut Delivery<'_>,
     ) -> SqlResult<Outcome> {
+        self.use_tables(&query.tables).await?;
         let ctx = self.exec_context(params, flags.analyze.then_some(query.plan.nodes)).await?;
         let mut elapsed = None;
         if flags.analyze {
@@ -289,7 +293,7 @@ impl Session {
         let snapshot = self.catalog.snapshot();
         let key = PlanKey {
             catalog_version: snapshot.version,
-            overlay: self.overlay,
+            overlay: self.catalog.overlay_generation(),
             settings: self.settings.cached().generation,
         };
         if let Some(planned) = prepared.planned(key) {
@@ -307,11 +311,13 @@ impl Session {
             virtual_tables: crate::catalog::virtual_tables::lookup,
             eval: &eval,
         };
-        let plan = |q: BoundQuery| -> SqlResult<PlannedQuery> {
+        let plan = |mut q: BoundQuery| -> SqlResult<PlannedQuery> {
+            let tables = q.plan.tables(&snapshot);
             let plan = optimize::optimize(q.plan, &snapshot, q.params.len())?;
             Ok(PlannedQuery {
                 kind: q.kind,
                 plan: Arc::new(plan),
+                tables,
                 output: q.output,
                 params: q.params,
                 read_only: q.read_only,
@@ -325,6 +331,13 @@ impl Session {
             BoundStatement::Utility(statement) => Planned::Utility { fields: self.utility_fields(statement)? },
         };
         prepared.keep(key, planned)
+    }
+
+    /// From here to the end of the transaction, nobody changes these tables' descriptors.
+    pub(super) async fn use_tables(&mut self, tables: &[Arc<TableDescriptor>]) -> SqlResult<()> {
+        let Some(active) = self.state.active() else { return Ok(()) };
+        let txn = active.txn.clone();
+        self.catalog.use_tables(&txn, tables.iter().map(|t| &**t)).await
     }
 
     pub(super) async fn exec_context(
@@ -480,7 +493,10 @@ impl Session {
         if let Some(active) = self.state.active() {
             match savepoint {
                 Some(sp) if active.statements > 0 || !active.txn.can_restart() => active.txn.rollback_to(sp),
-                _ => active.txn.restart(),
+                _ => {
+                    active.txn.restart();
+                    self.catalog.after_rollback();
+                }
             }
         }
         if attempt > 2 {

@@ -638,7 +638,7 @@ impl Session {
     /// The values of EXECUTE's arguments: expressions without tables.
     fn constant_arguments(&mut self, arguments: &[Expr], source: &str, types: &[Oid]) -> SqlResult<Arc<[Datum]>> {
         let view = self.view();
-        let snapshot = self.catalog.snapshot().clone();
+        let snapshot = self.catalog.snapshot();
         let eval = view.planning_eval();
         let context = crate::bind::BindContext {
             catalog: &snapshot,
@@ -694,7 +694,7 @@ impl Session {
             let (database, path) = (self.database, view.search_path().to_vec());
             let Some(active) = self.state.active() else { return Ok(()) };
             let txn = active.txn.clone();
-            let snapshot = self.catalog.snapshot().clone();
+            let snapshot = self.catalog.snapshot();
             for id in schema_change::analyze_targets(&snapshot, database, &path, &v.tables)? {
                 let ctx = self.exec_context(&self.no_params.clone(), None).await?;
                 let Some(table) = snapshot.tables.get(&id) else { continue };

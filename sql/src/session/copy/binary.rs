@@ -61,7 +61,7 @@ impl Reader {
             }
             let length = usize::try_from(length).map_err(|_| bad("invalid field size"))?;
             let Some(bytes) = self.buffer.get(at..at + length) else { return Ok(None) };
-            row.push(binary::recv(field.ty.oid, bytes)?);
+            row.push(binary::receive(field.ty, bytes)?);
             at += length;
         }
         self.at = at;

@@ -83,10 +83,12 @@ impl Session {
         options: CopyOptions,
         delivery: &mut Delivery<'_>,
     ) -> SqlResult<u64> {
-        let CopyTarget { plan, columns, table } =
+        let CopyTarget { mut plan, columns, table } =
             self.with_bind_context(|context| bind::bind_copy_from(context, &parsed.source, name, columns))?;
-        let plan = Arc::new(optimize::optimize(plan, &self.catalog.snapshot(), 0)?);
-        self.use_tables(&plan).await?;
+        let snapshot = self.catalog.snapshot();
+        let tables = plan.tables(&snapshot);
+        let plan = Arc::new(optimize::optimize(plan, &snapshot, 0)?);
+        self.use_tables(&tables).await?;
         let view = self.view();
         let ctx = self.exec_context(&self.no_params.clone(), None).await?;
         let mut sink = Sink { plan, ctx, view, columns: columns.clone(), batch: Vec::new(), bytes: 0, rows: 0 };
@@ -161,7 +163,7 @@ impl Session {
         options: CopyOptions,
         delivery: &mut Delivery<'_>,
     ) -> SqlResult<u64> {
-        let plan = match source {
+        let mut plan = match source {
             ast::CopySource::Query(query) => {
                 self.with_bind_context(|context| bind::bind_query(query, &parsed.source, context))?
             }
@@ -178,8 +180,10 @@ impl Session {
             }
         };
         let fields = plan.schema();
-        let plan = Arc::new(optimize::optimize(plan, &self.catalog.snapshot(), 0)?);
-        self.use_tables(&plan).await?;
+        let snapshot = self.catalog.snapshot();
+        let tables = plan.tables(&snapshot);
+        let plan = Arc::new(optimize::optimize(plan, &snapshot, 0)?);
+        self.use_tables(&tables).await?;
         let view = self.view();
         let ctx = self.exec_context(&self.no_params.clone(), None).await?;
         let format = if options.format == CopyFormat::Binary { Format::Binary } else { Format::Text };
