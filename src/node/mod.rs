@@ -10,6 +10,7 @@
 pub mod config;
 pub mod system;
 pub mod members;
+mod allocator;
 mod background;
 mod handler;
 mod metrics;
