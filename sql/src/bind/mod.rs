@@ -46,7 +46,7 @@ use sqlparser::tokenizer::Location;
 
 pub use copy::{CopyTarget, SUPPLIED_ROWS, bind_argument, bind_copy_from};
 pub use name::{fold, object_name_parts};
-pub use scalar::{bind_default, bind_scalar, bind_type_name};
+pub use scalar::{bind_column_default, bind_default, bind_scalar, bind_type_name};
 pub use select::Clause;
 pub use type_name::bind_data_type;
 

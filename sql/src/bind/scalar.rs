@@ -109,3 +109,8 @@ fn contains_subquery(e: &Expr) -> bool {
     crate::plan::walk::visit_expr(&mut e.clone(), 0, &mut |e, _| found |= matches!(e, Expr::Subquery(_)));
     found
 }
+
+/// What a column holds when nothing is given for it: its default, its identity's next value, or NULL.
+pub fn bind_column_default(context: BindContext<'_>, column: &crate::catalog::ColumnDescriptor) -> SqlResult<Expr> {
+    Binder::new(context, "", &[]).default_of(column)
+}

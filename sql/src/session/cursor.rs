@@ -20,7 +20,7 @@ impl Session {
         parsed: &ParsedStatement,
         client: &mut dyn Client,
     ) -> SqlResult<()> {
-        let name = fold(&d.name);
+        let name = fold(&d.name).into_owned();
         if d.hold {
             return Err(SqlError::unsupported("DECLARE CURSOR … WITH HOLD"));
         }
@@ -48,7 +48,7 @@ impl Session {
     }
 
     pub(super) async fn fetch(&mut self, f: &FetchCursor, delivery: &mut Delivery<'_>) -> SqlResult<()> {
-        let name = fold(&f.cursor);
+        let name = fold(&f.cursor).into_owned();
         let backward = || {
             SqlError::new(state::OBJECT_NOT_IN_PREREQUISITE_STATE, "cursor can only scan forward")
                 .with_hint("Declare it with SCROLL option to enable backward scan.")
@@ -89,7 +89,7 @@ impl Session {
                 client.complete("CLOSE CURSOR ALL");
             }
             ast::CloseCursor::Specific { name } => {
-                let name = fold(name);
+                let name = fold(name).into_owned();
                 if self.portals.remove(&name).is_none() {
                     return Err(SqlError::new(
                         state::INVALID_CURSOR_NAME,

@@ -19,6 +19,7 @@ mod copy;
 mod utility;
 mod statement;
 mod surroundings;
+mod exprs;
 mod prepared;
 mod transaction;
 mod node;

@@ -19,7 +19,7 @@ use crate::types::{Batch, Datum, Oid};
 
 pub struct Prepared {
     pub name: String,
-    pub text: String,
+    pub text: Arc<str>,
     /// `None`: the empty statement.
     pub parsed: Option<ParsedStatement>,
     /// Parameter types that the client declared.

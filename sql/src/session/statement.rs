@@ -12,6 +12,7 @@ use super::node::Counters;
 use super::prepared::{ExplainFlags, PlanKey, Planned, PlannedQuery, Portal, Prepared, Running, Suspended};
 use super::transaction::{Active, State};
 use super::Session;
+use super::exprs::Texts;
 use crate::catalog::TableDescriptor;
 use crate::bind::{self, BindContext, BoundQuery, BoundStatement, QueryKind};
 use crate::error::{SqlError, SqlResult, state};
@@ -313,7 +314,7 @@ impl Session {
         };
         let plan = |mut q: BoundQuery| -> SqlResult<PlannedQuery> {
             let tables = q.plan.tables(&snapshot);
-            let plan = optimize::optimize(q.plan, &snapshot, q.params.len())?;
+            let plan = optimize::optimize(q.plan, &snapshot, q.params.len(), &Texts(context))?;
             Ok(PlannedQuery {
                 kind: q.kind,
                 plan: Arc::new(plan),
@@ -437,7 +438,7 @@ impl Session {
     }
 
     pub(super) async fn commit_active(&mut self, active: &Active) -> SqlResult<()> {
-        self.catalog.before_commit(&active.txn);
+        self.catalog.before_commit(&active.txn).await?;
         match active.txn.commit().await {
             Ok(_) => {
                 Counters::add(&self.node.counters.commits);
@@ -465,7 +466,7 @@ impl Session {
     pub(super) async fn abandon(&mut self, active: Active) {
         active.txn.rollback().await;
         Counters::add(&self.node.counters.rollbacks);
-        self.catalog.after_rollback();
+        self.catalog.rollback();
         self.portals.clear();
         self.settings.end_transaction(false);
     }
@@ -495,7 +496,7 @@ impl Session {
                 Some(sp) if active.statements > 0 || !active.txn.can_restart() => active.txn.rollback_to(sp),
                 _ => {
                     active.txn.restart();
-                    self.catalog.after_rollback();
+                    self.catalog.rollback();
                 }
             }
         }
@@ -510,6 +511,13 @@ impl Session {
             .await?;
         }
         Ok(())
+    }
+
+    /// What pg_stat_activity shows.
+    pub(super) fn note_activity(&self, query: &Arc<str>) {
+        let mut now = self.activity.now.lock();
+        now.query = query.clone();
+        now.query_start = self.node.now();
     }
 
     fn refuse_in_failed(&self, statement: &crate::parse::Statement) -> SqlResult<()> {

@@ -12,7 +12,8 @@ use crate::catalog::sequence::SessionSequences;
 use crate::catalog::{Catalog, DatabaseId, SchemaId, TableDescriptor, TableId, virtual_tables};
 use crate::error::{SqlError, SqlResult, state};
 use crate::exec::Surroundings;
-use crate::registry::{DefinitionKind, EvalContext, SessionFunctions, VisibleKind};
+use crate::registry::context::{DefinitionKind, VisibleKind};
+use crate::registry::{EvalContext, SessionFunctions};
 use crate::types::text::{FormatSettings, ObjectNames, TextContext};
 use crate::types::{Batch, Oid};
 
@@ -339,5 +340,8 @@ impl Surroundings for View {
 
 /// A name as SQL would have to write it.
 fn quote(name: &str) -> String {
-    crate::types::text::quote_identifier(name)
+    let plain = name.bytes().enumerate().all(|(i, b)| {
+        b.is_ascii_lowercase() || b == b'_' || (i > 0 && (b.is_ascii_digit() || b == b'$'))
+    });
+    if plain && !name.is_empty() { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }

@@ -136,7 +136,7 @@ impl Session {
                 }
                 _ => None,
             },
-            Statement::Fetch(f) => match self.portals.get(&fold(&f.cursor)) {
+            Statement::Fetch(f) => match self.portals.get(&*fold(&f.cursor)) {
                 Some(portal) if !f.only_move => {
                     let prepared = portal.prepared.clone();
                     match &*self.planned(&prepared)? {
@@ -196,6 +196,7 @@ impl Session {
                 ast::Statement::Lock(_) => self.lock_table(delivery.client),
                 _ => self.change_schema(parsed, params, delivery).await,
             },
+            Statement::AlterSequence(_) => self.change_schema(parsed, params, delivery).await,
             Statement::Explain(_) => Err(SqlError::unsupported("EXPLAIN of this statement")),
         }
     }
@@ -273,7 +274,7 @@ impl Session {
                 let again = (active.isolation, active.read_only);
                 active.txn.rollback().await;
                 Counters::add(&self.node.counters.rollbacks);
-                self.catalog.after_rollback();
+                self.catalog.rollback();
                 self.after_transaction(false, client);
                 self.chain_modes(chain, again)?;
             }
@@ -309,7 +310,7 @@ impl Session {
         match &mut self.state {
             State::Block(active) => {
                 let savepoint = active.txn.savepoint();
-                let name = fold(name);
+                let name = fold(name).into_owned();
                 active.savepoints.push(NamedSavepoint { name, savepoint, settings_mark, catalog_mark });
                 client.complete("SAVEPOINT");
                 Ok(())
@@ -320,7 +321,7 @@ impl Session {
 
     fn release(&mut self, name: &Ident, client: &mut dyn Client) -> SqlResult<()> {
         let State::Block(active) = &mut self.state else { return Err(outside_block("RELEASE SAVEPOINT")) };
-        let name = fold(name);
+        let name = fold(name).into_owned();
         let at = active.savepoints.iter().rposition(|s| s.name == name).ok_or_else(|| no_savepoint(&name))?;
         active.txn.release(active.savepoints[at].savepoint);
         active.savepoints.truncate(at);
@@ -336,7 +337,7 @@ impl Session {
                 return Err(outside_block("ROLLBACK TO SAVEPOINT"));
             }
         };
-        let name = fold(name);
+        let name = fold(name).into_owned();
         let Some(at) = active.savepoints.iter().rposition(|s| s.name == name) else {
             // The block has failed, also if it had not before.
             self.state = State::Failed(active);
@@ -422,7 +423,7 @@ impl Session {
             }
             ast::Set::SetTimeZone { local, value } => {
                 let value = match value {
-                    Expr::Identifier(i) if ["local", "default"].contains(&fold(i).as_str()) => None,
+                    Expr::Identifier(i) if ["local", "default"].contains(&&*fold(i)) => None,
                     e => Some(setting_text(e)?),
                 };
                 self.set_one("timezone", value.as_deref(), *local, client)?;
@@ -583,7 +584,7 @@ impl Session {
         parsed: &crate::parse::ParsedStatement,
         client: &mut dyn Client,
     ) -> SqlResult<()> {
-        let name = fold(name);
+        let name = fold(name).into_owned();
         if self.prepared.contains_key(&name) {
             return Err(SqlError::new(
                 state::DUPLICATE_PREPARED_STATEMENT,
@@ -649,13 +650,13 @@ impl Session {
         };
         let values = arguments.iter().zip(types).map(|(e, ty)| {
             let bound = crate::bind::bind_argument(context, source, e, SqlType::new(*ty))?;
-            crate::expr::eval_row(&bound, &[], &eval)
+            crate::expr::eval::eval_row(&bound, &[], &eval)
         });
         values.collect::<SqlResult<Vec<Datum>>>().map(Arc::from)
     }
 
     fn deallocate(&mut self, name: &Ident, client: &mut dyn Client) -> SqlResult<()> {
-        let folded = fold(name);
+        let folded = fold(name).into_owned();
         if folded == "all" && name.quote_style.is_none() {
             self.prepared.clear();
             client.complete("DEALLOCATE ALL");
@@ -787,7 +788,7 @@ fn no_savepoint(name: &str) -> SqlError {
 }
 
 fn show_name(variable: &[Ident]) -> String {
-    let words: Vec<String> = variable.iter().map(fold).collect();
+    let words: Vec<String> = variable.iter().map(|w| fold(w).into_owned()).collect();
     match words.join(" ").as_str() {
         "time zone" => "timezone".into(),
         "transaction isolation level" => "transaction_isolation".into(),
@@ -801,7 +802,7 @@ fn one_name(name: &ObjectName) -> SqlResult<String> {
 }
 
 fn dotted_name(name: &ObjectName) -> SqlResult<String> {
-    let parts: Vec<String> = object_name_parts(name)?.into_iter().map(fold).collect();
+    let parts: Vec<String> = object_name_parts(name)?.into_iter().map(|p| fold(p).into_owned()).collect();
     Ok(parts.join("."))
 }
 
@@ -835,8 +836,8 @@ fn setting_text(e: &Expr) -> SqlResult<String> {
             Boolean(b) => if *b { "on" } else { "off" }.into(),
             other => return Err(SqlError::new(state::SYNTAX_ERROR, format!("syntax error at or near \"{other}\""))),
         },
-        Expr::Identifier(i) => fold(i),
-        Expr::CompoundIdentifier(parts) => parts.iter().map(fold).collect::<Vec<_>>().join("."),
+        Expr::Identifier(i) => fold(i).into_owned(),
+        Expr::CompoundIdentifier(parts) => parts.iter().map(|p| fold(p).into_owned()).collect::<Vec<_>>().join("."),
         Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => format!("-{}", setting_text(expr)?),
         Expr::UnaryOp { op: ast::UnaryOperator::Plus, expr } => setting_text(expr)?,
         Expr::Interval(i) => setting_text(&i.value)?,

@@ -13,6 +13,7 @@ use lines::{RowFields, Splitter};
 use options::{CopyFormat, CopyOptions};
 
 use super::client::Format;
+use super::exprs::Texts;
 use super::statement::Delivery;
 use super::surroundings::View;
 use super::transaction::State;
@@ -87,7 +88,7 @@ impl Session {
             self.with_bind_context(|context| bind::bind_copy_from(context, &parsed.source, name, columns))?;
         let snapshot = self.catalog.snapshot();
         let tables = plan.tables(&snapshot);
-        let plan = Arc::new(optimize::optimize(plan, &snapshot, 0)?);
+        let plan = Arc::new(self.with_bind_context(|c| optimize::optimize(plan, &snapshot, 0, &Texts(c)))?);
         self.use_tables(&tables).await?;
         let view = self.view();
         let ctx = self.exec_context(&self.no_params.clone(), None).await?;
@@ -182,7 +183,7 @@ impl Session {
         let fields = plan.schema();
         let snapshot = self.catalog.snapshot();
         let tables = plan.tables(&snapshot);
-        let plan = Arc::new(optimize::optimize(plan, &snapshot, 0)?);
+        let plan = Arc::new(self.with_bind_context(|c| optimize::optimize(plan, &snapshot, 0, &Texts(c)))?);
         self.use_tables(&tables).await?;
         let view = self.view();
         let ctx = self.exec_context(&self.no_params.clone(), None).await?;

@@ -36,7 +36,7 @@ impl CopyOptions {
         for o in options {
             match o {
                 CopyOption::Format(name) => {
-                    format = match fold(name).as_str() {
+                    format = match &*fold(name) {
                         "text" => CopyFormat::Text,
                         "csv" => CopyFormat::Csv,
                         "binary" => CopyFormat::Binary,
@@ -50,9 +50,9 @@ impl CopyOptions {
                 CopyOption::Header(on) => header = *on,
                 CopyOption::Quote(c) => quote = Some(*c),
                 CopyOption::Escape(c) => escape = Some(*c),
-                CopyOption::ForceQuote(names) => force_quote.extend(names.iter().map(fold)),
-                CopyOption::ForceNotNull(names) => force_not_null.extend(names.iter().map(fold)),
-                CopyOption::ForceNull(names) => force_null.extend(names.iter().map(fold)),
+                CopyOption::ForceQuote(names) => force_quote.extend(names.iter().map(|n| fold(n).into_owned())),
+                CopyOption::ForceNotNull(names) => force_not_null.extend(names.iter().map(|n| fold(n).into_owned())),
+                CopyOption::ForceNull(names) => force_null.extend(names.iter().map(|n| fold(n).into_owned())),
                 CopyOption::Encoding(name) => {
                     if !["utf8", "utf-8", "unicode"].contains(&name.to_ascii_lowercase().as_str()) {
                         return Err(SqlError::unsupported(format!("COPY encoding \"{name}\"")));
@@ -73,9 +73,9 @@ impl CopyOptions {
                             CopyLegacyCsvOption::Header => header = true,
                             CopyLegacyCsvOption::Quote(c) => quote = Some(*c),
                             CopyLegacyCsvOption::Escape(c) => escape = Some(*c),
-                            CopyLegacyCsvOption::ForceQuote(names) => force_quote.extend(names.iter().map(fold)),
+                            CopyLegacyCsvOption::ForceQuote(names) => force_quote.extend(names.iter().map(|n| fold(n).into_owned())),
                             CopyLegacyCsvOption::ForceNotNull(names) => {
-                                force_not_null.extend(names.iter().map(fold));
+                                force_not_null.extend(names.iter().map(|n| fold(n).into_owned()));
                             }
                         }
                     }
