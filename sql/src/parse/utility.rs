@@ -96,7 +96,7 @@ pub struct FetchCursor {
 }
 
 /// ALTER SEQUENCE: what is not mentioned stays.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct AlterSequence {
     pub if_exists: bool,
     pub name: ObjectName,

@@ -550,7 +550,7 @@ fn split(batch: Batch, n: usize) -> (Batch, Option<Batch>) {
     if batch.rows <= n {
         return (batch, None);
     }
-    let head = batch.slice(0, n);
-    let tail = batch.slice(n, batch.rows - n);
+    let head = exec::slice(&batch, 0, n);
+    let tail = exec::slice(&batch, n, batch.rows);
     (head, Some(tail))
 }

@@ -68,7 +68,7 @@ pub fn finished_tag(prepared: &Prepared) -> &'static str {
 pub fn isolation_of(name: &str) -> Isolation {
     match isolation_name(name) {
         Some("read committed" | "read uncommitted") => Isolation::ReadCommitted,
-        Some("repeatable read") => Isolation::RepeatableRead,
+        Some("repeatable read") => Isolation::Snapshot,
         _ => Isolation::Serializable,
     }
 }
@@ -77,7 +77,7 @@ fn level(l: IsolationLevel) -> Isolation {
     match l {
         // As in PostgreSQL, the next stricter level that exists.
         IsolationLevel::ReadUncommitted | IsolationLevel::ReadCommitted => Isolation::ReadCommitted,
-        IsolationLevel::RepeatableRead => Isolation::RepeatableRead,
+        IsolationLevel::RepeatableRead => Isolation::Snapshot,
         IsolationLevel::Serializable => Isolation::Serializable,
     }
 }
@@ -85,7 +85,7 @@ fn level(l: IsolationLevel) -> Isolation {
 fn level_name(i: Isolation) -> &'static str {
     match i {
         Isolation::ReadCommitted => "read committed",
-        Isolation::RepeatableRead => "repeatable read",
+        Isolation::Snapshot => "repeatable read",
         Isolation::Serializable => "serializable",
     }
 }
