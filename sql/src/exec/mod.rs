@@ -64,6 +64,7 @@ use meridian_storage::base::BoxFuture;
 
 pub use context::{ExecContext, MemoryBudget, Statement, Surroundings};
 pub use explain::{ExplainOptions, describe_plan, explain};
+pub use vector::slice;
 pub use instrument::NodeCounts;
 
 use crate::error::SqlResult;
