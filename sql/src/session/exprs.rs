@@ -11,11 +11,11 @@ use crate::optimize::TableExprs;
 pub struct Texts<'a>(pub BindContext<'a>);
 
 impl TableExprs for Texts<'_> {
-    fn table_expr(&self, table: &TableDescriptor, text: &str) -> SqlResult<Expr> {
-        bind::bind_scalar(self.0, text, &Arc::new(table.clone()), Clause::Check)
+    fn table_expr(&self, table: &Arc<TableDescriptor>, text: &str) -> SqlResult<Expr> {
+        bind::bind_scalar(self.0, text, table, Clause::Check)
     }
 
-    fn default_expr(&self, table: &TableDescriptor, position: usize) -> SqlResult<Expr> {
+    fn default_expr(&self, table: &Arc<TableDescriptor>, position: usize) -> SqlResult<Expr> {
         let column = table
             .public_columns()
             .nth(position)
