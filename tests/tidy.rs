@@ -7,8 +7,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const CRATES: [(&str, &str); 4] =
-    [("meridian", "src"), ("meridian-sql", "sql/src"), ("meridian-txn", "txn/src"), ("meridian-storage", "storage/src")];
+const CRATES: [(&str, &str); 4] = [
+    ("meridian", "src"),
+    ("meridian-sql", "sql/src"),
+    ("meridian-txn", "txn/src"),
+    ("meridian-storage", "storage/src"),
+];
 /// Longer files had better be two.
 const FILE_LINES: usize = 600;
 
@@ -18,7 +22,8 @@ fn root() -> PathBuf {
 
 fn sources(under: &str) -> Vec<(String, String)> {
     fn walk(dir: &Path, out: &mut Vec<PathBuf>) {
-        let mut entries: Vec<_> = fs::read_dir(dir).expect("readable").map(|e| e.expect("readable").path()).collect();
+        let mut entries: Vec<_> =
+            fs::read_dir(dir).expect("readable").map(|e| e.expect("readable").path()).collect();
         entries.sort();
         for path in entries {
             match path {
@@ -80,7 +85,8 @@ fn the_time_and_the_outside_are_asked_for_in_one_place() {
                 let allowed = !home.is_empty() && path.starts_with(home);
                 // Timing on the command line's own behalf is not the database's time.
                 let workload = path.starts_with("src/workload") || path == "src/node/mod.rs";
-                let uses = product(&text).lines().any(|l| !l.trim_start().starts_with("//") && l.contains(word));
+                let uses =
+                    product(&text).lines().any(|l| !l.trim_start().starts_with("//") && l.contains(word));
                 assert!(allowed || workload || !uses, "{path} uses {word}");
             }
         }
@@ -104,7 +110,8 @@ fn nothing_is_left_undone_or_unwrapped() {
                 continue;
             }
             for word in ["todo!(", "unimplemented!(", ".unwrap()", "dbg!("] {
-                let uses = product(&text).lines().any(|l| !l.trim_start().starts_with("//") && l.contains(word));
+                let uses =
+                    product(&text).lines().any(|l| !l.trim_start().starts_with("//") && l.contains(word));
                 assert!(!uses, "{path} has {word}");
             }
         }

@@ -53,7 +53,8 @@ fn psql(at: std::net::SocketAddr) -> String {
 
 async fn stop_signal() -> Result<(), String> {
     use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("cannot wait for signals: {e}"))?;
+    let mut terminate =
+        signal(SignalKind::terminate()).map_err(|e| format!("cannot wait for signals: {e}"))?;
     tokio::select! {
         _ = terminate.recv() => {}
         done = tokio::signal::ctrl_c() => done.map_err(|e| format!("cannot wait for signals: {e}"))?,
@@ -86,7 +87,9 @@ pub async fn demo(args: DemoArgs) -> Result<(), String> {
     for node in &nodes {
         println!("  node {}  {}", node.id.0, psql(node.sql));
     }
-    println!("Try: SELECT name, sum(quantity * price) FROM customers JOIN orders ON customers.id = customer GROUP BY name;");
+    println!(
+        "Try: SELECT name, sum(quantity * price) FROM customers JOIN orders ON customers.id = customer GROUP BY name;"
+    );
     println!("Ctrl-C ends it.");
     stop_signal().await?;
     for node in nodes {

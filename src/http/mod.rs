@@ -59,7 +59,9 @@ async fn answer(mut stream: TcpStream, pages: Arc<dyn Pages>) -> std::io::Result
         ("GET" | "HEAD", "/") => {
             ("200 OK", "text/plain", "Meridian. See /health and /metrics.\n".to_string())
         }
-        ("GET" | "HEAD", _) => ("404 Not Found", "text/plain", "There is /health and /metrics.\n".to_string()),
+        ("GET" | "HEAD", _) => {
+            ("404 Not Found", "text/plain", "There is /health and /metrics.\n".to_string())
+        }
         _ => ("405 Method Not Allowed", "text/plain", "Only GET is served here.\n".to_string()),
     };
     let head = format!(

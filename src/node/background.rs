@@ -85,16 +85,17 @@ async fn registry(inner: Arc<Inner>) {
     loop {
         let done: Result<(), meridian_txn::TxnError> = async {
             if !written {
-                let me = inner.members.status().into_iter().filter_map(|s| s.state).find(|s| s.node == inner.id.0);
-                if let Some(me) = me {
+                let me =
+                    inner.members.status().into_iter().filter_map(|s| s.state).find(|s| s.node == inner.id.0);
+                if let Some(me) = &me {
+                    let key = &super::handler::registry_key(inner.id);
                     inner
                         .db
-                        .run(TxnOptions::default(), async |txn| {
-                            let key = super::handler::registry_key(inner.id);
-                            let old = txn.get(&key).await?.and_then(|b| NodeState::decode(b).ok());
+                        .run(TxnOptions::default(), |txn| async move {
+                            let old = txn.get(key).await?.and_then(|b| NodeState::decode(b).ok());
                             let leaving = old.as_ref().is_some_and(|o| o.decommissioning);
                             let entry = NodeState { decommissioning: leaving, ..me.clone() };
-                            txn.put(key, entry.encode_to_vec().into());
+                            txn.put(key.clone(), entry.encode_to_vec().into());
                             Ok(())
                         })
                         .await?;

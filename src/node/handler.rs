@@ -65,13 +65,16 @@ async fn take_in(inner: &Inner, join: Join) -> Result<Joined, String> {
             join.version
         ));
     }
-    let counter = system_key("node-id", b"");
-    let address = join.address.clone();
+    let (counter, address) = (&system_key("node-id", b""), &join.address);
     let node = inner
         .db
-        .run(TxnOptions::default(), async |txn| {
+        .run(TxnOptions::default(), |txn| async move {
             // Node 1 began the cluster.
-            let last = txn.get(&counter).await?.and_then(|b| b.as_ref().try_into().ok()).map_or(1, u32::from_be_bytes);
+            let last = txn
+                .get(counter)
+                .await?
+                .and_then(|b| b.as_ref().try_into().ok())
+                .map_or(1, u32::from_be_bytes);
             let node = last + 1;
             let entry = NodeState { node, address: address.clone(), ..Default::default() };
             txn.put(counter.clone(), Bytes::copy_from_slice(&node.to_be_bytes()));
@@ -105,10 +108,10 @@ async fn decommission(inner: &Inner, node: NodeId) -> Result<DecommissionAnswer,
         if staying == 0 {
             return Err("the last node of a cluster cannot be decommissioned".into());
         }
-        let entry = NodeState { decommissioning: true, ..state };
+        let entry = &NodeState { decommissioning: true, ..state };
         inner
             .db
-            .run(TxnOptions::default(), async |txn| {
+            .run(TxnOptions::default(), |txn| async move {
                 txn.put(registry_key(node), entry.encode_to_vec().into());
                 Ok(())
             })

@@ -38,7 +38,12 @@ struct Member {
 }
 
 impl Members {
-    pub fn new(me: NodeState, clock: Clock, peers: Arc<Peers>, folder: Option<&std::path::Path>) -> Arc<Self> {
+    pub fn new(
+        me: NodeState,
+        clock: Clock,
+        peers: Arc<Peers>,
+        folder: Option<&std::path::Path>,
+    ) -> Arc<Self> {
         let id = NodeId(me.node);
         let members = Arc::new(Members {
             me: id,
@@ -142,8 +147,13 @@ impl Members {
 
     fn write_file(&self) {
         let Some(file) = &self.file else { return };
-        let lines: String =
-            self.known.lock().nodes.values().map(|m| format!("{} {}\n", m.state.node, m.state.address)).collect();
+        let lines: String = self
+            .known
+            .lock()
+            .nodes
+            .values()
+            .map(|m| format!("{} {}\n", m.state.node, m.state.address))
+            .collect();
         let temporary = file.with_extension("new");
         let written = std::fs::write(&temporary, lines).and_then(|()| std::fs::rename(&temporary, file));
         if let Err(e) = written {

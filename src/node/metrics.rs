@@ -36,13 +36,17 @@ impl Pages for NodePages {
         out.counter("meridian_log_syncs_total", "Synced writes of the log.", s.log_syncs as f64);
         out.counter("meridian_store_turns_total", "Turns of the store.", s.turns as f64);
         out.gauge("meridian_log_bytes", "Size of the log.", inner.log.size() as f64);
-        out.head("meridian_peer_clock_offset_seconds", "gauge", "Measured difference of another node's clock.");
+        out.head(
+            "meridian_peer_clock_offset_seconds",
+            "gauge",
+            "Measured difference of another node's clock.",
+        );
         for p in &s.peers {
             let _ = writeln!(
                 out.0,
                 "meridian_peer_clock_offset_seconds{{node=\"{}\"}} {}",
                 p.node.0,
-                p.offset_ns as f64 / 1e9
+                p.clock_offset as f64 / 1e9
             );
         }
         out.head("meridian_engine", "gauge", "Numbers of the state engine, by name.");
@@ -51,11 +55,31 @@ impl Pages for NodePages {
         }
         if let Some((node, pg)) = inner.sql.get() {
             let c = &node.counters;
-            out.gauge("meridian_sql_connections", "Open client connections.", pg.connections.load(Relaxed) as f64);
-            out.counter("meridian_sql_statements_total", "Statements run.", c.statements.load(Relaxed) as f64);
-            out.counter("meridian_sql_errors_total", "Errors given to clients.", c.errors.load(Relaxed) as f64);
-            out.counter("meridian_sql_commits_total", "Transactions committed.", c.commits.load(Relaxed) as f64);
-            out.counter("meridian_sql_rollbacks_total", "Transactions rolled back.", c.rollbacks.load(Relaxed) as f64);
+            out.gauge(
+                "meridian_sql_connections",
+                "Open client connections.",
+                pg.connections.load(Relaxed) as f64,
+            );
+            out.counter(
+                "meridian_sql_statements_total",
+                "Statements run.",
+                c.statements.load(Relaxed) as f64,
+            );
+            out.counter(
+                "meridian_sql_errors_total",
+                "Errors given to clients.",
+                c.errors.load(Relaxed) as f64,
+            );
+            out.counter(
+                "meridian_sql_commits_total",
+                "Transactions committed.",
+                c.commits.load(Relaxed) as f64,
+            );
+            out.counter(
+                "meridian_sql_rollbacks_total",
+                "Transactions rolled back.",
+                c.rollbacks.load(Relaxed) as f64,
+            );
             out.counter(
                 "meridian_sql_retries_total",
                 "Serialization failures retried unseen.",

@@ -24,8 +24,9 @@ use bytes::Bytes;
 use meridian_sql::catalog::CatalogCache;
 use meridian_sql::session::{Counters, SqlNode};
 use meridian_storage::base::{BoxFuture, Clock, NodeId, Runtime};
-use meridian_storage::engine::{Engine, MemoryEngine, RocksEngine, RocksOptions};
-use meridian_storage::log::{DiskLog, LogStore, MemoryLog};
+use meridian_storage::engine::{Engine, MemEngine, RocksEngine, RocksOptions};
+use meridian_storage::log::{DiskLog, LogStore, MemLog};
+use meridian_storage::mvcc::GcThresholds;
 use meridian_storage::store::{self, MessageBatch, RaftTransport, StoreHandle, StoreParts};
 use meridian_txn::Db;
 use meridian_txn::participant::Participant;
@@ -82,8 +83,11 @@ impl Node {
         let runtime = TokioRuntime::current();
         let (clock, bound) = system::clock(config.max_clock_offset);
         // All doors first: a port in use must not leave a half-made store behind.
-        let (sql, http, rpc) =
-            (listen("--listen-sql", config.sql).await?, listen("--listen-http", config.http).await?, listen("--listen-rpc", config.rpc).await?);
+        let (sql, http, rpc) = (
+            listen("--listen-sql", config.sql).await?,
+            listen("--listen-http", config.http).await?,
+            listen("--listen-rpc", config.rpc).await?,
+        );
         let local = |l: &TcpListener| l.local_addr().map_err(|e| e.to_string());
         let (sql_at, rpc_at, http_at) = (local(&sql)?, local(&rpc)?, local(&http)?);
 
@@ -123,10 +127,10 @@ impl Node {
             node: id,
             clock: clock.clone(),
             runtime: runtime.clone(),
-            local: Some(participant.clone()),
             transport: Arc::new(KvOverPeers(peers.clone())),
             seeds: members.clone(),
         });
+        db.router().set_local(participant.clone());
         participant.set_sender(db.router().clone());
         let store_thread = std::thread::Builder::new()
             .name("store".into())
@@ -166,7 +170,15 @@ impl Node {
 
         let pg = open_sql(&inner, &runtime, stopping).await?;
         tokio::spawn(pg.run(sql));
-        Ok(Node { id, sql: sql_at, rpc: rpc_at, http: http_at, inner, stop, store_thread: Some(store_thread) })
+        Ok(Node {
+            id,
+            sql: sql_at,
+            rpc: rpc_at,
+            http: http_at,
+            inner,
+            stop,
+            store_thread: Some(store_thread),
+        })
     }
 
     pub fn cluster(&self) -> &str {
@@ -214,7 +226,9 @@ fn run_store(core: store::StoreCore) {
             std::process::exit(70);
         }
         Err(_) => {
-            tracing::error!("the store broke an invariant; stopping at once so that nothing wrong is answered");
+            tracing::error!(
+                "the store broke an invariant; stopping at once so that nothing wrong is answered"
+            );
             std::process::exit(70);
         }
     }
@@ -234,11 +248,12 @@ type Disks = (Arc<dyn Engine>, Arc<dyn LogStore>);
 
 fn open_disks(config: &NodeConfig) -> Result<Disks, String> {
     let Some(folder) = &config.folder else {
-        return Ok((Arc::new(MemoryEngine::new()), Arc::new(MemoryLog::new())));
+        return Ok((Arc::new(MemEngine::new()), Arc::new(MemLog::new())));
     };
     let at = |e: meridian_storage::base::StorageError| format!("store {}: {e}", folder.display());
     std::fs::create_dir_all(folder).map_err(|e| format!("cannot create {}: {e}", folder.display()))?;
-    let options = RocksOptions { cache_bytes: config.cache as usize, ..RocksOptions::default() };
+    let filter = Some(GcThresholds::new());
+    let options = RocksOptions { cache_bytes: config.cache as usize, filter, ..RocksOptions::default() };
     let engine = RocksEngine::open(folder.join("state"), options).map_err(at)?;
     let log = DiskLog::open(folder.join("log"), Default::default()).map_err(at)?;
     Ok((Arc::new(engine), Arc::new(log)))
@@ -319,7 +334,7 @@ async fn open_sql(
         sessions: Default::default(),
         counters: Counters::default(),
     });
-    meridian_sql::schema_change::jobs::start(node.clone());
+    tokio::spawn(meridian_sql::schema_change::jobs::run_loop(node.catalog.clone()));
     let pg = Arc::new(PgServer {
         node: node.clone(),
         runtime: runtime.clone(),
@@ -333,11 +348,14 @@ async fn open_sql(
 
 /// `SHOW meridian.consistency`.
 fn consistency(clock: &Clock, bound: BoundSource) -> String {
-    let (offset, source) = (clock.max_offset(), match bound {
-        BoundSource::Flag => "given by --max-clock-offset",
-        BoundSource::Kernel => "the kernel's estimate",
-        BoundSource::Default => "assumed",
-    });
+    let (offset, source) = (
+        clock.max_offset(),
+        match bound {
+            BoundSource::Flag => "given by --max-clock-offset",
+            BoundSource::Kernel => "the kernel's estimate",
+            BoundSource::Default => "assumed",
+        },
+    );
     match clock.bound_known() {
         true => format!("strict serializable (clocks within {offset:?}: {source})"),
         false => format!("serializable, linearizable per key (clocks within {offset:?}: {source})"),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use meridian_storage::base::{BoxFuture, Clock, Hlc, PhysicalClock, Runtime};
 use meridian_storage::base::clock::DEFAULT_MAX_OFFSET;
+use meridian_storage::base::{BoxFuture, Clock, Hlc, PhysicalClock, Runtime};
 use rand::RngCore;
 
 pub struct SystemClock {

@@ -9,10 +9,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use meridian_sql::error::{SqlError, SqlResult, state};
 use meridian_sql::plan::Field;
-use meridian_sql::session::{
-    Client, Described, FLUSH_AT, Format, OutputStyle, Session, Severity, TransactionStatus,
-};
+use meridian_sql::session::{Client, Described, FLUSH_AT, Format, Session, Severity, TransactionStatus};
 use meridian_sql::types::Batch;
+use meridian_sql::types::text::TextContext;
 use meridian_storage::base::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -109,9 +108,9 @@ impl<S: Stream> Client for Wire<S> {
         batch: &Batch,
         fields: &[Field],
         formats: &[Format],
-        style: &OutputStyle,
+        text: &TextContext<'_>,
     ) -> SqlResult<()> {
-        rows::encode(&mut self.out, &mut self.scratch, batch, fields, formats, style)
+        rows::encode(&mut self.out, &mut self.scratch, batch, fields, formats, text)
     }
 
     fn complete(&mut self, tag: &str) {
@@ -214,15 +213,16 @@ pub async fn serve<S: Stream>(
 ) -> End {
     let mut skipping = false;
     loop {
-        let message = match next(wire, session, &mut drain).await {
-            Next::Message(m) => m,
-            Next::End(end) => return end,
-            Next::Fatal(e) => {
-                backend::fatal(wire.out(), &e);
-                let _ = wire.send().await;
-                return End::Closed;
-            }
-        };
+        let message =
+            match next(wire, session.status(), session.idle_in_transaction_timeout(), &mut drain).await {
+                Next::Message(m) => m,
+                Next::End(end) => return end,
+                Next::Fatal(e) => {
+                    backend::fatal(wire.out(), &e);
+                    let _ = wire.send().await;
+                    return End::Closed;
+                }
+            };
         match message {
             Message::Sync => {
                 skipping = false;
@@ -282,7 +282,8 @@ enum Next {
 /// Waits for a message, watching the idle timeouts and the node's shutdown.
 async fn next<S: Stream>(
     wire: &mut Wire<S>,
-    session: &Session,
+    status: TransactionStatus,
+    timeout: Option<Duration>,
     drain: &mut tokio::sync::watch::Receiver<bool>,
 ) -> Next {
     // The common case: the message is here, or comes and nothing else happens.
@@ -291,12 +292,13 @@ async fn next<S: Stream>(
         Ok(None) => {}
         Err(e) => return protocol_next(e),
     }
-    let shutdown = || SqlError::new(state::ADMIN_SHUTDOWN, "terminating connection due to administrator command");
-    let idle = session.status() == TransactionStatus::Idle;
+    let shutdown =
+        || SqlError::new(state::ADMIN_SHUTDOWN, "terminating connection due to administrator command");
+    let idle = status == TransactionStatus::Idle;
     if idle && *drain.borrow() {
         return Next::Fatal(shutdown());
     }
-    let timeout = if idle { None } else { session.idle_in_transaction_timeout() };
+    let timeout = if idle { None } else { timeout };
     loop {
         tokio::select! {
             biased;
@@ -389,8 +391,11 @@ async fn extended_message<S: Stream>(
             backend::bind_complete(wire.out());
         }
         Message::Describe { statement, name } => {
-            let described =
-                if statement { session.describe_statement(name.as_str())? } else { session.describe_portal(name.as_str())? };
+            let described = if statement {
+                session.describe_statement(name.as_str())?
+            } else {
+                session.describe_portal(name.as_str())?
+            };
             describe(wire, &described);
         }
         Message::Execute { portal, max_rows } => {

@@ -10,11 +10,30 @@ pub const MAX_MESSAGE: usize = 0x3fff_ffff;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Message {
     Query(Bytes),
-    Parse { name: Text, query: Bytes, types: Vec<u32> },
-    Bind { portal: Text, statement: Text, formats: Vec<i16>, values: Vec<Option<Bytes>>, result_formats: Vec<i16> },
-    Describe { statement: bool, name: Text },
-    Execute { portal: Text, max_rows: u32 },
-    Close { statement: bool, name: Text },
+    Parse {
+        name: Text,
+        query: Bytes,
+        types: Vec<u32>,
+    },
+    Bind {
+        portal: Text,
+        statement: Text,
+        formats: Vec<i16>,
+        values: Vec<Option<Bytes>>,
+        result_formats: Vec<i16>,
+    },
+    Describe {
+        statement: bool,
+        name: Text,
+    },
+    Execute {
+        portal: Text,
+        max_rows: u32,
+    },
+    Close {
+        statement: bool,
+        name: Text,
+    },
     Flush,
     Sync,
     Terminate,
@@ -177,7 +196,8 @@ impl Reader {
         match self.rest.get_i32() {
             -1 => Ok(None),
             n => {
-                let n = usize::try_from(n).map_err(|_| DecodeError::Length { kind: self.kind, length: n.into() })?;
+                let n = usize::try_from(n)
+                    .map_err(|_| DecodeError::Length { kind: self.kind, length: n.into() })?;
                 self.need(n)?;
                 Ok(Some(self.rest.split_to(n)))
             }
@@ -185,7 +205,8 @@ impl Reader {
     }
 
     fn cstring(&mut self) -> Result<Bytes, DecodeError> {
-        let end = self.rest.iter().position(|&b| b == 0).ok_or(DecodeError::Unterminated { kind: self.kind })?;
+        let end =
+            self.rest.iter().position(|&b| b == 0).ok_or(DecodeError::Unterminated { kind: self.kind })?;
         let s = self.rest.split_to(end);
         self.rest.advance(1);
         Ok(s)
@@ -246,7 +267,10 @@ mod tests {
     fn nonsense_is_refused_at_once() {
         assert_eq!(decode(&mut BytesMut::from(&b"\x16"[..])), Err(DecodeError::UnknownType(0x16)));
         assert!(matches!(decode(&mut BytesMut::from(&b"Q\0\0\0\0"[..])), Err(DecodeError::Length { .. })));
-        assert!(matches!(decode(&mut BytesMut::from(&b"Q\x7f\xff\xff\xff"[..])), Err(DecodeError::Length { .. })));
+        assert!(matches!(
+            decode(&mut BytesMut::from(&b"Q\x7f\xff\xff\xff"[..])),
+            Err(DecodeError::Length { .. })
+        ));
         assert_eq!(decode(&mut framed(b'S', b"x")), Err(DecodeError::Trailing { kind: b'S' }));
         assert_eq!(decode(&mut framed(b'Q', b"abc")), Err(DecodeError::Unterminated { kind: b'Q' }));
         assert_eq!(decode(&mut framed(b'D', b"S\xff\0")), Err(DecodeError::Utf8));

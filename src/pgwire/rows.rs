@@ -5,13 +5,15 @@
 use bytes::{BufMut, BytesMut};
 use meridian_sql::error::SqlResult;
 use meridian_sql::plan::Field;
-use meridian_sql::session::{Format, OutputStyle, column_format};
-use meridian_sql::types::{Batch, Column, ColumnData, text};
+use meridian_sql::session::{Format, column_format};
+use meridian_sql::types::text::{TextContext, write_row};
+use meridian_sql::types::{Batch, Column, ColumnData, binary};
 
 /// Reused between values.
 #[derive(Default)]
 pub struct Scratch {
     bytes: Vec<u8>,
+    text: String,
     itoa: itoa::Buffer,
 }
 
@@ -21,14 +23,14 @@ pub fn encode(
     batch: &Batch,
     fields: &[Field],
     formats: &[Format],
-    style: &OutputStyle,
+    text: &TextContext<'_>,
 ) -> SqlResult<()> {
     let whole = out.len();
     for row in 0..batch.rows {
         let at = super::backend::begin(out, b'D');
         out.put_u16(batch.columns.len() as u16);
         for (i, column) in batch.columns.iter().enumerate() {
-            let done = value(out, scratch, column, row, &fields[i], column_format(formats, i), style);
+            let done = value(out, scratch, column, row, &fields[i], column_format(formats, i), text);
             if let Err(e) = done {
                 // Half a message must not go out.
                 out.truncate(whole);
@@ -47,7 +49,7 @@ fn value(
     row: usize,
     field: &Field,
     format: Format,
-    style: &OutputStyle,
+    text: &TextContext<'_>,
 ) -> SqlResult<()> {
     if column.is_null(row) {
         out.put_i32(-1);
@@ -67,13 +69,14 @@ fn value(
         (Format::Binary, ColumnData::Float8(v)) => sized(out, &v[row].to_be_bytes()),
         (Format::Binary, ColumnData::Timestamp(v)) => sized(out, &v[row].to_be_bytes()),
         (Format::Binary, ColumnData::Date(v)) => sized(out, &v[row].to_be_bytes()),
-        _ => {
-            let datum = column.datum(row);
+        (Format::Text, _) => {
+            scratch.text.clear();
+            write_row(field.ty.oid, column, row, text, &mut scratch.text);
+            sized(out, scratch.text.as_bytes());
+        }
+        (Format::Binary, _) => {
             scratch.bytes.clear();
-            match format {
-                Format::Text => text::write_text(&datum, field.ty.oid, style, &mut scratch.bytes)?,
-                Format::Binary => meridian_sql::types::binary::write_binary(&datum, field.ty.oid, &mut scratch.bytes)?,
-            }
+            binary::send(field.ty.oid, &column.datum(row), &mut scratch.bytes)?;
             sized(out, &scratch.bytes);
         }
     }

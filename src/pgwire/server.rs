@@ -10,10 +10,10 @@ use meridian_storage::base::Runtime;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use super::backend;
 use super::cancel::CancelRegistry;
 use super::connection::{End, Stream, Wire, serve};
 use super::startup::{self, Opening};
-use super::backend;
 
 /// As PostgreSQL's `max_connections`.
 pub const MAX_CONNECTIONS: usize = 1000;
@@ -60,7 +60,9 @@ impl PgServer {
         self.connections.fetch_sub(1, Ordering::Relaxed);
         match end {
             Ok(End::Closed) => {}
-            Ok(End::Protocol(e)) => tracing::info!(%peer, error = %e, "closed a connection that broke the protocol"),
+            Ok(End::Protocol(e)) => {
+                tracing::info!(%peer, error = %e, "closed a connection that broke the protocol")
+            }
             Err(e) => tracing::debug!(%peer, error = %e, "connection lost"),
         }
     }

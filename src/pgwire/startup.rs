@@ -18,7 +18,10 @@ const STARTUP_MAX: usize = 10_000;
 /// What a new connection turned out to be.
 pub enum Opening {
     Session(BTreeMap<String, String>),
-    Cancel { pid: u32, secret: u32 },
+    Cancel {
+        pid: u32,
+        secret: u32,
+    },
     /// Gone, or refused with an answer that has been sent.
     Closed,
 }

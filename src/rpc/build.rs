@@ -17,9 +17,7 @@ fn main() {
         .name("Node")
         .package("meridian")
         .method(method("exchange", "Exchange", frame, frame).client_streaming().server_streaming().build())
-        .method(
-            method("call", "Call", "crate::rpc::proto::Request", "crate::rpc::proto::Response").build(),
-        )
+        .method(method("call", "Call", "crate::rpc::proto::Request", "crate::rpc::proto::Response").build())
         .build();
     tonic_build::manual::Builder::new().compile(&[service]);
 }

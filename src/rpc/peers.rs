@@ -100,9 +100,15 @@ impl Peers {
     }
 
     /// Sends a key-value request and waits for its response.
-    pub fn call(self: &Arc<Self>, to: NodeId, body: Bytes) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+    pub fn call(
+        self: &Arc<Self>,
+        to: NodeId,
+        body: Bytes,
+    ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
         let Some(peer) = self.peer(to) else {
-            return Box::pin(async move { Err(TransportError::NotSent(format!("the address of {to} is not known"))) });
+            return Box::pin(async move {
+                Err(TransportError::NotSent(format!("the address of {to} is not known")))
+            });
         };
         Box::pin(async move {
             let id = peer.pending.next.fetch_add(1, Ordering::Relaxed);

@@ -33,7 +33,11 @@ pub struct RpcServer {
 
 impl RpcServer {
     /// Serves until `stop` resolves.
-    pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<(), tonic::transport::Error> {
+    pub async fn run(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), tonic::transport::Error> {
         let service = NodeServer::new(self)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);

@@ -78,7 +78,10 @@ async fn check(args: &BankArgs) -> Result<(), String> {
         .await
         .map_err(|e| describe(&e))?;
     let wrong: i64 = moved.get(0);
-    println!("total {total}, expected {}; accounts that disagree with the ledger: {wrong}", accounts * OPENING);
+    println!(
+        "total {total}, expected {}; accounts that disagree with the ledger: {wrong}",
+        accounts * OPENING
+    );
     if total != accounts * OPENING || wrong != 0 {
         return Err("the bank is wrong".into());
     }

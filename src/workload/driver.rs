@@ -284,7 +284,11 @@ async fn open<W: Worker>(url: &str, worker: &mut W) -> Result<Client, tokio_post
     Ok(client)
 }
 
-async fn attempt_once<W: Worker>(client: &Client, begin: &str, worker: &mut W) -> Result<&'static str, Failure> {
+async fn attempt_once<W: Worker>(
+    client: &Client,
+    begin: &str,
+    worker: &mut W,
+) -> Result<&'static str, Failure> {
     let body = async {
         client.batch_execute(begin).await?;
         worker.transaction(client).await

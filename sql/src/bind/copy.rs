@@ -46,8 +46,7 @@ pub fn bind_copy_from(
     }
     let checks = binder.bind_checks(&table)?;
     let input = LogicalPlan::VirtualScan { name: SUPPLIED_ROWS.into(), schema: columns.clone() };
-    let insert =
-        Insert { table: table.clone(), values, input, on_conflict: None, checks, returning: None };
+    let insert = Insert { table: table.clone(), values, input, on_conflict: None, checks, returning: None };
     drop(targets);
     Ok(CopyTarget { plan: LogicalPlan::Insert(Box::new(insert)), columns, table: table.clone() })
 }

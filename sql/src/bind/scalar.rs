@@ -111,6 +111,9 @@ fn contains_subquery(e: &Expr) -> bool {
 }
 
 /// What a column holds when nothing is given for it: its default, its identity's next value, or NULL.
-pub fn bind_column_default(context: BindContext<'_>, column: &crate::catalog::ColumnDescriptor) -> SqlResult<Expr> {
+pub fn bind_column_default(
+    context: BindContext<'_>,
+    column: &crate::catalog::ColumnDescriptor,
+) -> SqlResult<Expr> {
     Binder::new(context, "", &[]).default_of(column)
 }

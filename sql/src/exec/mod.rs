@@ -64,8 +64,8 @@ use meridian_storage::base::BoxFuture;
 
 pub use context::{ExecContext, MemoryBudget, Statement, Surroundings};
 pub use explain::{ExplainOptions, describe_plan, explain};
-pub use vector::slice;
 pub use instrument::NodeCounts;
+pub use vector::slice;
 
 use crate::error::SqlResult;
 use crate::plan::physical::{Node, NodeKind, PhysicalPlan};

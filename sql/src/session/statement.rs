@@ -268,23 +268,32 @@ impl Session {
     }
 
     /// Runs a piece of a statement so that a cancel request or the statement timeout ends it.
-    pub(super) async fn guarded<T>(&self, work: impl Future<Output = SqlResult<T>>) -> SqlResult<T> {
-        let cancel = &self.cancel;
-        let mut work = std::pin::pin!(work);
-        let watched = std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
-            Poll::Ready(result) => Poll::Ready(result),
-            Poll::Pending => match cancel.poll_cancelled(cx) {
-                Poll::Ready(()) => Poll::Ready(Err(cancelled())),
-                Poll::Pending => Poll::Pending,
-            },
-        });
-        match self.settings.cached().statement_timeout {
-            None => watched.await,
-            Some(limit) => {
-                let runtime = self.node.runtime().clone();
-                meridian_storage::base::runtime::timeout(&*runtime, limit, watched).await.unwrap_or_else(|| {
-                    Err(SqlError::new(state::QUERY_CANCELED, "canceling statement due to statement timeout"))
-                })
+    pub(super) fn guarded<T, F>(&self, work: F) -> impl Future<Output = SqlResult<T>> + use<T, F>
+    where
+        F: Future<Output = SqlResult<T>>,
+    {
+        let (cancel, runtime) = (self.cancel.clone(), self.node.runtime().clone());
+        let timeout = self.settings.cached().statement_timeout;
+        async move {
+            let mut work = std::pin::pin!(work);
+            let watched = std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
+                Poll::Ready(result) => Poll::Ready(result),
+                Poll::Pending => match cancel.poll_cancelled(cx) {
+                    Poll::Ready(()) => Poll::Ready(Err(cancelled())),
+                    Poll::Pending => Poll::Pending,
+                },
+            });
+            match timeout {
+                None => watched.await,
+                Some(limit) => {
+                    let in_time = meridian_storage::base::runtime::timeout(&*runtime, limit, watched).await;
+                    in_time.unwrap_or_else(|| {
+                        Err(SqlError::new(
+                            state::QUERY_CANCELED,
+                            "canceling statement due to statement timeout",
+                        ))
+                    })
+                }
             }
         }
     }

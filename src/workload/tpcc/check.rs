@@ -45,12 +45,18 @@ pub async fn check(args: &TpccArgs, ran: Option<Duration>) -> Result<(), String>
     if let Some(time) = ran {
         let first = i64::from(args.customers) * i64::from(args.warehouses) * i64::from(super::DISTRICTS);
         let made = count("SELECT count(*) FROM oorder").await? - first;
-        println!("orders since the load: {made} (tpmC if all are of this run: {:.0})", made as f64 / time.as_secs_f64() * 60.0);
+        println!(
+            "orders since the load: {made} (tpmC if all are of this run: {:.0})",
+            made as f64 / time.as_secs_f64() * 60.0
+        );
     }
     let mut broken = 0;
     for (name, sql) in CONDITIONS {
         let n = count(sql).await?;
-        println!("condition {name}: {}", if n == 0 { "holds".to_string() } else { format!("BROKEN in {n} places") });
+        println!(
+            "condition {name}: {}",
+            if n == 0 { "holds".to_string() } else { format!("BROKEN in {n} places") }
+        );
         broken += i64::from(n != 0);
     }
     if broken > 0 {

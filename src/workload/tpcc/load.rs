@@ -124,8 +124,27 @@ impl Load<'_> {
             let discount = format!("0.{:04}", number(&mut self.rng, 0, 5000));
             let data = letters(&mut self.rng, 300, 500);
             self.row(&[
-                &w, &d, &c, &first, &"OE", &last, &s1, &s2, &city, &state, &zip, &phone, &NOW, &credit, &"50000.00",
-                &discount, &"-10.00", &"10.00", &1, &0, &data,
+                &w,
+                &d,
+                &c,
+                &first,
+                &"OE",
+                &last,
+                &s1,
+                &s2,
+                &city,
+                &state,
+                &zip,
+                &phone,
+                &NOW,
+                &credit,
+                &"50000.00",
+                &discount,
+                &"-10.00",
+                &"10.00",
+                &1,
+                &0,
+                &data,
             ]);
             let note = letters(&mut self.rng, 12, 24);
             history.push(format!("{c}\t{d}\t{w}\t{d}\t{w}\t{NOW}\t10.00\t{note}\n"));

@@ -29,7 +29,8 @@ pub fn item(rng: &mut StdRng, items: i32) -> i32 {
 
 /// A last name by its number, 0 to 999.
 pub fn last_name(n: i32) -> String {
-    const PARTS: [&str; 10] = ["BAR", "OUGHT", "ABLE", "PRI", "PRES", "ESE", "ANTI", "CALLY", "ATION", "EING"];
+    const PARTS: [&str; 10] =
+        ["BAR", "OUGHT", "ABLE", "PRI", "PRES", "ESE", "ANTI", "CALLY", "ATION", "EING"];
     let part = |n: i32| PARTS[(n % 10) as usize];
     format!("{}{}{}", part(n / 100), part(n / 10), part(n))
 }

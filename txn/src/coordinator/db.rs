@@ -74,14 +74,13 @@ impl Db {
     }
 
     /// Runs `body` in a transaction, again and again until it does not have to be retried.
-    pub async fn run<T>(
-        &self,
-        options: TxnOptions,
-        body: impl AsyncFn(&Txn) -> TxnResult<T>,
-    ) -> TxnResult<T> {
+    pub async fn run<T, F>(&self, options: TxnOptions, body: impl Fn(Txn) -> F) -> TxnResult<T>
+    where
+        F: Future<Output = TxnResult<T>>,
+    {
         let txn = self.begin(options);
         for _ in 0..MAX_ATTEMPTS {
-            let attempt = match body(&txn).await {
+            let attempt = match body(txn.clone()).await {
                 Ok(value) => txn.commit().await.map(|_| value),
                 Err(e) => Err(e),
             };
@@ -133,7 +132,7 @@ impl Db {
 
     /// Writes descriptors to `meta`, where they are not older than what stands there.
     pub async fn publish(&self, descriptors: &[RangeDescriptor]) -> TxnResult<()> {
-        self.run(TxnOptions::default(), async |txn: &Txn| {
+        self.run(TxnOptions::default(), |txn: Txn| async move {
             for descriptor in descriptors {
                 let key = meta_key(&descriptor.end);
                 let known = match txn.get(&key).await? {
@@ -151,8 +150,9 @@ impl Db {
 
     async fn new_range_id(&self) -> TxnResult<RangeId> {
         let key = system_key("range-id", b"");
-        self.run(TxnOptions::default(), async |txn: &Txn| {
-            let last = match txn.get(&key).await? {
+        let key = &key;
+        self.run(TxnOptions::default(), |txn: Txn| async move {
+            let last = match txn.get(key).await? {
                 None => 1,
                 Some(bytes) => match bytes.as_ref().try_into() {
                     Ok(bytes) => u64::from_be_bytes(bytes),

@@ -134,12 +134,12 @@ impl Session {
         Ok(sink.rows)
     }
 
-    async fn next_piece(&self, delivery: &mut Delivery<'_>) -> SqlResult<Option<bytes::Bytes>> {
+    async fn next_piece(&mut self, delivery: &mut Delivery<'_>) -> SqlResult<Option<bytes::Bytes>> {
         let next = delivery.client.copy_in_next();
         self.guarded(next).await
     }
 
-    async fn drain_if_full(&self, sink: &mut Sink) -> SqlResult<()> {
+    async fn drain_if_full(&mut self, sink: &mut Sink) -> SqlResult<()> {
         if sink.batch.first().map_or(0, Column::len) >= BATCH_ROWS || sink.bytes >= BATCH_BYTES {
             self.drain(sink).await?;
         }
@@ -147,7 +147,7 @@ impl Session {
     }
 
     /// Runs the INSERT plan over the rows that have been collected.
-    async fn drain(&self, sink: &mut Sink) -> SqlResult<()> {
+    async fn drain(&mut self, sink: &mut Sink) -> SqlResult<()> {
         let Some(batch) = sink.take() else { return Ok(()) };
         sink.view.supply(batch);
         let mut operator = exec::execute(&sink.plan, sink.ctx.clone());
