@@ -460,6 +460,17 @@ pub fn split_identifiers(list: &str) -> Vec<String> {
     out
 }
 
+/// What pg_settings calls the kind.
+pub fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Bool => "bool",
+        Kind::Int { .. } | Kind::Millis | Kind::Memory => "integer",
+        Kind::Real => "real",
+        Kind::Enum(_) | Kind::Isolation => "enum",
+        Kind::Text | Kind::TimeZone | Kind::DateStyle => "string",
+    }
+}
+
 fn invalid(d: &Definition, value: &str) -> SqlError {
     SqlError::new(
         state::INVALID_PARAMETER_VALUE,

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::{Session, Settings, SqlNode};
 use crate::catalog::sequence::SessionSequences;
+use crate::catalog::virtual_tables::{SessionInfo, SettingInfo};
 use crate::catalog::{Catalog, DatabaseId, SchemaId, TableDescriptor, TableId, virtual_tables};
 use crate::error::{SqlError, SqlResult, state};
 use crate::exec::Surroundings;
@@ -327,14 +328,47 @@ impl Surroundings for View {
         Box::pin(async move {
             let source = virtual_tables::Source {
                 catalog: &self.catalog,
+                cache: &self.node.catalog,
                 database: self.database,
                 txn,
-                node: &self.node,
-                settings: &self.settings,
-                names: self,
+                node: self,
             };
             virtual_tables::rows(&source, name).await
         })
+    }
+}
+
+impl virtual_tables::NodeState for View {
+    fn sessions(&self) -> Vec<SessionInfo> {
+        let sessions = self.node.sessions.lock();
+        let info = |(pid, activity): (&u32, &Arc<super::Activity>)| {
+            let now = activity.now.lock().clone();
+            SessionInfo {
+                pid: *pid as i32,
+                user: activity.user.clone(),
+                database: activity.database.clone(),
+                application: now.application,
+                state: now.state,
+                query: now.query.to_string(),
+                backend_start: activity.started,
+                transaction_start: now.transaction_start,
+                query_start: Some(now.query_start),
+            }
+        };
+        sessions.iter().map(info).collect()
+    }
+
+    fn settings(&self) -> Vec<SettingInfo> {
+        super::settings::DEFINITIONS
+            .iter()
+            .map(|d| SettingInfo {
+                name: d.report.unwrap_or(d.name).into(),
+                value: self.settings.get(d.name).unwrap_or_default(),
+                default: d.default.into(),
+                description: d.description.into(),
+                kind: super::settings::kind_name(d.kind),
+            })
+            .collect()
     }
 }
 
