@@ -5,6 +5,7 @@
 //! batches of columns through it. Below them are the nouns that they share. A module uses only those declared
 //! below it.
 
+pub mod session;
 pub mod schema_change;
 pub mod parse;
 pub mod bind;

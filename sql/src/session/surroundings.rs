@@ -1,5 +1,6 @@
 //! What functions and operators may ask of their session: an immutable view, made anew when settings or catalog change.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -316,6 +317,10 @@ impl Surroundings for View {
         })
     }
 
+    fn row_ids(&self, table: TableId, count: u64) -> BoxFuture<'_, SqlResult<Range<i64>>> {
+        Box::pin(self.node.catalog.sequences().row_ids(table, count))
+    }
+
     fn sleep(&self, time: Duration) -> BoxFuture<'_, ()> {
         self.node.runtime().sleep(time)
     }
@@ -350,9 +355,9 @@ impl virtual_tables::NodeState for View {
                 application: now.application,
                 state: now.state,
                 query: now.query.to_string(),
-                backend_start: activity.started,
-                transaction_start: now.transaction_start,
-                query_start: Some(now.query_start),
+                started: activity.started,
+                transaction_started: now.transaction_start,
+                query_started: Some(now.query_start),
             }
         };
         sessions.iter().map(info).collect()
@@ -367,6 +372,7 @@ impl virtual_tables::NodeState for View {
                 default: d.default.into(),
                 description: d.description.into(),
                 kind: super::settings::kind_name(d.kind),
+                read_only: d.read_only,
             })
             .collect()
     }
