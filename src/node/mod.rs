@@ -24,7 +24,7 @@ use bytes::Bytes;
 use meridian_sql::catalog::CatalogCache;
 use meridian_sql::session::{Counters, SqlNode};
 use meridian_storage::base::{BoxFuture, Clock, NodeId, Runtime};
-use meridian_storage::engine::{Engine, MemEngine, RocksEngine, RocksOptions};
+use meridian_storage::engine::{Engine, MemEngine, RocksEngine, RocksOptions, VersionFilter};
 use meridian_storage::log::{DiskLog, LogStore, MemLog};
 use meridian_storage::mvcc::GcThresholds;
 use meridian_storage::store::{self, MessageBatch, RaftTransport, StoreHandle, StoreParts};
@@ -252,7 +252,7 @@ fn open_disks(config: &NodeConfig) -> Result<Disks, String> {
     };
     let at = |e: meridian_storage::base::StorageError| format!("store {}: {e}", folder.display());
     std::fs::create_dir_all(folder).map_err(|e| format!("cannot create {}: {e}", folder.display()))?;
-    let filter = Some(GcThresholds::new());
+    let filter: Option<Arc<dyn VersionFilter>> = Some(GcThresholds::new());
     let options = RocksOptions { cache_bytes: config.cache as usize, filter, ..RocksOptions::default() };
     let engine = RocksEngine::open(folder.join("state"), options).map_err(at)?;
     let log = DiskLog::open(folder.join("log"), Default::default()).map_err(at)?;

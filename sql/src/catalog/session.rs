@@ -64,11 +64,7 @@ impl SessionCatalog {
     /// To be called before a plan over these tables runs: from now to the end of the transaction, their descriptors do not
     /// change under it. A retryable error if they have changed since the plan was made, or the transaction's snapshot
     /// is older than they are.
-    pub async fn use_tables<'t>(
-        &mut self,
-        txn: &Txn,
-        tables: impl IntoIterator<Item = &'t TableDescriptor>,
-    ) -> SqlResult<()> {
+    pub async fn use_tables(&mut self, txn: &Txn, tables: &[Arc<TableDescriptor>]) -> SqlResult<()> {
         for table in tables {
             if !self.cache.gates.try_pin(&self.slot, table.id) {
                 self.pinned = true;

@@ -347,7 +347,7 @@ impl Session {
     pub(super) async fn use_tables(&mut self, tables: &[Arc<TableDescriptor>]) -> SqlResult<()> {
         let Some(active) = self.state.active() else { return Ok(()) };
         let txn = active.txn.clone();
-        self.catalog.use_tables(&txn, tables.iter().map(|t| &**t)).await
+        self.catalog.use_tables(&txn, tables).await
     }
 
     pub(super) async fn exec_context(

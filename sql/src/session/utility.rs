@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use meridian_storage::base::BoxFuture;
 use meridian_txn::Isolation;
 
 use super::client::{Client, Severity};
@@ -150,7 +151,16 @@ impl Session {
         })
     }
 
-    pub(super) async fn run_utility(
+    pub(super) fn run_utility<'a>(
+        &'a mut self,
+        prepared: &'a Arc<Prepared>,
+        params: &'a Arc<[Datum]>,
+        delivery: &'a mut Delivery<'_>,
+    ) -> BoxFuture<'a, SqlResult<()>> {
+        Box::pin(self.dispatch_utility(prepared, params, delivery))
+    }
+
+    async fn dispatch_utility(
         &mut self,
         prepared: &Arc<Prepared>,
         params: &Arc<[Datum]>,
@@ -189,7 +199,7 @@ impl Session {
                 ast::Statement::Discard { object_type } => self.discard(object_type, delivery.client),
                 ast::Statement::Deallocate { name, .. } => self.deallocate(name, delivery.client),
                 ast::Statement::Execute { name: Some(name), parameters, .. } => {
-                    Box::pin(self.execute_prepared(name, parameters, &parsed.source, delivery)).await
+                    self.execute_prepared(name, parameters, &parsed.source, delivery).await
                 }
                 ast::Statement::Close { cursor } => self.close_cursor(cursor, delivery.client),
                 ast::Statement::Copy { .. } => self.copy(sql, parsed, delivery).await,
