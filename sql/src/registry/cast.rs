@@ -61,7 +61,9 @@ pub fn find_cast(from: Oid, to: Oid, context: CastContext) -> Option<CastMethod>
     if let Some(entry) = index::cast(from, to) {
         return (entry.context <= context).then(|| entry_method(entry)).flatten();
     }
-    if let (Some(from), Some(to)) = (array_element(from), array_element(to)) {
+    // Not to the vector types, which would otherwise capture what should go to real arrays.
+    let to_vector = matches!(to, Oid::INT2VECTOR | Oid::OIDVECTOR);
+    if let (Some(from), Some(to), false) = (element_of(from), element_of(to), to_vector) {
         return match find_cast(from, to, context)? {
             CastMethod::Relabel => Some(CastMethod::Array(&RELABEL)),
             CastMethod::InOut => Some(CastMethod::Array(&IN_OUT)),
@@ -93,8 +95,4 @@ fn entry_method(entry: &CastEntry) -> Option<CastMethod> {
         CastKind::InOut => Some(CastMethod::InOut),
         CastKind::Function(oid) => index::function_by_oid(oid).map(CastMethod::Function),
     }
-}
-
-fn array_element(oid: Oid) -> Option<Oid> {
-    element_of(oid).filter(|_| oid != Oid::NAME)
 }

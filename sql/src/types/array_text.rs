@@ -180,6 +180,7 @@ impl Parser<'_> {
             self.lengths.push(None);
         }
         let mut count = 0;
+        let mut has_values = false;
         self.skip_blanks();
         if let Some(rest) = self.rest.strip_prefix('}') {
             self.rest = rest;
@@ -188,12 +189,16 @@ impl Parser<'_> {
         loop {
             self.skip_blanks();
             if self.rest.starts_with('{') {
+                if has_values {
+                    return Err(self.ragged());
+                }
                 self.dimension(depth + 1)?;
             } else {
                 if self.lengths.len() > depth + 1 {
                     return Err(self.ragged());
                 }
                 self.value()?;
+                has_values = true;
             }
             count += 1;
             self.skip_blanks();

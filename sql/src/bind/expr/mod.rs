@@ -319,7 +319,9 @@ impl Binder<'_> {
 
     fn subscript(&mut self, array: Expr, index: Expr, at: sqlparser::tokenizer::Location) -> SqlResult<Expr> {
         let ty = array.ty();
-        let Some(element) = subscript_type(ty.oid) else {
+        // `a[1][2]`: what is subscripted again is still the array.
+        let again = matches!(array, Expr::Subscript { .. }) && subscript_type(ty.oid).is_none();
+        let Some(element) = subscript_type(ty.oid).or(again.then_some(ty.oid)) else {
             return Err(self.error_at(
                 state::DATATYPE_MISMATCH,
                 format!(

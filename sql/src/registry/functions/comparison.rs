@@ -7,7 +7,7 @@
 use std::cmp::Ordering;
 
 use crate::error::SqlResult;
-use crate::registry::{EvalContext, Function, Operand};
+use crate::registry::{CallTypes, EvalContext, Function, Operand};
 use crate::types::compare::{compare, compare_floats};
 use crate::types::{Bitmap, Column, ColumnData, Datum, Oid, datetime};
 
@@ -27,9 +27,9 @@ macro_rules! comparison {
             Ok(Datum::Bool(test(crate::types::compare::compare_typed(Oid::BPCHAR, &args[0], &args[1]))))
         }
 
-        fn $mixed(ctx: &EvalContext<'_>, args: &[Datum]) -> SqlResult<Datum> {
+        fn $mixed(ctx: &EvalContext<'_>, types: &CallTypes<'_>, args: &[Datum]) -> SqlResult<Datum> {
             let test: fn(Ordering) -> bool = $test;
-            Ok(Datum::Bool(test(compare_dates(ctx, &args[0], &args[1]))))
+            Ok(Datum::Bool(test(compare_dates(ctx, types, args))))
         }
     };
 }
@@ -46,15 +46,20 @@ pub fn is_comparison(function: &Function) -> bool {
     FUNCTIONS.as_ptr_range().contains(&std::ptr::from_ref(function))
 }
 
-/// A date against a timestamp of either kind. The operand types are those of the operator, so that a date and a
-/// timestamptz meet at the session's midnight.
-fn compare_dates(_ctx: &EvalContext<'_>, a: &Datum, b: &Datum) -> Ordering {
-    let instant = |d: &Datum| match d {
-        Datum::Date(days) => datetime::date_to_timestamp_saturating(*days),
-        Datum::Timestamp(t) => *t,
-        _ => 0,
+/// A date against a timestamp of either kind, or timestamps of both: where one is a timestamptz, the other is local
+/// time in the session's zone.
+fn compare_dates(ctx: &EvalContext<'_>, types: &CallTypes<'_>, args: &[Datum]) -> Ordering {
+    let zoned = types.args.iter().any(|t| t.oid == Oid::TIMESTAMPTZ);
+    let instant = |i: usize| {
+        let local = match &args[i] {
+            Datum::Date(days) => datetime::date_to_timestamp_saturating(*days),
+            Datum::Timestamp(t) => *t,
+            other => unreachable!("a date or timestamp is {other:?}"),
+        };
+        let convert = zoned && types.args[i].oid != Oid::TIMESTAMPTZ && datetime::is_finite(local);
+        if convert { ctx.format.time_zone.to_utc(local) } else { local }
     };
-    instant(a).cmp(&instant(b))
+    instant(0).cmp(&instant(1))
 }
 
 /// The loop over two operands of one representation.
@@ -342,42 +347,42 @@ pub static FUNCTIONS: &[Function] = &[
     Function::row(2055, "timestamp_le", &[Oid::TIMESTAMP, Oid::TIMESTAMP], Oid::BOOL, le).vector(vector_le),
     Function::row(2057, "timestamp_gt", &[Oid::TIMESTAMP, Oid::TIMESTAMP], Oid::BOOL, gt).vector(vector_gt),
     Function::row(2056, "timestamp_ge", &[Oid::TIMESTAMP, Oid::TIMESTAMP], Oid::BOOL, ge).vector(vector_ge),
-    Function::row(2338, "date_lt_timestamp", &[Oid::DATE, Oid::TIMESTAMP], Oid::BOOL, mixed_lt),
-    Function::row(2339, "date_le_timestamp", &[Oid::DATE, Oid::TIMESTAMP], Oid::BOOL, mixed_le),
-    Function::row(2340, "date_eq_timestamp", &[Oid::DATE, Oid::TIMESTAMP], Oid::BOOL, mixed_eq),
-    Function::row(2342, "date_ge_timestamp", &[Oid::DATE, Oid::TIMESTAMP], Oid::BOOL, mixed_ge),
-    Function::row(2341, "date_gt_timestamp", &[Oid::DATE, Oid::TIMESTAMP], Oid::BOOL, mixed_gt),
-    Function::row(2343, "date_ne_timestamp", &[Oid::DATE, Oid::TIMESTAMP], Oid::BOOL, mixed_ne),
-    Function::row(2351, "date_lt_timestamptz", &[Oid::DATE, Oid::TIMESTAMPTZ], Oid::BOOL, mixed_lt).stable(),
-    Function::row(2352, "date_le_timestamptz", &[Oid::DATE, Oid::TIMESTAMPTZ], Oid::BOOL, mixed_le).stable(),
-    Function::row(2353, "date_eq_timestamptz", &[Oid::DATE, Oid::TIMESTAMPTZ], Oid::BOOL, mixed_eq).stable(),
-    Function::row(2355, "date_ge_timestamptz", &[Oid::DATE, Oid::TIMESTAMPTZ], Oid::BOOL, mixed_ge).stable(),
-    Function::row(2354, "date_gt_timestamptz", &[Oid::DATE, Oid::TIMESTAMPTZ], Oid::BOOL, mixed_gt).stable(),
-    Function::row(2356, "date_ne_timestamptz", &[Oid::DATE, Oid::TIMESTAMPTZ], Oid::BOOL, mixed_ne).stable(),
-    Function::row(2364, "timestamp_lt_date", &[Oid::TIMESTAMP, Oid::DATE], Oid::BOOL, mixed_lt),
-    Function::row(2365, "timestamp_le_date", &[Oid::TIMESTAMP, Oid::DATE], Oid::BOOL, mixed_le),
-    Function::row(2366, "timestamp_eq_date", &[Oid::TIMESTAMP, Oid::DATE], Oid::BOOL, mixed_eq),
-    Function::row(2368, "timestamp_ge_date", &[Oid::TIMESTAMP, Oid::DATE], Oid::BOOL, mixed_ge),
-    Function::row(2367, "timestamp_gt_date", &[Oid::TIMESTAMP, Oid::DATE], Oid::BOOL, mixed_gt),
-    Function::row(2369, "timestamp_ne_date", &[Oid::TIMESTAMP, Oid::DATE], Oid::BOOL, mixed_ne),
-    Function::row(2377, "timestamptz_lt_date", &[Oid::TIMESTAMPTZ, Oid::DATE], Oid::BOOL, mixed_lt).stable(),
-    Function::row(2378, "timestamptz_le_date", &[Oid::TIMESTAMPTZ, Oid::DATE], Oid::BOOL, mixed_le).stable(),
-    Function::row(2379, "timestamptz_eq_date", &[Oid::TIMESTAMPTZ, Oid::DATE], Oid::BOOL, mixed_eq).stable(),
-    Function::row(2381, "timestamptz_ge_date", &[Oid::TIMESTAMPTZ, Oid::DATE], Oid::BOOL, mixed_ge).stable(),
-    Function::row(2380, "timestamptz_gt_date", &[Oid::TIMESTAMPTZ, Oid::DATE], Oid::BOOL, mixed_gt).stable(),
-    Function::row(2382, "timestamptz_ne_date", &[Oid::TIMESTAMPTZ, Oid::DATE], Oid::BOOL, mixed_ne).stable(),
-    Function::row(2520, "timestamp_lt_timestamptz", &[Oid::TIMESTAMP, Oid::TIMESTAMPTZ], Oid::BOOL, mixed_lt).stable(),
-    Function::row(2521, "timestamp_le_timestamptz", &[Oid::TIMESTAMP, Oid::TIMESTAMPTZ], Oid::BOOL, mixed_le).stable(),
-    Function::row(2522, "timestamp_eq_timestamptz", &[Oid::TIMESTAMP, Oid::TIMESTAMPTZ], Oid::BOOL, mixed_eq).stable(),
-    Function::row(2524, "timestamp_ge_timestamptz", &[Oid::TIMESTAMP, Oid::TIMESTAMPTZ], Oid::BOOL, mixed_ge).stable(),
-    Function::row(2523, "timestamp_gt_timestamptz", &[Oid::TIMESTAMP, Oid::TIMESTAMPTZ], Oid::BOOL, mixed_gt).stable(),
-    Function::row(2525, "timestamp_ne_timestamptz", &[Oid::TIMESTAMP, Oid::TIMESTAMPTZ], Oid::BOOL, mixed_ne).stable(),
-    Function::row(2527, "timestamptz_lt_timestamp", &[Oid::TIMESTAMPTZ, Oid::TIMESTAMP], Oid::BOOL, mixed_lt).stable(),
-    Function::row(2528, "timestamptz_le_timestamp", &[Oid::TIMESTAMPTZ, Oid::TIMESTAMP], Oid::BOOL, mixed_le).stable(),
-    Function::row(2529, "timestamptz_eq_timestamp", &[Oid::TIMESTAMPTZ, Oid::TIMESTAMP], Oid::BOOL, mixed_eq).stable(),
-    Function::row(2531, "timestamptz_ge_timestamp", &[Oid::TIMESTAMPTZ, Oid::TIMESTAMP], Oid::BOOL, mixed_ge).stable(),
-    Function::row(2530, "timestamptz_gt_timestamp", &[Oid::TIMESTAMPTZ, Oid::TIMESTAMP], Oid::BOOL, mixed_gt).stable(),
-    Function::row(2532, "timestamptz_ne_timestamp", &[Oid::TIMESTAMPTZ, Oid::TIMESTAMP], Oid::BOOL, mixed_ne).stable(),
+    Function::typed(2338, "date_lt_timestamp", &[Oid::DATE, Oid::TIMESTAMP], Oid::BOOL, mixed_lt),
+    Function::typed(2339, "date_le_timestamp", &[Oid::DATE, Oid::TIMESTAMP], Oid::BOOL, mixed_le),
+    Function::typed(2340, "date_eq_timestamp", &[Oid::DATE, Oid::TIMESTAMP], Oid::BOOL, mixed_eq),
+    Function::typed(2342, "date_ge_timestamp", &[Oid::DATE, Oid::TIMESTAMP], Oid::BOOL, mixed_ge),
+    Function::typed(2341, "date_gt_timestamp", &[Oid::DATE, Oid::TIMESTAMP], Oid::BOOL, mixed_gt),
+    Function::typed(2343, "date_ne_timestamp", &[Oid::DATE, Oid::TIMESTAMP], Oid::BOOL, mixed_ne),
+    Function::typed(2351, "date_lt_timestamptz", &[Oid::DATE, Oid::TIMESTAMPTZ], Oid::BOOL, mixed_lt).stable(),
+    Function::typed(2352, "date_le_timestamptz", &[Oid::DATE, Oid::TIMESTAMPTZ], Oid::BOOL, mixed_le).stable(),
+    Function::typed(2353, "date_eq_timestamptz", &[Oid::DATE, Oid::TIMESTAMPTZ], Oid::BOOL, mixed_eq).stable(),
+    Function::typed(2355, "date_ge_timestamptz", &[Oid::DATE, Oid::TIMESTAMPTZ], Oid::BOOL, mixed_ge).stable(),
+    Function::typed(2354, "date_gt_timestamptz", &[Oid::DATE, Oid::TIMESTAMPTZ], Oid::BOOL, mixed_gt).stable(),
+    Function::typed(2356, "date_ne_timestamptz", &[Oid::DATE, Oid::TIMESTAMPTZ], Oid::BOOL, mixed_ne).stable(),
+    Function::typed(2364, "timestamp_lt_date", &[Oid::TIMESTAMP, Oid::DATE], Oid::BOOL, mixed_lt),
+    Function::typed(2365, "timestamp_le_date", &[Oid::TIMESTAMP, Oid::DATE], Oid::BOOL, mixed_le),
+    Function::typed(2366, "timestamp_eq_date", &[Oid::TIMESTAMP, Oid::DATE], Oid::BOOL, mixed_eq),
+    Function::typed(2368, "timestamp_ge_date", &[Oid::TIMESTAMP, Oid::DATE], Oid::BOOL, mixed_ge),
+    Function::typed(2367, "timestamp_gt_date", &[Oid::TIMESTAMP, Oid::DATE], Oid::BOOL, mixed_gt),
+    Function::typed(2369, "timestamp_ne_date", &[Oid::TIMESTAMP, Oid::DATE], Oid::BOOL, mixed_ne),
+    Function::typed(2377, "timestamptz_lt_date", &[Oid::TIMESTAMPTZ, Oid::DATE], Oid::BOOL, mixed_lt).stable(),
+    Function::typed(2378, "timestamptz_le_date", &[Oid::TIMESTAMPTZ, Oid::DATE], Oid::BOOL, mixed_le).stable(),
+    Function::typed(2379, "timestamptz_eq_date", &[Oid::TIMESTAMPTZ, Oid::DATE], Oid::BOOL, mixed_eq).stable(),
+    Function::typed(2381, "timestamptz_ge_date", &[Oid::TIMESTAMPTZ, Oid::DATE], Oid::BOOL, mixed_ge).stable(),
+    Function::typed(2380, "timestamptz_gt_date", &[Oid::TIMESTAMPTZ, Oid::DATE], Oid::BOOL, mixed_gt).stable(),
+    Function::typed(2382, "timestamptz_ne_date", &[Oid::TIMESTAMPTZ, Oid::DATE], Oid::BOOL, mixed_ne).stable(),
+    Function::typed(2520, "timestamp_lt_timestamptz", &[Oid::TIMESTAMP, Oid::TIMESTAMPTZ], Oid::BOOL, mixed_lt).stable(),
+    Function::typed(2521, "timestamp_le_timestamptz", &[Oid::TIMESTAMP, Oid::TIMESTAMPTZ], Oid::BOOL, mixed_le).stable(),
+    Function::typed(2522, "timestamp_eq_timestamptz", &[Oid::TIMESTAMP, Oid::TIMESTAMPTZ], Oid::BOOL, mixed_eq).stable(),
+    Function::typed(2524, "timestamp_ge_timestamptz", &[Oid::TIMESTAMP, Oid::TIMESTAMPTZ], Oid::BOOL, mixed_ge).stable(),
+    Function::typed(2523, "timestamp_gt_timestamptz", &[Oid::TIMESTAMP, Oid::TIMESTAMPTZ], Oid::BOOL, mixed_gt).stable(),
+    Function::typed(2525, "timestamp_ne_timestamptz", &[Oid::TIMESTAMP, Oid::TIMESTAMPTZ], Oid::BOOL, mixed_ne).stable(),
+    Function::typed(2527, "timestamptz_lt_timestamp", &[Oid::TIMESTAMPTZ, Oid::TIMESTAMP], Oid::BOOL, mixed_lt).stable(),
+    Function::typed(2528, "timestamptz_le_timestamp", &[Oid::TIMESTAMPTZ, Oid::TIMESTAMP], Oid::BOOL, mixed_le).stable(),
+    Function::typed(2529, "timestamptz_eq_timestamp", &[Oid::TIMESTAMPTZ, Oid::TIMESTAMP], Oid::BOOL, mixed_eq).stable(),
+    Function::typed(2531, "timestamptz_ge_timestamp", &[Oid::TIMESTAMPTZ, Oid::TIMESTAMP], Oid::BOOL, mixed_ge).stable(),
+    Function::typed(2530, "timestamptz_gt_timestamp", &[Oid::TIMESTAMPTZ, Oid::TIMESTAMP], Oid::BOOL, mixed_gt).stable(),
+    Function::typed(2532, "timestamptz_ne_timestamp", &[Oid::TIMESTAMPTZ, Oid::TIMESTAMP], Oid::BOOL, mixed_ne).stable(),
     Function::row(2956, "uuid_eq", &[Oid::UUID, Oid::UUID], Oid::BOOL, eq).vector(vector_eq),
     Function::row(2959, "uuid_ne", &[Oid::UUID, Oid::UUID], Oid::BOOL, ne).vector(vector_ne),
     Function::row(2954, "uuid_lt", &[Oid::UUID, Oid::UUID], Oid::BOOL, lt).vector(vector_lt),

@@ -245,6 +245,30 @@ fn overlaps(_: &EvalContext<'_>, args: &[Datum]) -> SqlResult<Datum> {
     })
 }
 
+/// A period may be given by its start and length.
+fn overlaps_lengths(ctx: &EvalContext<'_>, args: &[Datum]) -> SqlResult<Datum> {
+    let end = |start: &Datum, end: &Datum| match (start, end) {
+        (start, Datum::Interval(_)) if start.is_null() => Ok(Datum::Null),
+        (Datum::Timestamp(t), Datum::Interval(i)) => add_interval(*t, i).map(ts),
+        (Datum::Time(t), Datum::Interval(i)) => Ok(time_plus(*t, i.micros)),
+        (_, end) => Ok(end.clone()),
+    };
+    let (first, second) = (end(&args[0], &args[1])?, end(&args[2], &args[3])?);
+    overlaps(ctx, &[args[0].clone(), first, args[2].clone(), second])
+}
+
+fn overlaps_lengths_zoned(ctx: &EvalContext<'_>, args: &[Datum]) -> SqlResult<Datum> {
+    let end = |start: &Datum, end: &Datum| match (start, end) {
+        (Datum::Timestamp(t), Datum::Interval(i)) => {
+            add_interval_in_zone(*t, i, &ctx.format.time_zone).map(ts)
+        }
+        (_, Datum::Interval(_)) => Ok(Datum::Null),
+        (_, end) => Ok(end.clone()),
+    };
+    let (first, second) = (end(&args[0], &args[1])?, end(&args[2], &args[3])?);
+    overlaps(ctx, &[args[0].clone(), first, args[2].clone(), second])
+}
+
 fn zone_named(name: &str) -> SqlResult<TimeZone> {
     TimeZone::by_name(name).ok_or_else(|| {
         SqlError::new(state::INVALID_PARAMETER_VALUE, format!("time zone \"{name}\" not recognized"))
@@ -504,4 +528,13 @@ pub static FUNCTIONS: &[Function] = &[
     Function::row(9025, "make_interval", &[Oid::INT4, Oid::INT4, Oid::INT4, Oid::INT4, Oid::INT4], Oid::INTERVAL, make_interval),
     Function::row(9026, "make_interval", &[Oid::INT4, Oid::INT4, Oid::INT4, Oid::INT4, Oid::INT4, Oid::INT4], Oid::INTERVAL, make_interval),
     Function::row(3464, "make_interval", &[Oid::INT4, Oid::INT4, Oid::INT4, Oid::INT4, Oid::INT4, Oid::INT4, Oid::FLOAT8], Oid::INTERVAL, make_interval),
+    Function::row(2044, "overlaps", &[Oid::TIMESTAMP, Oid::INTERVAL, Oid::TIMESTAMP, Oid::TIMESTAMP], Oid::BOOL, overlaps_lengths).lax(),
+    Function::row(2043, "overlaps", &[Oid::TIMESTAMP, Oid::TIMESTAMP, Oid::TIMESTAMP, Oid::INTERVAL], Oid::BOOL, overlaps_lengths).lax(),
+    Function::row(2042, "overlaps", &[Oid::TIMESTAMP, Oid::INTERVAL, Oid::TIMESTAMP, Oid::INTERVAL], Oid::BOOL, overlaps_lengths).lax(),
+    Function::row(1307, "overlaps", &[Oid::TIMESTAMPTZ, Oid::INTERVAL, Oid::TIMESTAMPTZ, Oid::TIMESTAMPTZ], Oid::BOOL, overlaps_lengths_zoned).stable().lax(),
+    Function::row(1306, "overlaps", &[Oid::TIMESTAMPTZ, Oid::TIMESTAMPTZ, Oid::TIMESTAMPTZ, Oid::INTERVAL], Oid::BOOL, overlaps_lengths_zoned).stable().lax(),
+    Function::row(1305, "overlaps", &[Oid::TIMESTAMPTZ, Oid::INTERVAL, Oid::TIMESTAMPTZ, Oid::INTERVAL], Oid::BOOL, overlaps_lengths_zoned).stable().lax(),
+    Function::row(1311, "overlaps", &[Oid::TIME, Oid::INTERVAL, Oid::TIME, Oid::TIME], Oid::BOOL, overlaps_lengths).lax(),
+    Function::row(1310, "overlaps", &[Oid::TIME, Oid::TIME, Oid::TIME, Oid::INTERVAL], Oid::BOOL, overlaps_lengths).lax(),
+    Function::row(1309, "overlaps", &[Oid::TIME, Oid::INTERVAL, Oid::TIME, Oid::INTERVAL], Oid::BOOL, overlaps_lengths).lax(),
 ];

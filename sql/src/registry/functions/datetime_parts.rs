@@ -79,6 +79,7 @@ fn unsupported(name: &str, ty: Oid) -> SqlError {
 /// A part of a value: a decimal, or that of an infinity.
 enum Part {
     Value(i128, u16),
+    Exact(Numeric),
     Infinite(bool),
     Null,
 }
@@ -92,6 +93,7 @@ impl Part {
         use crate::types::numeric::Sign;
         match self {
             Part::Value(v, scale) => from_numeric(Numeric::from_i128(v, scale)),
+            Part::Exact(n) => from_numeric(n),
             Part::Infinite(true) => from_numeric(Numeric::special(Sign::Infinity)),
             Part::Infinite(false) => from_numeric(Numeric::special(Sign::NegativeInfinity)),
             Part::Null => Datum::Null,
@@ -101,6 +103,7 @@ impl Part {
     fn float(self) -> Datum {
         match self {
             Part::Value(v, scale) => Datum::Float8(v as f64 / 10f64.powi(i32::from(scale))),
+            Part::Exact(n) => Datum::Float8(n.to_f64()),
             Part::Infinite(true) => Datum::Float8(f64::INFINITY),
             Part::Infinite(false) => Datum::Float8(f64::NEG_INFINITY),
             Part::Null => Datum::Null,
@@ -182,11 +185,9 @@ fn timestamp_part(name: &str, t: i64, zone: Option<(i32, i64)>, ty: Oid) -> SqlR
     }
     match (unit, zone) {
         (Unit::Epoch, _) => Ok(Part::Value(i128::from(t) + i128::from(EPOCH_MICROS), 6)),
-        // A Julian day with its fraction, to as many digits as PostgreSQL's division shows.
-        (Unit::Julian, _) if time != 0 => {
-            let fraction = i128::from(time) * 10i128.pow(20) / i128::from(MICROS_PER_DAY);
-            let value = i128::from(days + EPOCH_JULIAN) * 10i128.pow(20) + fraction;
-            Ok(Part::Value(value, 20))
+        (Unit::Julian, _) => {
+            let fraction = Numeric::from(time).div(&Numeric::from(MICROS_PER_DAY))?;
+            Ok(Part::Exact(Numeric::from(days + EPOCH_JULIAN).add(&fraction)?))
         }
         (Unit::Zone, Some((offset, _))) => Ok(Part::int(i64::from(offset))),
         (Unit::ZoneHour, Some((offset, _))) => Ok(Part::int(i64::from(offset / 3600))),

@@ -133,7 +133,7 @@ unary! {
     floor = f64::floor;
     round = f64::round_ties_even;
     trunc = f64::trunc;
-    sign = |x| if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { x };
+    sign = |x| if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { 0.0 };
     cbrt = f64::cbrt;
     degrees = |x| x * (180.0 / PI);
     radians = |x| x * (PI / 180.0);
@@ -171,8 +171,8 @@ bounded! {
     atanh = f64::atanh, if |x| (-1.0..=1.0).contains(&x);
     sind = |x| snap((x % 360.0).to_radians().sin()), if |x| x.is_finite();
     cosd = |x| snap((x % 360.0).to_radians().cos()), if |x| x.is_finite();
-    tand = |x| snap((x % 360.0).to_radians().sin()) / snap((x % 360.0).to_radians().cos()), if |x| x.is_finite();
-    cotd = |x| snap((x % 360.0).to_radians().cos()) / snap((x % 360.0).to_radians().sin()), if |x| x.is_finite();
+    tand = |x| snap(snap((x % 360.0).to_radians().sin()) / snap((x % 360.0).to_radians().cos())), if |x| x.is_finite();
+    cotd = |x| snap(snap((x % 360.0).to_radians().cos()) / snap((x % 360.0).to_radians().sin())), if |x| x.is_finite();
     asind = |x| snap(x.asin() * 180.0 / PI), if |x| (-1.0..=1.0).contains(&x);
     acosd = |x| snap(x.acos() * 180.0 / PI), if |x| (-1.0..=1.0).contains(&x);
 }

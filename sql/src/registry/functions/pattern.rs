@@ -1,6 +1,7 @@
 //! LIKE and ILIKE.
 
 use super::arguments::{bytes, text};
+use super::string::lower_case;
 use crate::error::{SqlError, SqlResult, state};
 use crate::registry::{EvalContext, Function, Operand};
 use crate::types::{Column, ColumnData, Datum, Oid};
@@ -72,7 +73,7 @@ fn text_not_like(_: &EvalContext<'_>, args: &[Datum]) -> SqlResult<Datum> {
 }
 
 fn ilike(args: &[Datum]) -> SqlResult<bool> {
-    like(text(&args[0]).to_lowercase().as_bytes(), text(&args[1]).to_lowercase().as_bytes(), true)
+    like(lower_case(text(&args[0])).as_bytes(), lower_case(text(&args[1])).as_bytes(), true)
 }
 
 fn text_ilike(_: &EvalContext<'_>, args: &[Datum]) -> SqlResult<Datum> {

@@ -77,8 +77,6 @@ fn compile(pattern: &str, flags: Flags) -> SqlResult<Regex> {
     if let Some(regex) = CACHE.with_borrow(|cache| cache.get(&key).cloned()) {
         return Ok(regex);
     }
-    let invalid =
-        |e: &dyn std::fmt::Display| SqlError::new("2201B", format!("invalid regular expression: {e}"));
     let source = if flags.literal { regex::escape(pattern) } else { translate(pattern)? };
     let regex = RegexBuilder::new(&source)
         .case_insensitive(flags.ignore_case)
@@ -87,7 +85,7 @@ fn compile(pattern: &str, flags: Flags) -> SqlResult<Regex> {
         .ignore_whitespace(flags.extended)
         .size_limit(10 << 20)
         .build()
-        .map_err(|e| invalid(&e.to_string().lines().last().unwrap_or("").trim_start_matches("error: ")))?;
+        .map_err(|e| invalid_expression(&e))?;
     CACHE.with_borrow_mut(|cache| {
         if cache.len() >= CACHE_ENTRIES {
             cache.clear();
@@ -95,6 +93,22 @@ fn compile(pattern: &str, flags: Flags) -> SqlResult<Regex> {
         cache.insert(key, regex.clone());
     });
     Ok(regex)
+}
+
+/// The engine's complaint in PostgreSQL's words, where it has some.
+fn invalid_expression(error: &regex::Error) -> SqlError {
+    let message = error.to_string();
+    let last = message.lines().last().unwrap_or("").trim_start_matches("error: ");
+    let reason = match last {
+        "unclosed group" | "unopened group" => "parentheses () not balanced",
+        "unclosed character class" => "brackets [] not balanced",
+        "repetition operator missing expression" => "quantifier operand invalid",
+        "invalid repetition count range, the start must be <= the end" => "invalid repetition count(s)",
+        "unclosed counted repetition" => "braces {} not balanced",
+        "invalid character class range, the start must be <= the end" => "invalid character range",
+        other => other,
+    };
+    SqlError::new("2201B", format!("invalid regular expression: {reason}"))
 }
 
 /// PostgreSQL's escapes in the `regex` crate's words.

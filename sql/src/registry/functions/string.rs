@@ -84,12 +84,35 @@ fn octets(value: &Datum) -> usize {
     }
 }
 
+/// Case maps character by character, as the C library's functions do: what would become several stays.
+fn upper_case(s: &str) -> String {
+    fn map(c: char) -> char {
+        let mut upper = c.to_uppercase();
+        match (upper.next(), upper.next()) {
+            (Some(u), None) => u,
+            _ => c,
+        }
+    }
+    if s.is_ascii() { s.to_ascii_uppercase() } else { s.chars().map(map).collect() }
+}
+
+pub(super) fn lower_case(s: &str) -> String {
+    fn map(c: char) -> char {
+        let mut lower = c.to_lowercase();
+        match (lower.next(), lower.next()) {
+            (Some(l), None) => l,
+            _ => c,
+        }
+    }
+    if s.is_ascii() { s.to_ascii_lowercase() } else { s.chars().map(map).collect() }
+}
+
 fn lower(_: &EvalContext<'_>, args: &[Datum]) -> SqlResult<Datum> {
-    Ok(Datum::text(&text(&args[0]).to_lowercase()))
+    Ok(Datum::text(&lower_case(text(&args[0]))))
 }
 
 fn upper(_: &EvalContext<'_>, args: &[Datum]) -> SqlResult<Datum> {
-    Ok(Datum::text(&text(&args[0]).to_uppercase()))
+    Ok(Datum::text(&upper_case(text(&args[0]))))
 }
 
 /// Lower and upper case of a whole column of ASCII text; other text row by row.
@@ -105,11 +128,11 @@ fn vector_case(args: &[Operand<'_>], rows: usize, map: fn(&str) -> String) -> Co
 }
 
 fn vector_lower(_: &EvalContext<'_>, args: &[Operand<'_>], rows: usize) -> SqlResult<Column> {
-    Ok(vector_case(args, rows, str::to_lowercase))
+    Ok(vector_case(args, rows, lower_case))
 }
 
 fn vector_upper(_: &EvalContext<'_>, args: &[Operand<'_>], rows: usize) -> SqlResult<Column> {
-    Ok(vector_case(args, rows, str::to_uppercase))
+    Ok(vector_case(args, rows, upper_case))
 }
 
 fn initcap(_: &EvalContext<'_>, args: &[Datum]) -> SqlResult<Datum> {

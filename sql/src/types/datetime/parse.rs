@@ -22,6 +22,8 @@ struct Parts {
     /// Hour of a 12-hour clock still to be corrected: Some(true) = PM.
     pm: Option<bool>,
     bc: bool,
+    /// A year of two digits as it was written: with BC it is meant so.
+    short_year: Option<i64>,
     offset: Option<i32>,
     zone: Option<TimeZone>,
     special: Option<Special>,
@@ -169,10 +171,10 @@ impl Parts {
             },
         };
         if self.bc {
-            if year <= 0 {
+            if self.short_year.unwrap_or(year) <= 0 {
                 return Err(field_out_of_range(text));
             }
-            year = 1 - year;
+            year = 1 - self.short_year.unwrap_or(year);
         } else if year == 0 {
             return Err(field_out_of_range(text));
         }
@@ -278,18 +280,18 @@ impl Parts {
             let &[first, second] = numbers.as_slice() else { return Err(invalid(text, name)) };
             let year_first = first.len() > 2 || ctx.format.date_order == DateOrder::Ymd && second.len() <= 2;
             let (year, day) = if year_first { (first, second) } else { (second, first) };
-            self.date = Some((full_year(year, number(year)?), month, number(day)?));
+            self.date = Some((self.full_year(year, number(year)?), month, number(day)?));
             return Ok(());
         }
         match fields.as_slice() {
             [a, b, c] => {
                 let (x, y, z) = (number(a)?, number(b)?, number(c)?);
                 self.date = Some(if a.len() > 2 || ctx.format.date_order == DateOrder::Ymd {
-                    (full_year(a, x), y, z)
+                    (self.full_year(a, x), y, z)
                 } else if ctx.format.date_order == DateOrder::Dmy {
-                    (full_year(c, z), y, x)
+                    (self.full_year(c, z), y, x)
                 } else {
-                    (full_year(c, z), x, y)
+                    (self.full_year(c, z), x, y)
                 });
                 Ok(())
             }
@@ -302,23 +304,36 @@ impl Parts {
         }
     }
 
+    /// Two digits mean 1970 to 2069.
+    fn full_year(&mut self, digits: &str, year: i64) -> i64 {
+        if digits.len() > 2 {
+            return year;
+        }
+        self.short_year = Some(year);
+        match year {
+            0..70 => year + 2000,
+            _ => year + 1900,
+        }
+    }
+
     /// A run of digits without separators.
     fn number(&mut self, digits: &str, text: &str, name: &str) -> SqlResult<()> {
         let number = |s: &str| s.parse::<i64>().map_err(|_| invalid(text, name));
         let has_date = self.date.is_some() || self.julian.is_some() || self.day_of_year.is_some();
+        let time_only = name == "time" && self.time.is_none();
         match digits.len() {
             8 if !has_date && self.month.is_none() => {
                 self.date = Some((number(&digits[..4])?, number(&digits[4..6])?, number(&digits[6..])?));
             }
-            6 if !has_date && self.month.is_none() => {
-                let year = full_year(&digits[..2], number(&digits[..2])?);
+            6 if !has_date && !time_only && self.month.is_none() => {
+                let year = self.full_year(&digits[..2], number(&digits[..2])?);
                 self.date = Some((year, number(&digits[2..4])?, number(&digits[4..])?));
             }
             7 if !has_date && self.month.is_none() => {
                 self.year = Some(number(&digits[..4])?);
                 self.day_of_year = Some(number(&digits[4..])?);
             }
-            4 | 6 if has_date && self.time.is_none() => {
+            4 | 6 if time_only || has_date && self.time.is_none() => {
                 let clock = ClockTime {
                     hour: number(&digits[..2])?,
                     minute: number(&digits[2..4])?,
@@ -333,7 +348,9 @@ impl Parts {
             // `10 PM`; or the day and year around a month's name.
             1 | 2 if has_date && self.time.is_none() => self.time = Some(number(digits)? * MICROS_PER_HOUR),
             1 | 2 if self.day.is_none() && !has_date => self.day = Some(number(digits)?),
-            _ if self.year.is_none() && !has_date => self.year = Some(full_year(digits, number(digits)?)),
+            _ if self.year.is_none() && !has_date => {
+                self.year = Some(self.full_year(digits, number(digits)?))
+            }
             _ => return Err(invalid(text, name)),
         }
         Ok(())
@@ -395,7 +412,7 @@ impl Parts {
             }
             return Ok(letters);
         }
-        self.zone_word(rest, text)
+        self.zone_word(rest, text, name)
     }
 
     /// Words of fixed meaning; `Some(false)`: known but misplaced.
@@ -424,7 +441,7 @@ impl Parts {
         Some(true)
     }
 
-    fn zone_word(&mut self, rest: &str, text: &str) -> SqlResult<usize> {
+    fn zone_word(&mut self, rest: &str, text: &str, name: &str) -> SqlResult<usize> {
         if let Some(digits) = rest.strip_prefix(['J', 'j']) {
             let length = digits.bytes().take_while(u8::is_ascii_digit).count();
             if length > 0 && self.date.is_none() {
@@ -448,13 +465,8 @@ impl Parts {
                 state::INVALID_PARAMETER_VALUE,
                 format!("time zone \"{}\" not recognized", word.to_lowercase()),
             )),
-            None => Err(invalid(text, self.type_name())),
+            None => Err(invalid(text, name)),
         }
-    }
-
-    /// For messages about a word that nobody knows.
-    fn type_name(&self) -> &'static str {
-        "timestamp"
     }
 }
 
@@ -488,15 +500,6 @@ pub(super) fn parse_seconds(text: &str) -> Option<(i64, i64)> {
     }
     let micros = (format!("0.{fraction}").parse::<f64>().ok()? * 1e6).round_ties_even() as i64;
     Some((whole + micros / MICROS_PER_SECOND, micros % MICROS_PER_SECOND))
-}
-
-/// Two digits mean 1970 to 2069.
-fn full_year(digits: &str, year: i64) -> i64 {
-    match (digits.len(), year) {
-        (1..=2, 0..70) => year + 2000,
-        (1..=2, 70..100) => year + 1900,
-        _ => year,
-    }
 }
 
 fn month_by_name(word: &str) -> Option<i64> {

@@ -18,6 +18,9 @@ pub fn parse_interval(text: &str, typmod: i32, ctx: &TextContext<'_>) -> SqlResu
     };
     match read {
         Some(()) => sum.finish().ok_or_else(|| {
+            if sum.fields_fit() {
+                return interval_out_of_range();
+            }
             SqlError::new(
                 state::DATETIME_FIELD_OVERFLOW,
                 format!("interval field value out of range: \"{text}\""),
@@ -52,6 +55,12 @@ impl Sum {
             days: i32::try_from(self.days).ok()?,
             micros: i64::try_from(self.micros).ok()?,
         })
+    }
+
+    /// Whether years, days and hours would each fit the fields that PostgreSQL reads them into.
+    fn fields_fit(&self) -> bool {
+        let limit = i128::from(i32::MAX);
+        self.months.abs() / 12 <= limit && self.days.abs() <= limit && i64::try_from(self.micros).is_ok()
     }
 
     /// Adds `whole.fraction` units; `fraction` carries the sign of the number.
@@ -296,7 +305,6 @@ fn unit_by_name(name: &str) -> Option<Unit> {
         "d" | "day" | "days" => Unit::Day(1),
         "w" | "week" | "weeks" => Unit::Day(7),
         "mon" | "mons" | "month" | "months" => Unit::Month(1),
-        "qtr" | "quarter" | "quarters" => Unit::Month(3),
         "y" | "yr" | "yrs" | "year" | "years" => Unit::Month(12),
         "dec" | "decs" | "decade" | "decades" => Unit::Month(120),
         "c" | "cent" | "century" | "centuries" => Unit::Month(1200),

@@ -116,9 +116,16 @@ impl TimeZone {
 }
 
 fn instant(utc: i64) -> jiff::Timestamp {
-    let unix = utc.saturating_add(EPOCH_MICROS);
-    let (min, max) = (jiff::Timestamp::MIN.as_microsecond(), jiff::Timestamp::MAX.as_microsecond());
-    jiff::Timestamp::from_microsecond(unix.clamp(min, max)).expect("clamped to the library's range")
+    // The rules repeat with the calendar: 400 years are a whole number of weeks.
+    const CYCLE: i64 = 146_097 * super::MICROS_PER_DAY;
+    const YEARS_8000: i64 = 20 * CYCLE;
+    let mut unix = utc.saturating_add(EPOCH_MICROS);
+    if unix > YEARS_8000 {
+        unix = YEARS_8000 - CYCLE + (unix - YEARS_8000) % CYCLE;
+    }
+    // Nothing happened to clocks before the first transition.
+    let unix = unix.max(-YEARS_8000);
+    jiff::Timestamp::from_microsecond(unix).expect("within the library's range")
 }
 
 fn region(name: &str) -> Option<TimeZone> {

@@ -244,17 +244,15 @@ impl Numeric {
     }
 
     fn power_integer(&self, n: i64, input_scale: i32) -> SqlResult<Numeric> {
-        // The scale is chosen so that 16 significant digits show.
         let log10 = if self.is_zero() { 0.0 } else { self.abs().ln_estimate() * std::f64::consts::LOG10_E };
         let weight = log10 * n as f64;
         if weight > f64::from(super::MAX_WEIGHT_DIGITS) + 100.0 {
             return Err(overflow());
         }
+        let scale = display_scale(MIN_SIGNIFICANT_DIGITS.max(input_scale));
         if weight < -f64::from(MAX_SCALE) * 2.0 {
-            return Ok(Numeric::zero(MAX_DISPLAY_SCALE as u16));
+            return Ok(Numeric::zero(scale as u16));
         }
-        let scale =
-            display_scale(MIN_SIGNIFICANT_DIGITS - weight as i32).max(input_scale).min(MAX_DISPLAY_SCALE);
         match n {
             0 => return Numeric::from(1).round(scale),
             1 => return self.round(scale),
@@ -266,8 +264,8 @@ impl Numeric {
             return Ok(Numeric::zero(scale as u16));
         }
         // Significant digits kept while multiplying.
-        let significant = (1 + scale + weight.max(0.0) as i32).max(1) + GUARD + 64
-            - (n.unsigned_abs().leading_zeros() as i32);
+        let significant =
+            (1 + scale + weight.abs() as i32).max(1) + GUARD + 64 - (n.unsigned_abs().leading_zeros() as i32);
         let trim = |v: Numeric| -> SqlResult<Numeric> {
             let keep = significant - v.integer_digits();
             if keep < MAX_SCALE { v.round(keep.max(-100_000)) } else { Ok(v) }
