@@ -31,6 +31,9 @@ const AFTER_VALUES: u8 = 0x03;
 pub fn reads(access: &Access, row: &[Datum], ctx: &ExecContext) -> SqlResult<Reads> {
     let encoder = &access.codec.index;
     let bounds = &access.bounds;
+    if let Some(point) = single_point(access, row, ctx)? {
+        return Ok(point);
+    }
     let mut prefixes = vec![encoder.prefix().to_vec()];
     let mut has_null = false;
     for (n, part) in bounds.prefix.iter().enumerate() {
@@ -53,6 +56,25 @@ pub fn reads(access: &Access, row: &[Datum], ctx: &ExecContext) -> SqlResult<Rea
         return Ok(Reads::Spans(Vec::new()));
     };
     Ok(Reads::Spans(prefixes.iter().filter_map(|p| limits.within(p)).collect()))
+}
+
+/// The common case, without detours: every column of a unique key is compared with one value.
+fn single_point(access: &Access, row: &[Datum], ctx: &ExecContext) -> SqlResult<Option<Reads>> {
+    let encoder = &access.codec.index;
+    let parts = &access.bounds.prefix;
+    if !encoder.unique || parts.len() != encoder.key.len() {
+        return Ok(None);
+    }
+    let mut key = Vec::with_capacity(16 + 9 * parts.len());
+    key.extend_from_slice(encoder.prefix());
+    for (part, column) in parts.iter().zip(&encoder.key) {
+        let KeyPart::Eq(e) = part else { return Ok(None) };
+        let Fit::Exact(value) = fit(eval::value(e, row, ctx)?, column.ty) else {
+            return Ok(Some(Reads::Points(Vec::new())));
+        };
+        encode(&mut key, column.kind, column.direction, ValueRef::from(&value))?;
+    }
+    Ok(Some(Reads::Points(vec![key.into()])))
 }
 
 fn extend(prefixes: &[Vec<u8>], values: &[Vec<u8>]) -> Vec<Vec<u8>> {

@@ -10,7 +10,7 @@ use meridian_storage::base::BoxFuture;
 use rustc_hash::FxHashMap;
 
 use super::context::Reservation;
-use super::join_output::{matching, pairs};
+use super::join_output::{matching, pad_left, pairs};
 use super::keys::KeyEncoder;
 use super::vector::{self, NO_ROW};
 use super::{ExecContext, Operator, build, eval};
@@ -55,6 +55,8 @@ struct Probe {
     left: Vec<u32>,
     right: Vec<u32>,
     at: usize,
+    /// Left rows below this are through.
+    padded: usize,
     /// Left rows that have found a partner.
     matched: Vec<bool>,
 }
@@ -141,7 +143,7 @@ impl HashJoinOperator {
             }
         }
         let matched = vec![false; batch.rows];
-        Ok(Probe { batch, left, right, at: 0, matched })
+        Ok(Probe { batch, left, right, at: 0, padded: 0, matched })
     }
 
     async fn step(&mut self) -> SqlResult<Option<Batch>> {
@@ -190,9 +192,10 @@ impl HashJoinOperator {
                     (0..probe.batch.rows as u32).filter(|&l| probe.matched[l as usize] == semi).collect();
                 return Ok(((!rows.is_empty()).then(|| vector::take_batch(&probe.batch, &rows)), true));
             }
-            JoinKind::Left | JoinKind::Full if finished => {
-                left.extend((0..probe.batch.rows as u32).filter(|&l| !probe.matched[l as usize]));
-                right.resize(left.len(), NO_ROW);
+            JoinKind::Left | JoinKind::Full => {
+                let complete = probe.left.get(to).map_or(probe.batch.rows, |next| *next as usize);
+                pad_left(&mut left, &mut right, &probe.matched, probe.padded..complete);
+                probe.padded = complete;
             }
             _ => {}
         }

@@ -55,6 +55,24 @@ pub fn matching(
     Ok(())
 }
 
+/// Adds the left rows of `range` that are not `matched`, beside no right row; keeps the pairs in the order of the left
+/// rows, which parents may count on.
+pub fn pad_left(
+    left_rows: &mut Vec<u32>,
+    right_rows: &mut Vec<u32>,
+    matched: &[bool],
+    range: std::ops::Range<usize>,
+) {
+    let unmatched: Vec<u32> = range.filter(|l| !matched[*l]).map(|l| l as u32).collect();
+    if unmatched.is_empty() {
+        return;
+    }
+    let mut all: Vec<(u32, u32)> = left_rows.iter().copied().zip(right_rows.iter().copied()).collect();
+    all.extend(unmatched.into_iter().map(|l| (l, NO_ROW)));
+    all.sort_by_key(|pair| pair.0);
+    (*left_rows, *right_rows) = all.into_iter().unzip();
+}
+
 /// Which rows of a side of `count` rows are among `rows`.
 pub fn mark(rows: &[u32], count: usize) -> Vec<bool> {
     let mut marks = vec![false; count];

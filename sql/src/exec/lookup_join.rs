@@ -10,9 +10,9 @@ use meridian_storage::base::{BoxFuture, Key};
 use rustc_hash::FxHashMap;
 
 use super::bounds::{Reads, reads};
-use super::join_output::{matching, pairs};
+use super::join_output::{matching, pad_left, pairs};
 use super::scan::{Running, get_pairs};
-use super::vector::{self, NO_ROW};
+use super::vector;
 use super::{ExecContext, Operator, build, eval};
 use crate::error::SqlResult;
 use crate::plan::JoinKind;
@@ -59,6 +59,7 @@ impl LookupJoinOperator {
             }
         }
         let mut matches = self.by_points(points).await?;
+        let by_scans = !scans.is_empty();
         let mut batches = vec![std::mem::take(&mut matches.rows)];
         let mut total = batches[0].rows;
         for (row, mut scan) in scans {
@@ -73,6 +74,13 @@ impl LookupJoinOperator {
             batches.remove(0);
         }
         matches.rows = vector::concat(&batches, &self.right_types);
+        if by_scans {
+            // In the order of the left rows: parents may count on it.
+            let mut order: Vec<usize> = (0..matches.left.len()).collect();
+            order.sort_by_key(|&i| matches.left[i]);
+            matches.left = order.iter().map(|&i| matches.left[i]).collect();
+            matches.right = order.iter().map(|&i| matches.right[i]).collect();
+        }
         Ok(matches)
     }
 
@@ -130,26 +138,19 @@ impl LookupJoinOperator {
         matching(on, batch, &matches.rows, &mut matches.left, &mut matches.right, &self.ctx)?;
         let kind = self.plan.kind;
         let partnered = super::join_output::mark(&matches.left, batch.rows);
-        let rows = |wanted: bool| -> Vec<u32> {
-            (0..batch.rows as u32).filter(|&l| partnered[l as usize] == wanted).collect()
-        };
         if matches!(kind, JoinKind::Semi | JoinKind::Anti) {
-            let rows = rows(kind == JoinKind::Semi);
+            let semi = kind == JoinKind::Semi;
+            let rows: Vec<u32> = (0..batch.rows as u32).filter(|&l| partnered[l as usize] == semi).collect();
             return Ok((!rows.is_empty()).then(|| vector::take_batch(batch, &rows)));
         }
         if kind == JoinKind::Left {
-            matches.left.extend(rows(false));
-            matches.right.resize(matches.left.len(), NO_ROW);
+            pad_left(&mut matches.left, &mut matches.right, &partnered, 0..batch.rows);
         }
-        if matches.left.is_empty() {
+        let Matches { left, right, rows } = matches;
+        if left.is_empty() {
             return Ok(None);
         }
-        // In the order of the left rows: parents may count on it.
-        let mut order: Vec<usize> = (0..matches.left.len()).collect();
-        order.sort_by_key(|&i| matches.left[i]);
-        let left: Vec<u32> = order.iter().map(|&i| matches.left[i]).collect();
-        let right: Vec<u32> = order.iter().map(|&i| matches.right[i]).collect();
-        Ok(Some(pairs(batch, &self.left_types, &left, &matches.rows, &self.right_types, &right)))
+        Ok(Some(pairs(batch, &self.left_types, &left, &rows, &self.right_types, &right)))
     }
 }
 

@@ -85,6 +85,12 @@ pub trait Operator: Send {
 /// Starts a plan. Nothing is read or written before the first [`Operator::next`].
 pub fn execute(plan: &Arc<PhysicalPlan>, ctx: ExecContext) -> Box<dyn Operator> {
     let ctx = ctx.with_room(plan.slots);
+    if plan.point
+        && ctx.statement.statistics.is_none()
+        && let Some(read) = point::PointRead::new(&plan.root, &ctx)
+    {
+        return Box::new(read);
+    }
     build(&plan.root, &ctx)
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use meridian_storage::base::BoxFuture;
 
-use super::join_output::{matching, pairs};
+use super::join_output::{matching, pad_left, pairs};
 use super::vector::{self, NO_ROW};
 use super::{ExecContext, Operator, build, drain};
 use crate::error::SqlResult;
@@ -31,6 +31,8 @@ pub struct NestedLoopJoin {
 struct Outer {
     batch: Batch,
     next: usize,
+    /// Left rows below this are through.
+    padded: usize,
     matched: Vec<bool>,
 }
 
@@ -75,7 +77,7 @@ impl NestedLoopJoin {
             match self.left.next().await? {
                 Some(batch) => {
                     let matched = vec![false; batch.rows];
-                    self.outer = Some(Outer { batch, next: 0, matched });
+                    self.outer = Some(Outer { batch, next: 0, padded: 0, matched });
                 }
                 None => self.left_done = true,
             }
@@ -106,9 +108,10 @@ impl NestedLoopJoin {
                     (0..outer.batch.rows as u32).filter(|&l| outer.matched[l as usize] == semi).collect();
                 return Ok(((!rows.is_empty()).then(|| vector::take_batch(&outer.batch, &rows)), true));
             }
-            JoinKind::Left | JoinKind::Full if finished => {
-                left.extend((0..outer.batch.rows as u32).filter(|&l| !outer.matched[l as usize]));
-                right.resize(left.len(), NO_ROW);
+            JoinKind::Left | JoinKind::Full => {
+                let complete = if finished { outer.batch.rows } else { to / self.inner.rows };
+                pad_left(&mut left, &mut right, &outer.matched, outer.padded..complete);
+                outer.padded = complete;
             }
             _ => {}
         }

@@ -76,6 +76,7 @@ impl<'a> Builder<'a> {
     }
 
     pub fn finish(mut self, plan: LogicalPlan) -> SqlResult<PhysicalPlan> {
+        let plan = super::join_order::reorder(&self, plan);
         let root = self.block(plan)?;
         let point = crate::exec::point::is_point(&root);
         Ok(PhysicalPlan {

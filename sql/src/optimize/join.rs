@@ -34,10 +34,8 @@ pub struct JoinParts {
 impl Builder<'_> {
     /// A join with conditions above it (`above`, over its result).
     pub fn join(&mut self, plan: LogicalPlan, above: Vec<Expr>, want: &Want) -> SqlResult<(Node, Ordering)> {
-        let plan = super::join_order::reorder(self, plan);
         let LogicalPlan::Join { kind, left, right, on, lateral, schema } = plan else {
-            let (node, ordering) = self.build_for(plan, &Want { limit: None, ..want.clone() })?;
-            return Ok((self.filter_over(node, above)?, ordering));
+            return Err(SqlError::internal("not a join"));
         };
         let width = left.schema().len();
         let mut all = Vec::new();
@@ -142,6 +140,9 @@ impl Builder<'_> {
         else {
             return Ok(Err((left, self.build(right)?, parts)));
         };
+        if conjuncts.iter().any(conjuncts::has_subquery) {
+            return Ok(Err((left, self.build(right)?, parts)));
+        }
         let mut plain = Vec::new();
         for conjunct in conjuncts {
             match self.without_row_subqueries(conjunct)? {
