@@ -4,7 +4,7 @@
 //! Savepoints are positions in an undo log, which is kept only while there are savepoints.
 //!
 //! What must stay true:
-//! - A key's value is the buffered one if there is one, else that of the transaction's intent if the key is spilled.
+//! - A key's value is the buffered one if there is one, else that of the transaction's intent if it is live.
 //! - For a key that is about to be spilled again, an undo entry that says "as spilled" is replaced by the value
 //!   first: afterwards nobody knows it any more.
 //! - A spilled key stays in `spilled` until the transaction ends: whoever cleans up must look there.
@@ -35,8 +35,11 @@ enum Before {
 pub(super) struct WriteBuffer {
     writes: BTreeMap<Key, Option<Bytes>>,
     bytes: usize,
+    /// Every key that may have an intent, for cleaning up.
     spilled: BTreeSet<Key>,
-    /// Spilled keys whose intents were rolled back and are still there.
+    /// Of these, the ones whose intent holds what the transaction has written.
+    live: BTreeSet<Key>,
+    /// Of these, the ones whose intents were rolled back and are still there.
     void: BTreeSet<Key>,
     undo: Vec<(Key, Before)>,
     /// Each with the length of the undo log when it was made.
@@ -60,7 +63,7 @@ impl WriteBuffer {
         if !self.savepoints.is_empty() {
             let before = match before {
                 Some(value) => Before::Buffered(value),
-                None if self.spilled.contains(&key) && !self.void.contains(&key) => Before::Spilled,
+                None if self.live.contains(&key) => Before::Spilled,
                 None => Before::Untouched,
             };
             self.undo.push((key, before));
@@ -90,11 +93,11 @@ impl WriteBuffer {
 
     /// Whether anything is buffered or spilled.
     pub fn is_empty(&self) -> bool {
-        self.writes.is_empty() && self.spilled.is_empty()
+        self.writes.is_empty() && self.live.is_empty()
     }
 
     pub fn wrote(&self, key: &Key) -> bool {
-        self.writes.contains_key(key) || self.spilled.contains(key)
+        self.writes.contains_key(key) || self.live.contains(key)
     }
 
     // ----- savepoints -----
@@ -134,7 +137,7 @@ impl WriteBuffer {
                 self.writes.insert(key.clone(), value)
             }
             Before::Untouched => {
-                if self.spilled.contains(&key) {
+                if self.live.remove(&key) {
                     self.void.insert(key.clone());
                 }
                 self.writes.remove(&key)
@@ -160,6 +163,7 @@ impl WriteBuffer {
     pub fn note_spilling(&mut self, writes: &[Write]) {
         for (key, _) in writes {
             self.spilled.insert(key.clone());
+            self.live.insert(key.clone());
             self.void.remove(key);
         }
     }
@@ -207,6 +211,7 @@ impl WriteBuffer {
         self.writes.clear();
         self.bytes = 0;
         self.void = self.spilled.clone();
+        self.live.clear();
         self.undo.clear();
         self.savepoints.clear();
     }
@@ -273,6 +278,24 @@ mod tests {
         b.rollback_to(sp);
         assert_eq!(b.void(), [key("b")]);
         b.note_removed(&[key("b")]);
-        assert!(!b.has_void() && b.wrote(&key("b")));
+        assert!(!b.has_void() && !b.wrote(&key("b")));
+    }
+
+    /// What an intent once said must not come back when the key is written and rolled back again.
+    #[test]
+    fn a_removed_intent_is_as_if_never_written() {
+        let mut b = WriteBuffer::default();
+        let sp = b.savepoint();
+        b.put(key("a"), value("1"));
+        let writes = b.writes();
+        b.note_spilling(&writes);
+        b.note_spilled(&writes);
+        b.rollback_to(sp);
+        b.note_removed(&b.void());
+        b.put(key("a"), value("2"));
+        assert!(b.needed_before_spilling().is_empty());
+        b.rollback_to(sp);
+        assert!(b.is_empty() && !b.has_void());
+        assert_eq!(b.spilled().count(), 1, "cleaning up still looks there");
     }
 }

@@ -27,11 +27,22 @@ use crate::rpc::{
 /// At most so many spans are validated inside a one-phase commit; more are refreshed before, if need be.
 const ATTACHED_SPANS: usize = 256;
 
+/// What a commit has left to be cleaned up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Left {
+    /// Locks, and perhaps a record that says "pending" and is of no use any more.
+    Locks,
+    /// Intents, and a record that says "committed".
+    Intents,
+    /// Intents, and a record that says "staging"; it must say "committed" before the first intent disappears.
+    Staging,
+}
+
 /// How one attempt ended.
 enum Attempt {
     Committed {
         ts: Timestamp,
-        staged: bool,
+        left: Left,
     },
     /// Nothing was written that matters: decide again how to commit.
     Again,
@@ -75,17 +86,17 @@ impl Txn {
                 Err(e) => Phase::Failed(e.clone()),
             };
         }
-        let (timestamp, staged) = result?;
-        self.clean_up_committed(timestamp, staged);
+        let (timestamp, left) = result?;
+        self.clean_up_committed(timestamp, left);
         if self.isolation() == Isolation::Serializable && self.has_writes() {
             self.inner.db.clocks().commit_wait(&**self.router().runtime(), timestamp).await;
         }
         Ok(CommitOutcome { timestamp })
     }
 
-    async fn try_commit(&self) -> TxnResult<(Timestamp, bool)> {
+    async fn try_commit(&self) -> TxnResult<(Timestamp, Left)> {
         if self.lock_state().buffer.is_empty() {
-            return Ok((self.read_timestamp(), false));
+            return Ok((self.read_timestamp(), Left::Locks));
         }
         self.validate_elsewhere().await?;
         for _ in 0..MAX_TRIES {
@@ -93,8 +104,8 @@ impl Txn {
                 Some(route) => self.one_phase(&route).await?,
                 None => self.parallel().await?,
             };
-            if let Attempt::Committed { ts, staged } = attempt {
-                return Ok((ts, staged));
+            if let Attempt::Committed { ts, left } = attempt {
+                return Ok((ts, left));
             }
         }
         Err(too_many_tries())
@@ -118,7 +129,7 @@ impl Txn {
         let batch = self.one_phase_batch(route);
         match self.router().send_to(route, batch).await {
             Ok(mut response) => match response.responses.pop() {
-                Some(Response::Commit { ts }) => Ok(Attempt::Committed { ts, staged: false }),
+                Some(Response::Commit { ts }) => Ok(Attempt::Committed { ts, left: Left::Locks }),
                 _ => Err(KvError::internal("a commit was answered with something else").into()),
             },
             Err(e) => self.try_again(e).await,
@@ -279,7 +290,10 @@ impl Txn {
         }
         match highest {
             Some(ts) if ts > staged_at => self.commit_explicitly(staged, ts).await,
-            _ => Ok(Attempt::Committed { ts: staged_at, staged: !staged.in_flight.is_empty() }),
+            _ => {
+                let left = if staged.in_flight.is_empty() { Left::Intents } else { Left::Staging };
+                Ok(Attempt::Committed { ts: staged_at, left })
+            }
         }
     }
 
@@ -306,7 +320,7 @@ impl Txn {
         loop {
             return match self.send_to_key(&meta.anchor, batch.clone()).await {
                 Ok(mut response) => match response.responses.pop() {
-                    Some(Response::Commit { ts }) => Ok(Attempt::Committed { ts, staged: false }),
+                    Some(Response::Commit { ts }) => Ok(Attempt::Committed { ts, left: Left::Intents }),
                     _ => Err(KvError::internal("a commit was answered with something else").into()),
                 },
                 Err(KvError::RangeMismatch { .. }) => continue,
@@ -331,7 +345,7 @@ impl Txn {
         let batch = BatchRequest { header, requests: vec![end] };
         let answer = self.router().send_to_key(anchor, batch).await;
         match answer.map(|mut response| response.responses.pop()) {
-            Ok(Some(Response::Commit { ts })) => Ok(Attempt::Committed { ts, staged: false }),
+            Ok(Some(Response::Commit { ts })) => Ok(Attempt::Committed { ts, left: Left::Intents }),
             Ok(Some(Response::Done)) => {
                 Err(KvError::TxnAborted { reason: AbortReason::IntentMissing }.into())
             }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use meridian_storage::base::{Key, Span, Timestamp};
 
 use super::Txn;
+use super::commit::Left;
 use super::state::{Phase, State};
 use super::txn::Inner;
 use crate::route::Router;
@@ -27,11 +28,7 @@ pub(super) struct Traces {
 
 /// What became of it.
 enum Fate {
-    Committed {
-        ts: Timestamp,
-        /// The record says "staging"; it must say "committed" before the first intent disappears.
-        staged: bool,
-    },
+    Committed { ts: Timestamp, left: Left },
     Aborted,
 }
 
@@ -72,7 +69,7 @@ impl Txn {
         clean_up(self.router(), traces, Fate::Aborted);
     }
 
-    pub(super) fn clean_up_committed(&self, ts: Timestamp, staged: bool) {
+    pub(super) fn clean_up_committed(&self, ts: Timestamp, left: Left) {
         let traces = {
             let mut state = self.lock_state();
             if state.registered {
@@ -83,7 +80,7 @@ impl Txn {
             }
             Traces::take(&mut state)
         };
-        clean_up(self.router(), traces, Fate::Committed { ts, staged });
+        clean_up(self.router(), traces, Fate::Committed { ts, left });
     }
 }
 
@@ -141,9 +138,10 @@ async fn clean_up_remotely(router: &Router, traces: Traces, fate: Fate) -> Resul
     let Traces { header, meta, intents, locks, has_record } = traces;
     let touched_record = has_record || !intents.is_empty();
     let end = match fate {
-        Fate::Committed { staged: true, .. } => Some(EndKind::Commit),
-        Fate::Committed { .. } => None,
-        Fate::Aborted => Some(EndKind::Abort),
+        Fate::Committed { left: Left::Staging, .. } => Some(EndKind::Commit),
+        Fate::Committed { left: Left::Intents, .. } => None,
+        // The record is not what says that it has committed, and its coordinator is gone.
+        Fate::Committed { left: Left::Locks, .. } | Fate::Aborted => Some(EndKind::Abort),
     };
     if let Some(how) = end.filter(|_| touched_record) {
         let mut header = header.clone();
@@ -155,8 +153,8 @@ async fn clean_up_remotely(router: &Router, traces: Traces, fate: Fate) -> Resul
         send(router, &meta.anchor, header, request).await?;
     }
     let to = match fate {
+        Fate::Committed { left: Left::Locks, .. } | Fate::Aborted => Resolution::Aborted,
         Fate::Committed { ts, .. } => Resolution::Committed(ts),
-        Fate::Aborted => Resolution::Aborted,
     };
     let resolved = router.fan_out(intents, |keys: &[Key]| BatchRequest {
         header: header.clone(),

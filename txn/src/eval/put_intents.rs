@@ -15,6 +15,10 @@ pub fn evaluate(
     out: &mut Effects,
 ) -> Evaluated<Response> {
     let txn = cx.txn()?.clone();
+    if let Some(at) = written_before(cx, writes, &txn)? {
+        out.wrote_at = out.wrote_at.max(Some(at));
+        return Ok(Response::Done);
+    }
     let at = choose_timestamp(cx, &txn, writes)?;
     refresh::validate(cx, writes, refresh, at)?;
     let record = LockRecord {
@@ -40,6 +44,20 @@ pub fn evaluate(
     }
     out.wrote_at = out.wrote_at.max(Some(at));
     Ok(Response::Done)
+}
+
+/// When all the intents stand already: a repeated request must not move them. The transaction may have committed by what
+/// the first one was answered.
+fn written_before(cx: &Context<'_>, writes: &[Write], txn: &TxnMeta) -> Evaluated<Option<Timestamp>> {
+    let mut highest = None;
+    for (key, _) in writes {
+        let Some(own) = lock::exclusive_on(cx.engine, key)? else { return Ok(None) };
+        if own.txn != txn.id || !own.is_intent() || (own.epoch, own.seq) < (txn.epoch, txn.sequence) {
+            return Ok(None);
+        }
+        highest = highest.max(Some(own.write_ts));
+    }
+    Ok(highest)
 }
 
 /// A write locks as strongly as the transaction holds the key, and at least as an update or a deletion would.

@@ -59,8 +59,9 @@ struct Data {
 #[derive(Default)]
 struct State {
     data: Data,
-    /// Who waits for whom.
-    waits: BTreeMap<TxnId, Vec<TxnId>>,
+    /// Who waits for whom; a transaction may wait in several ranges at once.
+    waits: BTreeMap<(TxnId, u64), Vec<TxnId>>,
+    next_wait: u64,
     sleepers: Vec<oneshot::Sender<()>>,
 }
 
@@ -134,20 +135,27 @@ impl ModelKv {
             }
             let (wake, woken) = oneshot::channel();
             let waiter = batch.header.txn.as_ref().map(|t| t.id);
+            let mut edge = None;
             {
                 let mut state = self.state.lock();
                 if let Some(waiter) = waiter {
-                    state.waits.insert(waiter, holders);
+                    state.next_wait += 1;
+                    let wait = (waiter, state.next_wait);
+                    state.waits.insert(wait, holders);
                     if let Some(cycle) = state.cycle(waiter) {
-                        state.waits.remove(&waiter);
+                        state.waits.remove(&wait);
                         return Err(KvError::Deadlock { cycle });
                     }
+                    edge = Some(Edge { kv: self, wait });
                 }
                 state.sleepers.push(wake);
             }
-            let _edge = waiter.map(|waiter| Edge { kv: self, waiter });
+            let woken = async {
+                let _ = woken.await;
+                drop(edge);
+            };
             match batch.header.lock_timeout {
-                None => drop(woken.await),
+                None => woken.await,
                 Some(limit) => {
                     let left = limit.saturating_sub(self.clock.monotonic().saturating_sub(started));
                     if timeout(&*self.runtime, left, woken).await.is_none() {
@@ -162,12 +170,12 @@ impl ModelKv {
 /// Takes the edge out of the wait graph when the wait ends, however it ends.
 struct Edge<'a> {
     kv: &'a ModelKv,
-    waiter: TxnId,
+    wait: (TxnId, u64),
 }
 
 impl Drop for Edge<'_> {
     fn drop(&mut self) {
-        self.kv.state.lock().waits.remove(&self.waiter);
+        self.kv.state.lock().waits.remove(&self.wait);
     }
 }
 
@@ -194,7 +202,8 @@ impl State {
     }
 
     fn walk(&self, at: TxnId, goal: TxnId, path: &mut Vec<TxnId>, seen: &mut Vec<TxnId>) -> bool {
-        for &next in self.waits.get(&at).map_or(&[][..], Vec::as_slice) {
+        let edges = self.waits.range((at, 0)..=(at, u64::MAX));
+        for &next in edges.flat_map(|(_, holders)| holders) {
             path.push(next);
             if next == goal {
                 return true;
