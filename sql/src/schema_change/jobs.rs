@@ -23,7 +23,6 @@ const PERIOD: Duration = Duration::from_secs(1);
 const TAKEN: Duration = Duration::from_secs(60);
 /// How long the indexes that a statement is filling are left alone without a sign of life.
 pub const BUILD_PATIENCE: Duration = Duration::from_secs(600);
-const SWEEP_ROWS: u64 = 2000;
 
 /// Remove the rows of these indexes that the table's descriptor does not have; of all its indexes if the list is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,13 +155,13 @@ async fn run(catalog: &Arc<CatalogCache>, job: &Sweep) -> SqlResult<()> {
     let table = newest.tables.get(&job.table);
     if job.indexes.is_empty() {
         if table.is_none() {
-            sweep(catalog.db(), Span::prefix(keys::table_prefix(job.table.0))).await?;
+            catalog.db().clear_range(Span::prefix(keys::table_prefix(job.table.0))).await?;
         }
         return Ok(());
     }
     for index in &job.indexes {
         if table.is_none_or(|t| t.index(*index).is_none()) {
-            sweep(catalog.db(), Span::prefix(keys::index_prefix(job.table.0, index.0))).await?;
+            catalog.db().clear_range(Span::prefix(keys::index_prefix(job.table.0, index.0))).await?;
         }
     }
     Ok(())
@@ -177,35 +176,6 @@ async fn drop_half_built(catalog: &Arc<CatalogCache>, job: &Sweep) -> SqlResult<
     };
     for index in job.indexes.iter().filter_map(|i| half_built(*i)) {
         super::create_index::abandon(catalog, job.table, index).await?;
-    }
-    Ok(())
-}
-
-/// Deletes all rows of a span, some at a time.
-async fn sweep(db: &Db, span: Span) -> SqlResult<()> {
-    let mut from = span.start.clone();
-    while from < span.end {
-        let rest = Span::new(from.clone(), span.end.clone());
-        let last = store::transact(db, |txn| {
-            let rest = rest.clone();
-            async move {
-                let mut scanner = txn.scan(rest, ScanOptions { limit: SWEEP_ROWS, ..Default::default() });
-                let mut last = None;
-                while let Some(block) = scanner.next_block().await? {
-                    for row in 0..block.len() {
-                        let key = Key::new(block.key_bytes(row));
-                        txn.delete(key.clone());
-                        last = Some(key);
-                    }
-                }
-                Ok(last)
-            }
-        })
-        .await?;
-        match last {
-            Some(last) => from = last.next(),
-            None => return Ok(()),
-        }
     }
     Ok(())
 }

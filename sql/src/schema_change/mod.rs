@@ -35,6 +35,8 @@ mod statistics;
 mod truncate;
 mod validate;
 mod view;
+#[cfg(test)]
+mod tests;
 
 pub use context::SchemaContext;
 pub use statistics::{analyze_targets, store_statistics};

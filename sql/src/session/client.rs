@@ -30,8 +30,13 @@ pub trait Client: Send {
     /// RowDescription. `formats` as [`column_format`] reads them.
     fn describe_rows(&mut self, fields: &[Field], formats: &[Format]);
     /// DataRows. Errors are of single values (invalid for their output form).
-    fn rows(&mut self, batch: &Batch, fields: &[Field], formats: &[Format], text: &TextContext<'_>)
-    -> SqlResult<()>;
+    fn rows(
+        &mut self,
+        batch: &Batch,
+        fields: &[Field],
+        formats: &[Format],
+        text: &TextContext<'_>,
+    ) -> SqlResult<()>;
     fn complete(&mut self, tag: &str);
     fn empty_query(&mut self);
     fn portal_suspended(&mut self);

@@ -37,8 +37,7 @@ impl Session {
             return Err(SqlError::new(state::DUPLICATE_CURSOR, format!("cursor \"{name}\" already exists")));
         }
         let inner = parsed.inner()?;
-        let prepared =
-            Arc::new(Prepared::new("", parsed.text(), Some(inner), Vec::new(), self.node.now()));
+        let prepared = Arc::new(Prepared::new("", parsed.text(), Some(inner), Vec::new(), self.node.now()));
         self.ensure_transaction()?;
         self.planned(&prepared)?;
         let portal = Session::new_portal(prepared, self.no_params.clone());
@@ -82,7 +81,11 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn close_cursor(&mut self, cursor: &ast::CloseCursor, client: &mut dyn Client) -> SqlResult<()> {
+    pub(super) fn close_cursor(
+        &mut self,
+        cursor: &ast::CloseCursor,
+        client: &mut dyn Client,
+    ) -> SqlResult<()> {
         match cursor {
             ast::CloseCursor::All => {
                 self.portals.clear();

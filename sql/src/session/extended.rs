@@ -59,7 +59,10 @@ impl Session {
     ) -> SqlResult<()> {
         let prepared = self.statement_named(statement)?;
         if !portal.is_empty() && self.portals.contains_key(portal) {
-            return Err(SqlError::new(state::DUPLICATE_CURSOR, format!("cursor \"{portal}\" already exists")));
+            return Err(SqlError::new(
+                state::DUPLICATE_CURSOR,
+                format!("cursor \"{portal}\" already exists"),
+            ));
         }
         if let Some(p) = &prepared.parsed
             && matches!(self.state, State::Failed(_))
@@ -85,7 +88,11 @@ impl Session {
         if formats.len() > 1 && formats.len() != values.len() {
             return Err(SqlError::new(
                 state::PROTOCOL_VIOLATION,
-                format!("bind message has {} parameter formats but {} parameters", formats.len(), values.len()),
+                format!(
+                    "bind message has {} parameter formats but {} parameters",
+                    formats.len(),
+                    values.len()
+                ),
             ));
         }
         if let Planned::Query(q) = &*planned {
@@ -93,11 +100,18 @@ impl Session {
             if result_formats.len() > 1 && result_formats.len() != columns {
                 return Err(SqlError::new(
                     state::PROTOCOL_VIOLATION,
-                    format!("bind message has {} result formats but query has {columns} columns", result_formats.len()),
+                    format!(
+                        "bind message has {} result formats but query has {columns} columns",
+                        result_formats.len()
+                    ),
                 ));
             }
         }
-        let params = if values.is_empty() { self.no_params.clone() } else { self.parameters(types, formats, &values)? };
+        let params = if values.is_empty() {
+            self.no_params.clone()
+        } else {
+            self.parameters(types, formats, &values)?
+        };
         self.portals.insert(
             portal.into(),
             Portal { prepared, params, formats: result_formats, running: Running::NotStarted },
@@ -105,7 +119,12 @@ impl Session {
         Ok(())
     }
 
-    fn parameters(&mut self, types: &[Oid], formats: &[Format], values: &[Option<Bytes>]) -> SqlResult<Arc<[Datum]>> {
+    fn parameters(
+        &mut self,
+        types: &[Oid],
+        formats: &[Format],
+        values: &[Option<Bytes>],
+    ) -> SqlResult<Arc<[Datum]>> {
         let view = self.view();
         let one = |i: usize, value: &Option<Bytes>| -> SqlResult<Datum> {
             let Some(bytes) = value else { return Ok(Datum::Null) };
@@ -167,7 +186,8 @@ impl Session {
         client: &mut dyn Client,
     ) -> SqlResult<()> {
         let portal = self.portals.get_mut(name).ok_or_else(|| no_portal(name))?;
-        let (prepared, params, formats) = (portal.prepared.clone(), portal.params.clone(), portal.formats.clone());
+        let (prepared, params, formats) =
+            (portal.prepared.clone(), portal.params.clone(), portal.formats.clone());
         let running = std::mem::replace(&mut portal.running, Running::Finished);
         let autocommit = sync_follows && matches!(self.state, State::Idle);
         let delivery = Delivery { client, formats: &formats, describe: false, max_rows, autocommit };

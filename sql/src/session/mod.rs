@@ -42,7 +42,6 @@ pub use node::{Activity, ActivityNow, Counters, POSTGRES_EPOCH_MICROS, SqlNode};
 pub use settings::{SERVER_VERSION, Settings};
 pub use transaction::TransactionStatus;
 
-
 use prepared::{Portal, Prepared};
 use surroundings::View;
 use transaction::{Active, State};
@@ -83,10 +82,15 @@ impl Session {
             )
             .with_hint("The only user is postgres."));
         }
-        let database_name = parameters.get("database").filter(|d| !d.is_empty()).cloned().unwrap_or(user.clone());
-        let database = node.catalog.current().database_named(&database_name).map(|d| d.id).ok_or_else(|| {
-            SqlError::new(state::INVALID_CATALOG_NAME, format!("database \"{database_name}\" does not exist"))
-        })?;
+        let database_name =
+            parameters.get("database").filter(|d| !d.is_empty()).cloned().unwrap_or(user.clone());
+        let database =
+            node.catalog.current().database_named(&database_name).map(|d| d.id).ok_or_else(|| {
+                SqlError::new(
+                    state::INVALID_CATALOG_NAME,
+                    format!("database \"{database_name}\" does not exist"),
+                )
+            })?;
         let catalog = SessionCatalog::new(node.catalog.clone());
         let mut settings = Settings::new(&user);
         for (name, value) in &parameters {
@@ -97,8 +101,12 @@ impl Session {
             }
         }
         let started = node.now();
-        let activity =
-            Arc::new(Activity { user: user.clone(), database: database_name.clone(), started, ..Default::default() });
+        let activity = Arc::new(Activity {
+            user: user.clone(),
+            database: database_name.clone(),
+            started,
+            ..Default::default()
+        });
         Ok(Session {
             node,
             user,
@@ -187,7 +195,8 @@ impl Session {
 fn startup_options(settings: &mut Settings, options: &str) -> SqlResult<()> {
     let mut words = options.split_ascii_whitespace();
     while let Some(word) = words.next() {
-        let pair = match word.strip_prefix("--").or_else(|| word.strip_prefix("-c").filter(|w| !w.is_empty())) {
+        let pair = match word.strip_prefix("--").or_else(|| word.strip_prefix("-c").filter(|w| !w.is_empty()))
+        {
             Some(pair) => pair,
             None if word == "-c" => words.next().unwrap_or_default(),
             None => {
@@ -197,9 +206,9 @@ fn startup_options(settings: &mut Settings, options: &str) -> SqlResult<()> {
                 ));
             }
         };
-        let (name, value) = pair.split_once('=').ok_or_else(|| {
-            SqlError::new(state::SYNTAX_ERROR, format!("-c {pair} requires a value"))
-        })?;
+        let (name, value) = pair
+            .split_once('=')
+            .ok_or_else(|| SqlError::new(state::SYNTAX_ERROR, format!("-c {pair} requires a value")))?;
         settings.set_at_startup(&name.replace('-', "_"), value)?;
     }
     Ok(())

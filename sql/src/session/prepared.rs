@@ -42,9 +42,14 @@ pub struct PlanKey {
 
 pub enum Planned {
     Query(PlannedQuery),
-    Explain { explain: ExplainFlags, query: PlannedQuery },
+    Explain {
+        explain: ExplainFlags,
+        query: PlannedQuery,
+    },
     /// Run from its tree. `fields`: of the rows that it returns, if any.
-    Utility { fields: Option<Schema> },
+    Utility {
+        fields: Option<Schema>,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]

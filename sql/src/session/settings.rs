@@ -15,7 +15,10 @@ use crate::types::text::FormatSettings;
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     Bool,
-    Int { min: i64, max: i64 },
+    Int {
+        min: i64,
+        max: i64,
+    },
     /// Milliseconds, with PostgreSQL's units (us, ms, s, min, h, d).
     Millis,
     Enum(&'static [&'static str]),
@@ -70,24 +73,56 @@ pub const SERVER_VERSION: &str = "15.0 (Meridian 0.1.0)";
 
 /// Every setting, by name in ascending order.
 pub static DEFINITIONS: &[Definition] = &[
-    reported("application_name", "application_name", "", Kind::Text, "Name of the application, for logs and statistics."),
+    reported(
+        "application_name",
+        "application_name",
+        "",
+        Kind::Text,
+        "Name of the application, for logs and statistics.",
+    ),
     def("array_nulls", "on", Kind::Bool, "Whether NULL in array input means a null."),
-    def("backslash_quote", "safe_encoding", Kind::Enum(&["safe_encoding", "on", "off"]), "Whether \\' is allowed in strings."),
+    def(
+        "backslash_quote",
+        "safe_encoding",
+        Kind::Enum(&["safe_encoding", "on", "off"]),
+        "Whether \\' is allowed in strings.",
+    ),
     fixed("block_size", "8192", Kind::Int { min: 8192, max: 8192 }, "Size of a disk block."),
     def("bytea_output", "hex", Kind::Enum(&["hex", "escape"]), "The output format for bytea."),
     def("check_function_bodies", "on", Kind::Bool, "Checks functions when they are made."),
-    reported("client_encoding", "client_encoding", "UTF8", Kind::Text, "The client's character set: UTF8 only."),
-    def("client_min_messages", "notice", Kind::Enum(&["debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error"]), "The least severity sent to the client."),
+    reported(
+        "client_encoding",
+        "client_encoding",
+        "UTF8",
+        Kind::Text,
+        "The client's character set: UTF8 only.",
+    ),
+    def(
+        "client_min_messages",
+        "notice",
+        Kind::Enum(&["debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error"]),
+        "The least severity sent to the client.",
+    ),
     reported("datestyle", "DateStyle", "ISO, MDY", Kind::DateStyle, "The display format of dates and times."),
     fixed("data_directory_mode", "0700", Kind::Text, "Mode of the data directory."),
     def("deadlock_timeout", "1000", Kind::Millis, "Accepted; deadlocks are found within a second."),
     fixed("debug_assertions", "off", Kind::Bool, "Whether assertions are on."),
-    def("default_statistics_target", "100", Kind::Int { min: 1, max: 10000 }, "Accepted; statistics are exact or sampled as needed."),
+    def(
+        "default_statistics_target",
+        "100",
+        Kind::Int { min: 1, max: 10000 },
+        "Accepted; statistics are exact or sampled as needed.",
+    ),
     def("default_table_access_method", "heap", Kind::Text, "Accepted."),
     def("default_tablespace", "", Kind::Text, "Accepted."),
     def("default_toast_compression", "pglz", Kind::Text, "Accepted."),
     def("default_transaction_deferrable", "off", Kind::Bool, "Whether new transactions are deferrable."),
-    def("default_transaction_isolation", "serializable", Kind::Isolation, "The isolation level of new transactions."),
+    def(
+        "default_transaction_isolation",
+        "serializable",
+        Kind::Isolation,
+        "The isolation level of new transactions.",
+    ),
     def("default_transaction_read_only", "off", Kind::Bool, "Whether new transactions are read only."),
     def("default_with_oids", "off", Kind::Bool, "Accepted."),
     def("enable_bitmapscan", "on", Kind::Bool, "Accepted."),
@@ -104,11 +139,22 @@ pub static DEFINITIONS: &[Definition] = &[
     def("extra_float_digits", "1", Kind::Int { min: -15, max: 3 }, "Digits of floating point output."),
     def("geqo", "on", Kind::Bool, "Accepted."),
     def("gin_fuzzy_search_limit", "0", Kind::Int { min: 0, max: i32::MAX as i64 }, "Accepted."),
-    def("idle_in_transaction_session_timeout", "0", Kind::Millis, "How long a transaction may be idle; 0 = forever."),
+    def(
+        "idle_in_transaction_session_timeout",
+        "0",
+        Kind::Millis,
+        "How long a transaction may be idle; 0 = forever.",
+    ),
     def("idle_session_timeout", "0", Kind::Millis, "How long a session may be idle; 0 = forever."),
     reported("in_hot_standby", "in_hot_standby", "off", Kind::Bool, "Always off: every node accepts writes."),
     fixed_reported("integer_datetimes", "on", Kind::Bool, "Times are integers of microseconds."),
-    reported("intervalstyle", "IntervalStyle", "postgres", Kind::Enum(&["postgres", "postgres_verbose", "sql_standard", "iso_8601"]), "The display format of intervals."),
+    reported(
+        "intervalstyle",
+        "IntervalStyle",
+        "postgres",
+        Kind::Enum(&["postgres", "postgres_verbose", "sql_standard", "iso_8601"]),
+        "The display format of intervals.",
+    ),
     fixed_reported("is_superuser", "on", Kind::Bool, "Whether the user is a superuser."),
     def("jit", "off", Kind::Bool, "Accepted."),
     def("join_collapse_limit", "8", Kind::Int { min: 1, max: i32::MAX as i64 }, "Accepted."),
@@ -122,27 +168,68 @@ pub static DEFINITIONS: &[Definition] = &[
     def("log_min_duration_statement", "-1", Kind::Int { min: -1, max: i32::MAX as i64 }, "Accepted."),
     def("log_statement", "none", Kind::Text, "Accepted."),
     def("maintenance_work_mem", "65536", Kind::Memory, "Accepted."),
-    fixed("max_connections", "1000", Kind::Int { min: 1, max: 262143 }, "The number of sessions that a node takes."),
-    fixed("max_identifier_length", "63", Kind::Int { min: 63, max: 63 }, "The length to which names are cut."),
+    fixed(
+        "max_connections",
+        "1000",
+        Kind::Int { min: 1, max: 262143 },
+        "The number of sessions that a node takes.",
+    ),
+    fixed(
+        "max_identifier_length",
+        "63",
+        Kind::Int { min: 63, max: 63 },
+        "The length to which names are cut.",
+    ),
     fixed("max_index_keys", "32", Kind::Int { min: 32, max: 32 }, "The number of columns of an index."),
     def("max_parallel_workers_per_gather", "0", Kind::Int { min: 0, max: 1024 }, "Accepted."),
-    fixed("max_prepared_transactions", "0", Kind::Int { min: 0, max: 0 }, "PREPARE TRANSACTION is not supported."),
+    fixed(
+        "max_prepared_transactions",
+        "0",
+        Kind::Int { min: 0, max: 0 },
+        "PREPARE TRANSACTION is not supported.",
+    ),
     fixed("meridian.consistency", "", Kind::Text, "The guarantee in force at SERIALIZABLE."),
     def("password_encryption", "scram-sha-256", Kind::Text, "Accepted."),
-    def("plan_cache_mode", "auto", Kind::Enum(&["auto", "force_generic_plan", "force_custom_plan"]), "Accepted."),
+    def(
+        "plan_cache_mode",
+        "auto",
+        Kind::Enum(&["auto", "force_generic_plan", "force_custom_plan"]),
+        "Accepted.",
+    ),
     def("quote_all_identifiers", "off", Kind::Bool, "Accepted."),
     def("random_page_cost", "4", Kind::Real, "Accepted."),
     def("row_security", "on", Kind::Bool, "Accepted."),
-    def("search_path", "\"$user\", public", Kind::Text, "The schemas in which unqualified names are looked up."),
+    def(
+        "search_path",
+        "\"$user\", public",
+        Kind::Text,
+        "The schemas in which unqualified names are looked up.",
+    ),
     fixed_reported("server_encoding", "UTF8", Kind::Text, "The character set of what is stored."),
     fixed_reported("server_version", SERVER_VERSION, Kind::Text, "The version."),
-    fixed("server_version_num", "150000", Kind::Int { min: 0, max: i32::MAX as i64 }, "The version as a number."),
+    fixed(
+        "server_version_num",
+        "150000",
+        Kind::Int { min: 0, max: i32::MAX as i64 },
+        "The version as a number.",
+    ),
     reported("session_authorization", "session_authorization", "postgres", Kind::Text, "The session's user."),
     def("session_replication_role", "origin", Kind::Enum(&["origin", "replica", "local"]), "Accepted."),
-    reported("standard_conforming_strings", "standard_conforming_strings", "on", Kind::Bool, "Backslashes in strings are themselves; always on."),
+    reported(
+        "standard_conforming_strings",
+        "standard_conforming_strings",
+        "on",
+        Kind::Bool,
+        "Backslashes in strings are themselves; always on.",
+    ),
     def("statement_timeout", "0", Kind::Millis, "How long a statement may run; 0 = forever."),
     def("synchronize_seqscans", "on", Kind::Bool, "Accepted."),
-    def("synchronous_commit", "on", Kind::Enum(&["on", "off", "local", "remote_write", "remote_apply"]), "Accepted; every commit is synchronous."),
+    def(
+        "synchronous_commit",
+        "on",
+        Kind::Enum(&["on", "off", "local", "remote_write", "remote_apply"]),
+        "Accepted; every commit is synchronous.",
+    ),
     reported("timezone", "TimeZone", "UTC", Kind::TimeZone, "The time zone of the session."),
     def("transaction_deferrable", "off", Kind::Bool, "Whether the transaction is deferrable."),
     def("transaction_isolation", "serializable", Kind::Isolation, "The isolation level of the transaction."),
@@ -218,10 +305,7 @@ impl Settings {
         let definition = definition(&lower);
         let key: Cow<'static, str> = match definition {
             Some(d) if d.read_only => {
-                return Err(SqlError::new(
-                    "55P02",
-                    format!("parameter \"{}\" cannot be changed", d.name),
-                ));
+                return Err(SqlError::new("55P02", format!("parameter \"{}\" cannot be changed", d.name)));
             }
             Some(d) => d.name.into(),
             None if lower.contains('.') => lower.clone().into(),
@@ -242,9 +326,7 @@ impl Settings {
             self.undo.push((key, old, local));
         }
         self.changed();
-        Ok(definition.and_then(|d| {
-            d.report.map(|shown| (shown, self.get(d.name).unwrap_or_default()))
-        }))
+        Ok(definition.and_then(|d| d.report.map(|shown| (shown, self.get(d.name).unwrap_or_default()))))
     }
 
     /// Sets what the startup message asks for; also what RESET goes back to.
@@ -322,7 +404,9 @@ impl Settings {
     pub fn all(&self) -> Vec<(String, String, &'static str)> {
         let mut rows: Vec<_> = DEFINITIONS
             .iter()
-            .map(|d| (d.report.unwrap_or(d.name).to_string(), self.get(d.name).unwrap_or_default(), d.description))
+            .map(|d| {
+                (d.report.unwrap_or(d.name).to_string(), self.get(d.name).unwrap_or_default(), d.description)
+            })
             .collect();
         rows.sort();
         rows
@@ -670,6 +754,9 @@ mod tests {
 
     #[test]
     fn identifiers_are_split_with_quotes() {
-        assert_eq!(split_identifiers("\"$user\", public,\"A\"\"b\" , FOO"), ["$user", "public", "A\"b", "foo"]);
+        assert_eq!(
+            split_identifiers("\"$user\", public,\"A\"\"b\" , FOO"),
+            ["$user", "public", "A\"b", "foo"]
+        );
     }
 }

@@ -27,7 +27,10 @@ impl Session {
         let params = self.no_params.clone();
         for parsed in statements {
             let text = parsed.text().to_string();
-            utility::refuse_in_implicit_block(&parsed.statement, alone || matches!(self.state, State::Block(_)))?;
+            utility::refuse_in_implicit_block(
+                &parsed.statement,
+                alone || matches!(self.state, State::Block(_)),
+            )?;
             let prepared = Arc::new(Prepared::new("", &text, Some(parsed), Vec::new(), now));
             let delivery = Delivery { client, formats: &[], describe: true, max_rows: 0, autocommit: alone };
             self.run(&prepared, &params, delivery).await?;

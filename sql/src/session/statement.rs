@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use meridian_txn::{Isolation, TxnOptions};
 
+use super::Session;
 use super::client::{Client, FLUSH_AT, Format};
+use super::exprs::Texts;
 use super::node::Counters;
 use super::prepared::{ExplainFlags, PlanKey, Planned, PlannedQuery, Portal, Prepared, Running, Suspended};
 use super::transaction::{Active, State};
-use super::Session;
-use super::exprs::Texts;
-use crate::catalog::TableDescriptor;
 use crate::bind::{self, BindContext, BoundQuery, BoundStatement, QueryKind};
+use crate::catalog::TableDescriptor;
 use crate::error::{SqlError, SqlResult, state};
 use crate::exec::{self, ExecContext, Operator};
 use crate::optimize;
@@ -176,7 +176,11 @@ impl Session {
     }
 
     /// Goes on with a suspended portal.
-    pub(super) async fn resume(&mut self, suspended: Suspended, mut delivery: Delivery<'_>) -> SqlResult<Running> {
+    pub(super) async fn resume(
+        &mut self,
+        suspended: Suspended,
+        mut delivery: Delivery<'_>,
+    ) -> SqlResult<Running> {
         let Suspended { operator, planned, rest, sent } = suspended;
         match self.drive(operator, planned, rest, sent, &mut delivery).await? {
             Outcome::Tag(tag) => {
@@ -338,7 +342,9 @@ impl Session {
             BoundStatement::Explain(e, q) => {
                 Planned::Explain { explain: ExplainFlags::of(e)?, query: plan(q)? }
             }
-            BoundStatement::Utility(statement) => Planned::Utility { fields: self.utility_fields(statement)? },
+            BoundStatement::Utility(statement) => {
+                Planned::Utility { fields: self.utility_fields(statement)? }
+            }
         };
         prepared.keep(key, planned)
     }
@@ -357,7 +363,8 @@ impl Session {
     ) -> SqlResult<ExecContext> {
         let view = self.view();
         let now = self.node.now();
-        let active = self.state.active().ok_or_else(|| SqlError::internal("a statement runs in a transaction"))?;
+        let active =
+            self.state.active().ok_or_else(|| SqlError::internal("a statement runs in a transaction"))?;
         let mut statement = exec::Statement::new(
             active.txn.clone(),
             self.catalog.snapshot(),
@@ -499,7 +506,11 @@ impl Session {
             || (active.statements == 0 && active.savepoints.is_empty() && active.txn.can_restart())
     }
 
-    async fn prepare_retry(&mut self, savepoint: Option<meridian_txn::Savepoint>, attempt: u32) -> SqlResult<()> {
+    async fn prepare_retry(
+        &mut self,
+        savepoint: Option<meridian_txn::Savepoint>,
+        attempt: u32,
+    ) -> SqlResult<()> {
         if let Some(active) = self.state.active() {
             match savepoint {
                 Some(sp) if active.statements > 0 || !active.txn.can_restart() => active.txn.rollback_to(sp),

@@ -220,7 +220,9 @@ impl SessionFunctions for View {
     }
 
     fn setting(&self, name: &str) -> SqlResult<Option<String>> {
-        if let Some((_, value, _)) = self.changes.lock().iter().rev().find(|(n, _, _)| n.eq_ignore_ascii_case(name)) {
+        if let Some((_, value, _)) =
+            self.changes.lock().iter().rev().find(|(n, _, _)| n.eq_ignore_ascii_case(name))
+        {
             return Ok(Some(value.clone()));
         }
         if name.eq_ignore_ascii_case("meridian.consistency") {
@@ -380,8 +382,9 @@ impl virtual_tables::NodeState for View {
 
 /// A name as SQL would have to write it.
 fn quote(name: &str) -> String {
-    let plain = name.bytes().enumerate().all(|(i, b)| {
-        b.is_ascii_lowercase() || b == b'_' || (i > 0 && (b.is_ascii_digit() || b == b'$'))
-    });
+    let plain = name
+        .bytes()
+        .enumerate()
+        .all(|(i, b)| b.is_ascii_lowercase() || b == b'_' || (i > 0 && (b.is_ascii_digit() || b == b'$')));
     if plain && !name.is_empty() { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }

@@ -98,7 +98,12 @@ pub fn text_fields(names: &[&str]) -> Schema {
 }
 
 /// A result of text columns.
-fn send_table(delivery: &mut Delivery<'_>, names: &[&str], rows: &[Vec<String>], view: &View) -> SqlResult<()> {
+fn send_table(
+    delivery: &mut Delivery<'_>,
+    names: &[&str],
+    rows: &[Vec<String>],
+    view: &View,
+) -> SqlResult<()> {
     let fields = text_fields(names);
     let columns = (0..names.len()).map(|i| {
         let mut c = Column::for_type(Oid::TEXT);
@@ -169,11 +174,15 @@ impl Session {
         let Some(parsed) = &prepared.parsed else { return Ok(()) };
         match &parsed.statement {
             Statement::Begin(modes) => self.begin(*modes, delivery.client).await,
-            Statement::SetTransaction { session, modes } => self.set_transaction(*session, *modes, delivery.client),
+            Statement::SetTransaction { session, modes } => {
+                self.set_transaction(*session, *modes, delivery.client)
+            }
             Statement::Vacuum(v) => self.vacuum(v, delivery.client).await,
             Statement::DeclareCursor(d) => self.declare_cursor(d, parsed, delivery.client).await,
             Statement::Fetch(f) => self.fetch(f, delivery).await,
-            Statement::Prepare { name, types, statement: _ } => self.prepare(name, types, parsed, delivery.client),
+            Statement::Prepare { name, types, statement: _ } => {
+                self.prepare(name, types, parsed, delivery.client)
+            }
             Statement::SetConstraints { .. } => {
                 // Nothing is deferrable yet: constraints are checked at once, which is what was asked for or safer.
                 delivery.client.complete("SET CONSTRAINTS");
@@ -189,8 +198,12 @@ impl Session {
             }
             Statement::Sql(sql) => match &**sql {
                 ast::Statement::Commit { chain, .. } => self.commit(*chain, delivery.client).await,
-                ast::Statement::Rollback { chain, savepoint: None } => self.rollback(*chain, delivery.client).await,
-                ast::Statement::Rollback { savepoint: Some(name), .. } => self.rollback_to(name, delivery.client),
+                ast::Statement::Rollback { chain, savepoint: None } => {
+                    self.rollback(*chain, delivery.client).await
+                }
+                ast::Statement::Rollback { savepoint: Some(name), .. } => {
+                    self.rollback_to(name, delivery.client)
+                }
                 ast::Statement::Savepoint { name } => self.savepoint(name, delivery.client),
                 ast::Statement::ReleaseSavepoint { name } => self.release(name, delivery.client),
                 ast::Statement::Set(set) => self.set(set, delivery.client),
@@ -226,7 +239,8 @@ impl Session {
                 }
                 if active.statements == 0 {
                     active.txn.rollback().await;
-                    active = self.begin_active(modes.isolation.map(level), modes.read_only, modes.deferrable)?;
+                    active =
+                        self.begin_active(modes.isolation.map(level), modes.read_only, modes.deferrable)?;
                 }
                 self.state = State::Block(active);
             }
@@ -234,7 +248,10 @@ impl Session {
                 self.state = block;
                 client.notice(
                     Severity::Warning,
-                    &SqlError::new(state::ACTIVE_SQL_TRANSACTION, "there is already a transaction in progress"),
+                    &SqlError::new(
+                        state::ACTIVE_SQL_TRANSACTION,
+                        "there is already a transaction in progress",
+                    ),
                 );
             }
         }
@@ -365,18 +382,33 @@ impl Session {
         Ok(())
     }
 
-    fn set_transaction(&mut self, session: bool, modes: TransactionModes, client: &mut dyn Client) -> SqlResult<()> {
+    fn set_transaction(
+        &mut self,
+        session: bool,
+        modes: TransactionModes,
+        client: &mut dyn Client,
+    ) -> SqlResult<()> {
         if session {
             let in_transaction = self.state.in_block();
             let on_off = |b: bool| if b { "on" } else { "off" };
             if let Some(l) = modes.isolation {
-                self.settings.set("default_transaction_isolation", Some(level_name(level(l))), false, in_transaction)?;
+                self.settings.set(
+                    "default_transaction_isolation",
+                    Some(level_name(level(l))),
+                    false,
+                    in_transaction,
+                )?;
             }
             if let Some(r) = modes.read_only {
                 self.settings.set("default_transaction_read_only", Some(on_off(r)), false, in_transaction)?;
             }
             if let Some(d) = modes.deferrable {
-                self.settings.set("default_transaction_deferrable", Some(on_off(d)), false, in_transaction)?;
+                self.settings.set(
+                    "default_transaction_deferrable",
+                    Some(on_off(d)),
+                    false,
+                    in_transaction,
+                )?;
             }
             client.complete("SET");
             return Ok(());
@@ -463,7 +495,13 @@ impl Session {
         Ok(())
     }
 
-    fn set_one(&mut self, name: &str, value: Option<&str>, local: bool, client: &mut dyn Client) -> SqlResult<()> {
+    fn set_one(
+        &mut self,
+        name: &str,
+        value: Option<&str>,
+        local: bool,
+        client: &mut dyn Client,
+    ) -> SqlResult<()> {
         let in_block = self.state.in_block();
         let lower = name.to_ascii_lowercase();
         if lower == "transaction_isolation" || lower == "transaction_read_only" {
@@ -472,7 +510,10 @@ impl Session {
         if local && self.state.active().is_none() {
             client.notice(
                 Severity::Warning,
-                &SqlError::new(state::NO_ACTIVE_SQL_TRANSACTION, "SET LOCAL can only be used in transaction blocks"),
+                &SqlError::new(
+                    state::NO_ACTIVE_SQL_TRANSACTION,
+                    "SET LOCAL can only be used in transaction blocks",
+                ),
             );
             return Ok(());
         }
@@ -632,7 +673,11 @@ impl Session {
                 state::SYNTAX_ERROR,
                 format!("wrong number of parameters for prepared statement \"{name}\""),
             )
-            .with_detail(format!("Expected {} parameters but got {}.", types.len(), arguments.len())));
+            .with_detail(format!(
+                "Expected {} parameters but got {}.",
+                types.len(),
+                arguments.len()
+            )));
         }
         let params = self.constant_arguments(arguments, source, &types)?;
         let inner = Delivery {
@@ -647,7 +692,12 @@ impl Session {
     }
 
     /// The values of EXECUTE's arguments: expressions without tables.
-    fn constant_arguments(&mut self, arguments: &[Expr], source: &str, types: &[Oid]) -> SqlResult<Arc<[Datum]>> {
+    fn constant_arguments(
+        &mut self,
+        arguments: &[Expr],
+        source: &str,
+        types: &[Oid],
+    ) -> SqlResult<Arc<[Datum]>> {
         let view = self.view();
         let snapshot = self.catalog.snapshot();
         let eval = view.planning_eval();
@@ -844,13 +894,22 @@ fn setting_text(e: &Expr) -> SqlResult<String> {
             SingleQuotedString(s) | EscapedStringLiteral(s) | DoubleQuotedString(s) => s.clone(),
             DollarQuotedString(s) => s.value.clone(),
             Boolean(b) => if *b { "on" } else { "off" }.into(),
-            other => return Err(SqlError::new(state::SYNTAX_ERROR, format!("syntax error at or near \"{other}\""))),
+            other => {
+                return Err(SqlError::new(
+                    state::SYNTAX_ERROR,
+                    format!("syntax error at or near \"{other}\""),
+                ));
+            }
         },
         Expr::Identifier(i) => fold(i).into_owned(),
-        Expr::CompoundIdentifier(parts) => parts.iter().map(|p| fold(p).into_owned()).collect::<Vec<_>>().join("."),
+        Expr::CompoundIdentifier(parts) => {
+            parts.iter().map(|p| fold(p).into_owned()).collect::<Vec<_>>().join(".")
+        }
         Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => format!("-{}", setting_text(expr)?),
         Expr::UnaryOp { op: ast::UnaryOperator::Plus, expr } => setting_text(expr)?,
         Expr::Interval(i) => setting_text(&i.value)?,
-        other => return Err(SqlError::new(state::SYNTAX_ERROR, format!("syntax error at or near \"{other}\""))),
+        other => {
+            return Err(SqlError::new(state::SYNTAX_ERROR, format!("syntax error at or near \"{other}\"")));
+        }
     })
 }

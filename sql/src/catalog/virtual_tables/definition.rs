@@ -69,7 +69,7 @@ pub fn default_oid(table: TableId, column: ColumnId) -> Oid {
 fn default_of(catalog: &Catalog, oid: Oid) -> Option<String> {
     let of = |t: &TableDescriptor| {
         let column = t.columns.iter().find(|c| default_oid(t.id, c.id) == oid)?;
-        column.default.as_deref().map(text::default)
+        column.default.is_some().then(|| text::default(column))
     };
     catalog.tables.values().find_map(|t| of(t))
 }

@@ -3,7 +3,13 @@
 //! Their columns stand in `columns.txt`, all of them, so that clients find what they expect. A relation has a fill
 //! function if there is something to show ([`FILLS`]); the others are empty, because we have no such objects.
 
+mod activity;
+mod builtin;
+mod constraints;
 pub mod definition;
+mod information_schema;
+mod objects;
+mod relations;
 mod rows;
 mod text;
 
@@ -18,7 +24,6 @@ pub use rows::Rows;
 use super::{Catalog, CatalogCache, DatabaseId};
 use crate::error::{SqlError, SqlResult, state};
 use crate::plan::{Field, Schema};
-
 use crate::types::{Batch, Oid, SqlType};
 
 /// What the rows are computed from.
@@ -70,6 +75,8 @@ pub struct VirtualTable {
     pub schema: &'static str,
     pub name: &'static str,
     pub oid: Oid,
+    /// pg_class.relkind
+    pub kind: char,
     pub columns: Schema,
 }
 
@@ -85,6 +92,7 @@ fn parse(line: &'static str) -> Option<VirtualTable> {
     let mut words = line.split_ascii_whitespace();
     let (schema, name) = words.next()?.split_once('.')?;
     let oid = Oid(words.next()?.parse().ok()?);
+    let kind = words.next()?.chars().next()?;
     let mut columns = Vec::new();
     for (n, column) in words.enumerate() {
         let (name, ty) = column.split_once(':')?;
@@ -94,7 +102,7 @@ fn parse(line: &'static str) -> Option<VirtualTable> {
             origin: Some((oid.0, n as i16 + 1)),
         });
     }
-    Some(VirtualTable { schema, name, oid, columns: Arc::new(columns) })
+    Some(VirtualTable { schema, name, oid, kind, columns: Arc::new(columns) })
 }
 
 /// All of them, by schema and name.
@@ -129,7 +137,48 @@ pub fn quote_ident(name: &str) -> String {
 type Fill = fn(&Source<'_>, &mut Rows) -> SqlResult<()>;
 
 /// What has rows.
-const FILLS: &[(&str, Fill)] = &[];
+const FILLS: &[(&str, Fill)] = &[
+    ("pg_catalog.pg_class", relations::pg_class),
+    ("pg_catalog.pg_attribute", relations::pg_attribute),
+    ("pg_catalog.pg_attrdef", relations::pg_attrdef),
+    ("pg_catalog.pg_index", relations::pg_index),
+    ("pg_catalog.pg_sequence", relations::pg_sequence),
+    ("pg_catalog.pg_tables", relations::pg_tables),
+    ("pg_catalog.pg_views", relations::pg_views),
+    ("pg_catalog.pg_indexes", relations::pg_indexes),
+    ("pg_catalog.pg_stat_user_tables", relations::pg_stat_tables),
+    ("pg_catalog.pg_stat_all_tables", relations::pg_stat_tables),
+    ("pg_catalog.pg_constraint", constraints::pg_constraint),
+    ("pg_catalog.pg_depend", constraints::pg_depend),
+    ("pg_catalog.pg_namespace", objects::pg_namespace),
+    ("pg_catalog.pg_database", objects::pg_database),
+    ("pg_catalog.pg_roles", objects::pg_roles),
+    ("pg_catalog.pg_authid", objects::pg_authid),
+    ("pg_catalog.pg_user", objects::pg_user),
+    ("pg_catalog.pg_description", objects::pg_description),
+    ("pg_catalog.pg_shdescription", objects::pg_shdescription),
+    ("pg_catalog.pg_tablespace", objects::pg_tablespace),
+    ("pg_catalog.pg_am", objects::pg_am),
+    ("pg_catalog.pg_collation", objects::pg_collation),
+    ("pg_catalog.pg_language", objects::pg_language),
+    ("pg_catalog.pg_type", builtin::pg_type),
+    ("pg_catalog.pg_proc", builtin::pg_proc),
+    ("pg_catalog.pg_operator", builtin::pg_operator),
+    ("pg_catalog.pg_cast", builtin::pg_cast),
+    ("pg_catalog.pg_aggregate", builtin::pg_aggregate),
+    ("pg_catalog.pg_settings", activity::pg_settings),
+    ("pg_catalog.pg_stat_activity", activity::pg_stat_activity),
+    ("information_schema.schemata", information_schema::schemata),
+    ("information_schema.tables", information_schema::tables),
+    ("information_schema.columns", information_schema::columns),
+    ("information_schema.views", information_schema::views),
+    ("information_schema.sequences", information_schema::sequences),
+    ("information_schema.table_constraints", information_schema::table_constraints),
+    ("information_schema.key_column_usage", information_schema::key_column_usage),
+    ("information_schema.referential_constraints", information_schema::referential_constraints),
+    ("information_schema.constraint_column_usage", information_schema::constraint_column_usage),
+    ("information_schema.check_constraints", information_schema::check_constraints),
+];
 
 /// All rows of a computed relation, by `schema.name`.
 pub async fn rows(source: &Source<'_>, name: &str) -> SqlResult<Vec<Batch>> {
@@ -137,7 +186,9 @@ pub async fn rows(source: &Source<'_>, name: &str) -> SqlResult<Vec<Batch>> {
         SqlError::new(state::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"))
     })?;
     let mut rows = Rows::new(&table.columns);
-    if let Some((_, fill)) = FILLS.iter().find(|(n, _)| *n == name) {
+    if name == "pg_catalog.pg_sequences" {
+        relations::pg_sequences(source, &mut rows).await?;
+    } else if let Some((_, fill)) = FILLS.iter().find(|(n, _)| *n == name) {
         fill(source, &mut rows)?;
     }
     Ok(rows.finish())

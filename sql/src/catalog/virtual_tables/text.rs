@@ -2,8 +2,11 @@
 
 use super::quote_ident;
 use crate::catalog::{
-    Catalog, CheckConstraint, ColumnId, FkAction, ForeignKey, IndexDescriptor, TableDescriptor,
+    Catalog, CheckConstraint, ColumnDescriptor, ColumnId, FkAction, ForeignKey, IndexDescriptor,
+    TableDescriptor,
 };
+use crate::registry::format_type;
+use crate::types::SqlType;
 
 pub fn qualified(catalog: &Catalog, table: &TableDescriptor) -> String {
     format!("{}.{}", quote_ident(catalog.schema_name(table.schema)), quote_ident(&table.name))
@@ -103,7 +106,12 @@ pub fn foreign_key(catalog: &Catalog, table: &TableDescriptor, key: &ForeignKey)
     text
 }
 
-/// A default as clients show it: sequences of `public` without their schema.
-pub fn default(text: &str) -> String {
-    text.replace("'public.", "'")
+/// A default as clients show it: sequences of `public` without their schema, string literals with their type.
+pub fn default(column: &ColumnDescriptor) -> String {
+    let text = column.default.as_deref().unwrap_or_default();
+    let inner = text.strip_prefix('\'').and_then(|t| t.strip_suffix('\''));
+    if inner.is_some_and(|t| !t.replace("''", "").contains('\'')) {
+        return format!("{text}::{}", format_type(SqlType::new(column.ty.oid)));
+    }
+    text.replace("nextval('public.", "nextval('")
 }

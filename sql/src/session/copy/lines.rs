@@ -39,9 +39,9 @@ impl RowFields {
             return Ok(None);
         }
         let start = if i == 0 { 0 } else { self.ends[i - 1].0 };
-        std::str::from_utf8(&self.bytes[start..end])
-            .map(Some)
-            .map_err(|_| SqlError::new(state::CHARACTER_NOT_IN_REPERTOIRE, "invalid byte sequence for encoding \"UTF8\""))
+        std::str::from_utf8(&self.bytes[start..end]).map(Some).map_err(|_| {
+            SqlError::new(state::CHARACTER_NOT_IN_REPERTOIRE, "invalid byte sequence for encoding \"UTF8\"")
+        })
     }
 
     fn clear(&mut self) {
@@ -93,14 +93,19 @@ impl Splitter {
                 "invalid byte sequence for encoding \"UTF8\": 0x00",
             ));
         }
-        if csv { csv_fields(line, &self.options, row)? } else { text_fields(line, &self.options, row) }
+        if csv {
+            csv_fields(line, &self.options, row)?
+        } else {
+            text_fields(line, &self.options, row)
+        }
         Ok(true)
     }
 
     /// (end of the row's bytes, begin of the next).
     fn row_end(&self, csv: bool) -> Option<(usize, usize)> {
         let rest = &self.buffer[self.at..];
-        let newline = if csv { csv_newline(rest, &self.options) } else { rest.iter().position(|b| *b == b'\n') };
+        let newline =
+            if csv { csv_newline(rest, &self.options) } else { rest.iter().position(|b| *b == b'\n') };
         match newline {
             Some(n) => {
                 let end = if n > 0 && rest[n - 1] == b'\r' { n - 1 } else { n };
@@ -174,7 +179,8 @@ fn unescape(field: &[u8], out: &mut Vec<u8>) {
             b'v' => out.push(11),
             b'x' => {
                 let n = field[i..].iter().take(2).take_while(|b| b.is_ascii_hexdigit()).count();
-                match std::str::from_utf8(&field[i..i + n]).ok().and_then(|s| u8::from_str_radix(s, 16).ok()) {
+                match std::str::from_utf8(&field[i..i + n]).ok().and_then(|s| u8::from_str_radix(s, 16).ok())
+                {
                     Some(byte) => out.push(byte),
                     None => out.push(b'x'),
                 }
@@ -199,7 +205,8 @@ fn csv_fields(line: &[u8], o: &CopyOptions, row: &mut RowFields) -> SqlResult<()
         while i < line.len() {
             let b = line[i];
             if quoted {
-                if b == o.escape && i + 1 < line.len() && (line[i + 1] == o.quote || line[i + 1] == o.escape) {
+                if b == o.escape && i + 1 < line.len() && (line[i + 1] == o.quote || line[i + 1] == o.escape)
+                {
                     row.bytes.push(line[i + 1]);
                     i += 2;
                     continue;

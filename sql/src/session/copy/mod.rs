@@ -23,8 +23,8 @@ use crate::error::{SqlError, SqlResult, state};
 use crate::exec::{self, ExecContext};
 use crate::optimize;
 use crate::parse::{ParsedStatement, ast};
-use crate::plan::physical::PhysicalPlan;
 use crate::plan::Schema;
+use crate::plan::physical::PhysicalPlan;
 use crate::types::{Batch, Column, Datum, text};
 
 /// Rows that go through the INSERT plan at once, and the bytes of data after which fewer do.
@@ -38,14 +38,16 @@ impl Session {
         parsed: &ParsedStatement,
         delivery: &mut Delivery<'_>,
     ) -> SqlResult<()> {
-        let ast::Statement::Copy { source, to, target, options, legacy_options, values: _ } = statement else {
+        let ast::Statement::Copy { source, to, target, options, legacy_options, values: _ } = statement
+        else {
             return Err(SqlError::internal("COPY expected"));
         };
         match target {
             ast::CopyTarget::Stdin | ast::CopyTarget::Stdout => {}
             ast::CopyTarget::File { .. } => {
-                return Err(SqlError::unsupported("COPY with a file of the server")
-                    .with_hint("Use COPY … FROM STDIN or TO STDOUT; psql's \\copy does so for local files."));
+                return Err(SqlError::unsupported("COPY with a file of the server").with_hint(
+                    "Use COPY … FROM STDIN or TO STDOUT; psql's \\copy does so for local files.",
+                ));
             }
             ast::CopyTarget::Program { .. } => return Err(SqlError::unsupported("COPY with a program")),
         }
@@ -92,7 +94,8 @@ impl Session {
         self.use_tables(&tables).await?;
         let view = self.view();
         let ctx = self.exec_context(&self.no_params.clone(), None).await?;
-        let mut sink = Sink { plan, ctx, view, columns: columns.clone(), batch: Vec::new(), bytes: 0, rows: 0 };
+        let mut sink =
+            Sink { plan, ctx, view, columns: columns.clone(), batch: Vec::new(), bytes: 0, rows: 0 };
         sink.clear();
 
         let format = if options.format == CopyFormat::Binary { Format::Binary } else { Format::Text };
@@ -101,7 +104,9 @@ impl Session {
             let mut reader = binary::Reader::default();
             while let Some(data) = self.next_piece(delivery).await? {
                 reader.push(&data);
-                while let Some(row) = reader.next_row(&columns).map_err(|e| located(e, &table.name, sink.rows + 1))? {
+                while let Some(row) =
+                    reader.next_row(&columns).map_err(|e| located(e, &table.name, sink.rows + 1))?
+                {
                     sink.push(&row);
                     self.drain_if_full(&mut sink).await?;
                 }
@@ -124,7 +129,8 @@ impl Session {
                     if std::mem::take(&mut header) {
                         continue;
                     }
-                    let values = sink.parse(&row, &options).map_err(|e| located(e, &table.name, splitter.line))?;
+                    let values =
+                        sink.parse(&row, &options).map_err(|e| located(e, &table.name, splitter.line))?;
                     sink.push(&values);
                     self.drain_if_full(&mut sink).await?;
                 }

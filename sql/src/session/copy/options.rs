@@ -50,8 +50,12 @@ impl CopyOptions {
                 CopyOption::Header(on) => header = *on,
                 CopyOption::Quote(c) => quote = Some(*c),
                 CopyOption::Escape(c) => escape = Some(*c),
-                CopyOption::ForceQuote(names) => force_quote.extend(names.iter().map(|n| fold(n).into_owned())),
-                CopyOption::ForceNotNull(names) => force_not_null.extend(names.iter().map(|n| fold(n).into_owned())),
+                CopyOption::ForceQuote(names) => {
+                    force_quote.extend(names.iter().map(|n| fold(n).into_owned()))
+                }
+                CopyOption::ForceNotNull(names) => {
+                    force_not_null.extend(names.iter().map(|n| fold(n).into_owned()))
+                }
                 CopyOption::ForceNull(names) => force_null.extend(names.iter().map(|n| fold(n).into_owned())),
                 CopyOption::Encoding(name) => {
                     if !["utf8", "utf-8", "unicode"].contains(&name.to_ascii_lowercase().as_str()) {
@@ -73,7 +77,9 @@ impl CopyOptions {
                             CopyLegacyCsvOption::Header => header = true,
                             CopyLegacyCsvOption::Quote(c) => quote = Some(*c),
                             CopyLegacyCsvOption::Escape(c) => escape = Some(*c),
-                            CopyLegacyCsvOption::ForceQuote(names) => force_quote.extend(names.iter().map(|n| fold(n).into_owned())),
+                            CopyLegacyCsvOption::ForceQuote(names) => {
+                                force_quote.extend(names.iter().map(|n| fold(n).into_owned()))
+                            }
                             CopyLegacyCsvOption::ForceNotNull(names) => {
                                 force_not_null.extend(names.iter().map(|n| fold(n).into_owned()));
                             }
@@ -85,7 +91,10 @@ impl CopyOptions {
         }
         let csv = format == CopyFormat::Csv;
         if format == CopyFormat::Binary && (delimiter.is_some() || null.is_some() || header) {
-            return Err(SqlError::new(state::SYNTAX_ERROR, "cannot specify DELIMITER, NULL or HEADER in BINARY mode"));
+            return Err(SqlError::new(
+                state::SYNTAX_ERROR,
+                "cannot specify DELIMITER, NULL or HEADER in BINARY mode",
+            ));
         }
         if !csv && (quote.is_some() || escape.is_some()) {
             return Err(SqlError::new(state::FEATURE_NOT_SUPPORTED, "COPY quote available only in CSV mode"));
@@ -136,8 +145,7 @@ fn bad(message: impl Into<String>) -> SqlError {
 }
 
 fn ascii(c: char, what: &str) -> SqlResult<u8> {
-    u8::try_from(c)
-        .ok()
-        .filter(u8::is_ascii)
-        .ok_or_else(|| SqlError::unsupported(format!("a COPY {what} that is not a single one-byte character")))
+    u8::try_from(c).ok().filter(u8::is_ascii).ok_or_else(|| {
+        SqlError::unsupported(format!("a COPY {what} that is not a single one-byte character"))
+    })
 }
