@@ -156,8 +156,10 @@ impl StoreCore {
         }
         let replica = d.descriptor.as_ref().and_then(|x| x.replica_on(node));
         let replica = replica.ok_or(StorageError::RangeMismatch { range, key: Key::MIN })?;
-        Ok(d.group
-            .standing(replica.replica)
-            .is_some_and(|s| !s.in_snapshot && s.matched + CAUGHT_UP_WITHIN >= d.group.last_index()))
+        let standing = d.group.standing(replica.replica);
+        // One of which nothing is known has no state at all, however short the log.
+        Ok(standing.is_some_and(|s| {
+            s.matched > 0 && !s.in_snapshot && s.matched + CAUGHT_UP_WITHIN >= d.group.last_index()
+        }))
     }
 }

@@ -2,6 +2,7 @@
 
 mod chaos;
 mod leases;
+mod membership;
 mod speed;
 
 use std::time::Duration;
@@ -54,7 +55,7 @@ pub(super) fn three(seed: u64) -> Cluster {
     c
 }
 
-fn converged(c: &Cluster, key: &str, value: &str) -> bool {
+pub(super) fn converged(c: &Cluster, key: &str, value: &str) -> bool {
     c.nodes.keys().all(|n| c.value_on(*n, key).as_deref() == Some(value))
 }
 
