@@ -124,6 +124,8 @@ impl StoreCore {
         self.hlc = self.parts.clock.now();
         self.shared.clock_floor.fetch_max(self.hlc.wall, std::sync::atomic::Ordering::Relaxed);
         self.counters.turns += 1;
+        // After a start: what is known to be committed is applied before anything else is heard.
+        self.progress()?;
         for node in self.liveness.withdraw_expired(self.hlc) {
             self.support_withdrawn(node);
         }

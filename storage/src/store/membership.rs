@@ -106,7 +106,7 @@ impl StoreCore {
             self.leave_joint(range);
         }
         if next.replica(id).is_none() {
-            self.destroy(range, ReplicaId(id.0 + 1))?;
+            self.destroy_now(range, ReplicaId(id.0 + 1))?;
             for r in next.replicas.iter().filter(|_| leads) {
                 self.send(r.node, Envelope::Relinquished { range, replica: id });
             }
@@ -157,10 +157,15 @@ impl StoreCore {
     /// Removes a replica from this store; replicas of the range with ids below `next` are dead here from now on.
     pub(super) fn destroy(&mut self, range: RangeId, next: ReplicaId) -> StorageResult<()> {
         let Some(d) = self.replicas.get(&range) else { return Ok(()) };
-        if d.group.is_applying_snapshot() {
-            // Another task writes its data; the next message to the dead replica finds it again.
+        if d.group.is_applying_snapshot() || d.group.applied().0 < d.group.committed() {
+            // Another task writes its data, or a split is still to be replayed; the next message that tells of the
+            // removal finds it again.
             return Ok(());
         }
+        self.destroy_now(range, next)
+    }
+
+    fn destroy_now(&mut self, range: RangeId, next: ReplicaId) -> StorageResult<()> {
         self.give_up_lease(range);
         let Some(mut d) = self.replicas.remove(&range) else { return Ok(()) };
         d.proposals.refuse_queued(&StorageError::RangeNotFound { range });

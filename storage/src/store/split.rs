@@ -6,8 +6,10 @@
 //!
 //! What must stay true:
 //! - A split applies only to the descriptor it was made from; one that lost a race is refused by all.
-//! - The right-hand side's log is begun before anything of it is written. If the engine loses the split in a crash, it is
-//!   replayed: the right-hand side's log, which may have gone on, is kept then.
+//! - If the engine loses the split in a crash, it is replayed, and the right-hand side's log, which may have gone on, is
+//!   kept. The replay must not depend on the left's leader: the replica may have been removed from the left meanwhile, and
+//!   still be a voter on the right that has acknowledged entries. So the left's commit index is written to the log before
+//!   anything of the right is, and a replica is not destroyed before it has applied what it knows to be committed.
 
 use std::sync::Arc;
 
@@ -51,7 +53,8 @@ impl StoreCore {
         state::put_descriptor(self.apply.writes(), &right);
         state::put_gc_threshold(self.apply.writes(), right.range, threshold);
         state::put_applied(self.apply.writes(), right.range, (FIRST_INDEX, FIRST_TERM));
-        let log_state = self.begin_log(right.range)?;
+        let committed = (range, LogOp::SetHardState(d.group.hard_state()));
+        let log_state = self.begin_log(right.range, committed)?;
         self.apply.write(&*self.parts.engine)?;
         let right_replica = self.shared.new_replica(right.clone(), threshold);
         let observed: (Arc<dyn Replica>, Arc<dyn Replica>) = (left_replica.clone(), right_replica.clone());
@@ -83,12 +86,14 @@ impl StoreCore {
     }
 
     /// The log of a new right-hand side; what is there already is kept.
-    fn begin_log(&self, range: RangeId) -> StorageResult<LogState> {
+    fn begin_log(&self, range: RangeId, left: (RangeId, LogOp)) -> StorageResult<LogState> {
         let found = self.parts.log.state(range)?;
         if let Some(state) = found.filter(|s| s.last_index >= FIRST_INDEX) {
             return Ok(state);
         }
-        let (state, batch) = first_log(range, (FIRST_INDEX, FIRST_TERM));
+        let (state, mut batch) = first_log(range, (FIRST_INDEX, FIRST_TERM));
+        batch.ops.insert(0, left);
+        // Not synced, but in the log before whatever the right side will sync.
         self.parts.log.write(&batch, false)?;
         Ok(state)
     }
