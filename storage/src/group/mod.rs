@@ -12,7 +12,8 @@
 //!    to there, so whatever is applied is in the local log.
 //! 3. **The commit index is written lazily.** It is stored only together with entries, a vote or a term. At start
 //!    it is raised to the applied index. A replica that restarts with a commit index that is too low learns the
-//!    right one from its leader, or commits what its log holds when it wins an election.
+//!    right one from its leader, or commits what its log holds when it wins an election. Only where something rests on
+//!    it - a change of configuration, a split - the store writes it itself, before it is applied.
 //! 4. **raft-rs's own clocks are not used by followers.** Elections are started by [`Event::Campaign`], votes are
 //!    admitted or dropped by the store before they are stepped (see `replica::lease` for the promises behind
 //!    that), and ticks reach leaders only: they send heartbeats to whoever lags and make a leader step down that

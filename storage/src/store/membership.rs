@@ -7,6 +7,8 @@
 //! What must stay true:
 //! - A change applies only to the descriptor it was made from: its generation is the next one and the bounds are the
 //!   same. A change that lost a race against a split is refused, on every replica alike.
+//! - The commit index is synced before a change is applied. A replica that came back with an older configuration, and did
+//!   not know that the newer one in its log is committed, could win an election that is none.
 //! - A replica that is removed leaves a tombstone: messages to it, or to older ones, never bring it back.
 //! - Its log is forgotten only after the tombstone is flushed: a replica must not come back without its votes.
 
@@ -22,6 +24,7 @@ use crate::apply::{command, state};
 use crate::base::{RangeId, ReplicaId, StorageError, StorageResult};
 use crate::engine::WriteBatch;
 use crate::group::{Event, change_between};
+use crate::log::{LogBatch, LogOp};
 use crate::replica::{Command, RangeDescriptor, Replica, ReplicaKind, Trigger};
 
 /// The log entry for a command: a plain one, or a change of configuration with the command as its context.
@@ -87,6 +90,8 @@ impl StoreCore {
             self.outcomes.push((range, entry.index, entry.term, Err(mismatch)));
             return Ok(());
         }
+        let committed = (range, LogOp::SetHardState(d.group.hard_state()));
+        self.parts.log.write(&LogBatch { ops: vec![committed] }, true)?;
         state::put_descriptor(self.apply.writes(), &next);
         self.apply.write(&*self.parts.engine)?;
         let Some(d) = self.replicas.get_mut(&range) else { return Ok(()) };

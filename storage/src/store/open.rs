@@ -79,10 +79,12 @@ pub fn open(parts: StoreParts, expected: Option<u128>) -> StorageResult<(StoreCo
         settle_snapshot(&*engine, *range, stored)?;
     }
     engine.flush()?;
-    let several = replicas.values().filter_map(|r| r.descriptor.as_ref()).any(|d| d.voters().count() > 1);
-    // Promises that were made before the restart are forgotten, so none may be broken until they have run out.
+    // Promises that were made before the restart are forgotten, so none may be broken until they have run out. What the
+    // engine knows may be older than they are, so nothing can be concluded from it but that it was never open before.
+    // (An only voter waits for nothing.)
     let forgotten = parts.config.support_duration + parts.clock.max_offset();
-    let bound_until = if several { parts.clock.now().add(forgotten) } else { Timestamp::ZERO };
+    let first = identity.incarnation == 1;
+    let bound_until = if first { Timestamp::ZERO } else { parts.clock.now().add(forgotten) };
     let inbox = Arc::new(Inbox::default());
     let shared = Shared::new(&parts, identity, inbox);
     let mut core = StoreCore::new(parts, shared.clone(), identity.incarnation, bound_until);
