@@ -177,7 +177,7 @@ impl StoreCore {
 
     /// A leader that has applied its own removal leads nobody, but its store is alive, and the promise to it binds: the
     /// removal may be known here before it is known there. So it is asked.
-    fn ask_removed_leader(&mut self, range: RangeId) {
+    pub(super) fn ask_leader(&mut self, range: RangeId) {
         let Some(d) = self.replicas.get(&range) else { return };
         if let Some(Promise { node, replica, .. }) = d.promise {
             self.send(node, Envelope::HasRelinquished { range, replica });
@@ -319,7 +319,7 @@ impl StoreCore {
             if free && hlc > self.bound_until {
                 self.step(range, Event::Campaign(Campaign::PreVote));
             } else if !free && !led {
-                self.ask_removed_leader(range);
+                self.ask_leader(range);
             }
         }
         true

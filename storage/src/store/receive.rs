@@ -111,6 +111,8 @@ impl StoreCore {
                 return;
             }
             if !self.admits_vote(d, from, &m) {
+                // Somebody misses a leader: is the one that binds this replica still there?
+                self.ask_leader(e.range);
                 return;
             }
         }
