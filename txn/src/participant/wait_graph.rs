@@ -57,11 +57,16 @@ pub struct Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let ticket = self.ticket;
-        self.graph
-            .inner
-            .lock()
-            .retain(self.waiter, |e| !matches!(e.source, Source::Here { ticket: t, .. } if t == ticket));
+        let mut inner = self.graph.inner.lock();
+        let Some(edges) = inner.edges.get_mut(&self.waiter) else { return };
+        let is_mine = |e: &Edge| matches!(e.source, Source::Here { ticket, .. } if ticket == self.ticket);
+        let on: Vec<TxnId> = edges.iter().filter(|e| is_mine(e)).map(|e| e.on).collect();
+        // Other nodes may have told back what they had heard of this wait: it is over.
+        let is_echo = |e: &Edge| matches!(e.source, Source::Elsewhere { .. }) && on.contains(&e.on);
+        edges.retain(|e| !is_mine(e) && !is_echo(e));
+        if edges.is_empty() {
+            inner.edges.remove(&self.waiter);
+        }
     }
 }
 
@@ -159,15 +164,6 @@ impl Inner {
             edges.retain(|e| !matches!(e.source, Source::Elsewhere { until } if until <= now));
             !edges.is_empty()
         });
-    }
-
-    fn retain(&mut self, waiter: TxnId, keep: impl Fn(&Edge) -> bool) {
-        if let Some(edges) = self.edges.get_mut(&waiter) {
-            edges.retain(keep);
-            if edges.is_empty() {
-                self.edges.remove(&waiter);
-            }
-        }
     }
 
     /// A path from `at` to `target`, depth first.
