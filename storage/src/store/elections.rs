@@ -131,10 +131,15 @@ impl StoreCore {
             d.promised.clear();
             d.election_at = None;
         }
-        if let Some(t) = d.transfer.take_if(|t| !role.leads && role.leader == Some(t.to))
+        // Whoever leads in a new term ends the transfer.
+        if let Some(t) =
+            d.transfer.take_if(|_| role.leader.is_some() && (!role.leads || role.term > old.term))
             && let Some(done) = t.done
         {
-            answer(done, Ok(()));
+            let taken_over = role.leader == Some(t.to);
+            let refused =
+                StorageError::Ambiguous { reason: format!("{range} was taken over by another replica") };
+            answer(done, if taken_over { Ok(()) } else { Err(refused) });
         }
         self.awake.insert(range);
     }

@@ -1,8 +1,9 @@
 //! Opening a store: what a crash may have left is brought into order before anything runs.
 //!
 //! - A snapshot that was wholly received is installed; one that was not is thrown away.
-//! - A replica whose log begins below its applied index (the crash came between the installation of a snapshot and the
-//!   reset of the log) or is missing (it was split off and never written to) gets the log its state calls for.
+//! - A replica whose log ends below its applied index, or holds another entry there (the crash came between the
+//!   installation of a snapshot and the reset of the log), or is missing (it was split off and never written to), gets
+//!   the log its state calls for.
 //! - A log without a replica is kept: the split that makes the replica may be replayed. With a tombstone, it is forgotten.
 
 use std::sync::Arc;
@@ -157,7 +158,11 @@ fn open_replica(
 /// The log as the applied state calls for it.
 fn settle_log(core: &StoreCore, range: RangeId, stored: &StoredReplica) -> StorageResult<LogState> {
     let found = core.parts.log.state(range)?;
-    if let Some(state) = found.as_ref().filter(|s| s.last_index >= stored.applied.0) {
+    let (index, term) = stored.applied;
+    if let Some(state) = &found
+        && state.last_index >= index
+        && (index < state.truncated.0 || core.parts.log.term(range, index)? == Some(term))
+    {
         return Ok(state.clone());
     }
     let (mut state, mut batch) = first_log(range, stored.applied);

@@ -1,4 +1,5 @@
 //! How long a proposal takes on a real disk; run by hand.
+#![allow(clippy::disallowed_methods, reason = "it measures real time, in threads of its own")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
