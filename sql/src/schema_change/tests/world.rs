@@ -301,7 +301,7 @@ impl Session {
             };
             return execute(context, parsed).await;
         };
-        self.catalog.use_tables(txn, tables.iter().map(|t| &**t)).await?;
+        self.catalog.use_tables(txn, &tables).await?;
         let cancel = Arc::new(AtomicBool::new(false));
         let statement = Statement::new(txn.clone(), catalog, self.view.clone(), cancel, 0, 0);
         let mut operator = exec::execute(&plan, ExecContext::new(Arc::new(statement), Arc::from([])));
