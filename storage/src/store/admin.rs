@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::channel::oneshot;
 
 use super::core::StoreCore;
+use super::driven::Driven;
 use super::handle::StoreHandle;
 use super::inbox::Input;
 use super::split::halves;
@@ -156,10 +157,14 @@ impl StoreCore {
         }
         let replica = d.descriptor.as_ref().and_then(|x| x.replica_on(node));
         let replica = replica.ok_or(StorageError::RangeMismatch { range, key: Key::MIN })?;
-        let standing = d.group.standing(replica.replica);
-        // One of which nothing is known has no state at all, however short the log.
-        Ok(standing.is_some_and(|s| {
-            s.matched > 0 && !s.in_snapshot && s.matched + CAUGHT_UP_WITHIN >= d.group.last_index()
-        }))
+        Ok(is_close_behind(d, replica.replica))
     }
+}
+
+/// Whether a replica has nearly all of its leader's log. One of which nothing is known has no state at all, however
+/// short the log.
+pub(super) fn is_close_behind(d: &Driven, replica: ReplicaId) -> bool {
+    d.group.standing(replica).is_some_and(|s| {
+        s.matched > 0 && !s.in_snapshot && s.matched + CAUGHT_UP_WITHIN >= d.group.last_index()
+    })
 }

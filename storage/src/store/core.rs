@@ -189,7 +189,8 @@ impl StoreCore {
             let leader = d.replica.lease.leader().filter(|n| *n != self.node);
             return answer(p.done, Err(StorageError::NotLeaseholder { range: p.range, leader }));
         }
-        let entry = match super::membership::entry_for(d, p.data, p.change) {
+        let alive = |node| self.liveness.supported_by(node, self.hlc).is_some();
+        let entry = match super::membership::entry_for(d, p.data, p.change, alive) {
             Ok(entry) => entry,
             Err(e) => return answer(p.done, Err(e)),
         };

@@ -21,14 +21,19 @@ use super::core::StoreCore;
 use super::driven::{Driven, Queued, Transfer};
 use super::transport::Envelope;
 use crate::apply::{command, state};
-use crate::base::{RangeId, ReplicaId, StorageError, StorageResult};
+use crate::base::{NodeId, RangeId, ReplicaId, StorageError, StorageResult};
 use crate::engine::WriteBatch;
 use crate::group::{Event, change_between};
 use crate::log::{LogBatch, LogOp};
 use crate::replica::{Command, RangeDescriptor, Replica, ReplicaKind, Trigger};
 
 /// The log entry for a command: a plain one, or a change of configuration with the command as its context.
-pub(super) fn entry_for(d: &Driven, command: Bytes, change: Option<RangeDescriptor>) -> StorageResult<Entry> {
+pub(super) fn entry_for(
+    d: &Driven,
+    command: Bytes,
+    change: Option<RangeDescriptor>,
+    alive: impl Fn(NodeId) -> bool,
+) -> StorageResult<Entry> {
     let mut entry = Entry::default();
     let Some(next) = change else {
         entry.data = command;
@@ -47,6 +52,11 @@ pub(super) fn entry_for(d: &Driven, command: Bytes, change: Option<RangeDescript
     if d.group.has_pending_configuration() {
         return Err(StorageError::Overloaded { range });
     }
+    if !current.is_joint() && !leaves_a_quorum(d, current, &next, alive) {
+        return Err(StorageError::Config(format!(
+            "{range} would be left without a majority of living replicas that are up to date"
+        )));
+    }
     let change = change_between(current, &next).map_err(|_| {
         StorageError::Config(format!("{range}: these replicas cannot be reached in one step"))
     })?;
@@ -57,6 +67,25 @@ pub(super) fn entry_for(d: &Driven, command: Bytes, change: Option<RangeDescript
     entry.data = data.into();
     entry.context = command;
     Ok(entry)
+}
+
+/// Whether a majority of the next voters live and are close behind. A replica that was never heard of does not count:
+/// it may not even exist yet, if a split that makes it has not been applied there.
+fn leaves_a_quorum(
+    d: &Driven,
+    current: &RangeDescriptor,
+    next: &RangeDescriptor,
+    alive: impl Fn(NodeId) -> bool,
+) -> bool {
+    let voters = |x: &RangeDescriptor| x.voters().map(|r| r.replica).collect::<Vec<_>>();
+    if voters(current) == voters(next) {
+        return true;
+    }
+    let ready = next
+        .voters()
+        .filter(|r| r.replica == d.group.id() || alive(r.node) && super::admin::is_close_behind(d, r.replica))
+        .count();
+    ready > next.voters().count() / 2
 }
 
 /// Whether `next` is a change of the replicas of `current`, and of nothing else.
@@ -153,7 +182,7 @@ impl StoreCore {
         let command = command::encode(&Command { term: 0, batch: WriteBatch::new(), trigger });
         // Nobody waits for it: it is tried again until the configuration is left.
         let (done, _) = oneshot::channel();
-        if let Ok(entry) = entry_for(d, command.into(), Some(next)) {
+        if let Ok(entry) = entry_for(d, command.into(), Some(next), |_| true) {
             d.proposals.queued.push(Queued { entry, done });
             self.mark(range);
         }
