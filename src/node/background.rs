@@ -26,7 +26,7 @@ pub fn start(inner: &Arc<Inner>, stop: watch::Receiver<bool>) {
     // Flushing blocks: it has a thread of its own.
     let spawned = std::thread::Builder::new().name("maintenance".into()).spawn(move || {
         while !*stop.borrow() {
-            runtime.block_on(tokio::time::sleep(MAINTAIN_EVERY));
+            runtime.block_on(async { tokio::time::sleep(MAINTAIN_EVERY).await });
             if let Err(e) = inner.store.maintain() {
                 tracing::error!(error = %e, "flushing the store failed; stopping at once");
                 std::process::exit(70);
@@ -46,14 +46,18 @@ async fn until(mut stop: watch::Receiver<bool>, work: impl Future<Output = ()>) 
     }
 }
 
+/// If the first range is here, whoever looks for any range begins here.
+pub fn note_first_range(inner: &Inner) {
+    if let Some(first) = inner.store.descriptors().first().filter(|d| d.start.is_empty()) {
+        inner.members.note_first_range((**first).clone());
+    }
+}
+
 /// Tells the others of this node, and hears of the rest from one of them at a time.
 async fn gossip(inner: Arc<Inner>) {
     let mut turn = 0usize;
     loop {
-        let descriptors = inner.store.descriptors();
-        if let Some(first) = descriptors.first().filter(|d| d.start.is_empty()) {
-            inner.members.note_first_range((**first).clone());
-        }
+        note_first_range(&inner);
         let status = inner.store.status();
         inner.members.update_self(|me| {
             me.ranges = status.ranges as u32;

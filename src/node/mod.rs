@@ -151,6 +151,7 @@ impl Node {
             bound,
             sql: std::sync::OnceLock::new(),
         });
+        background::note_first_range(&inner);
         let (stop, stopping) = watch::channel(false);
         let server = RpcServer {
             identity: inner.peers.identity().clone(),
