@@ -439,7 +439,10 @@ impl Session {
 
     /// Commits the implicit transaction; its error is the statement's.
     pub(super) async fn commit_implicit(&mut self, client: &mut dyn Client) -> SqlResult<()> {
-        let State::Implicit(active) = std::mem::take(&mut self.state) else { return Ok(()) };
+        if !matches!(self.state, State::Implicit(_)) {
+            return Ok(());
+        }
+        let Some(active) = self.take_active() else { return Ok(()) };
         match self.commit_active(&active).await {
             Ok(()) => {
                 self.after_transaction(true, client);
