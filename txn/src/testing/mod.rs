@@ -28,7 +28,7 @@ use meridian_storage::replica::LocalReplica;
 use meridian_storage::replica::{RangeDescriptor, ReplicaDescriptor, ReplicaKind};
 
 pub use model::ModelKv;
-pub use runtime::SimRuntime;
+pub use runtime::{Process, SimRuntime};
 
 use crate::coordinator::Db;
 use crate::participant::Participant;
