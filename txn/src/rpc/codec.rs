@@ -1,4 +1,5 @@
-//! Batches to bytes and back, for the transport; and the byte form of range descriptors, which `meta` keys hold.
+//! Batches to bytes and back, for the transport; and the byte form of range descriptors as `meta` rows hold them, which
+//! is the storage layer's: it writes the first one when a cluster begins.
 
 use bytes::Bytes;
 use meridian_storage::replica::{RangeDescriptor, ReplicaDescriptor, ReplicaKind};
@@ -7,7 +8,7 @@ use super::error::Reply;
 use super::wire::{Input, Malformed, Wire, wire_enum, wire_struct};
 use super::{BatchRequest, BatchResponse, KvError};
 
-/// The first byte of every message and descriptor. Another version is refused, not guessed at.
+/// The first byte of every message. Another version is refused, not guessed at.
 const VERSION: u8 = 1;
 
 wire_enum!(ReplicaKind { 1 => Voter, 2 => Learner, 3 => Incoming, 4 => Outgoing });
@@ -53,11 +54,11 @@ pub fn decode_reply(bytes: Bytes) -> Result<Result<BatchResponse, KvError>, Malf
 }
 
 pub fn encode_descriptor(descriptor: &RangeDescriptor) -> Bytes {
-    encode(descriptor)
+    descriptor.encode().into()
 }
 
 pub fn decode_descriptor(bytes: Bytes) -> Result<RangeDescriptor, Malformed> {
-    decode(bytes)
+    RangeDescriptor::decode(bytes).map_err(|_| Malformed)
 }
 
 #[cfg(test)]
