@@ -139,9 +139,13 @@ impl Db {
                     Some(bytes) => Some(decode(bytes)?),
                     None => None,
                 };
-                if known.is_none_or(|known| known.generation < descriptor.generation) {
-                    txn.put(key, codec::encode_descriptor(descriptor));
+                if known.as_ref().is_some_and(|known| known.generation >= descriptor.generation) {
+                    continue;
                 }
+                if let Some(known) = known.filter(|known| known.start < descriptor.start) {
+                    keep_reachable(&txn, known, &descriptor.start).await?;
+                }
+                txn.put(key, codec::encode_descriptor(descriptor));
             }
             Ok(())
         })
@@ -205,6 +209,17 @@ impl Db {
         sent.await.into_result()?;
         Ok(())
     }
+}
+
+/// The right half of a split is about to replace the row of the whole. If nobody has published the left half yet, what is
+/// left of the old row stands in for it: whoever follows it is told the rest.
+async fn keep_reachable(txn: &Txn, mut whole: RangeDescriptor, at: &Key) -> TxnResult<()> {
+    let key = meta_key(at);
+    if txn.get(&key).await?.is_none() {
+        whole.end = at.clone();
+        txn.put(key, codec::encode_descriptor(&whole));
+    }
+    Ok(())
 }
 
 const MAX_ATTEMPTS: u32 = 50;
