@@ -59,6 +59,10 @@ pub trait Replica: Send + Sync {
     fn lease(&self, at: Timestamp) -> StorageResult<Lease>;
     fn engine(&self) -> &Arc<dyn Engine>;
     fn gc_threshold(&self) -> Timestamp;
+    /// Every range that has a replica on this node, led from here or not: to set requests right that came to the wrong one.
+    fn neighbours(&self) -> Vec<Arc<RangeDescriptor>> {
+        Vec::new()
+    }
     /// Resolves when the command is applied on this replica (hence committed on a majority). `NotLeaseholder` means
     /// that it surely was not and never will be; `Ambiguous` that it may be.
     fn propose(&self, command: Command) -> BoxFuture<'static, StorageResult<()>>;

@@ -2,8 +2,8 @@
 //! into the inbox; the core does the rest.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use futures::channel::oneshot;
 use parking_lot::RwLock;
@@ -29,6 +29,8 @@ pub struct RangeReplica {
     /// The clock is surely beyond this: timestamps below need not be shown to it.
     clock_floor: Arc<AtomicU64>,
     inbox: Arc<Inbox>,
+    /// That of the store, which in turn holds this replica.
+    directory: Weak<RwLock<Directory>>,
     pub(super) lease: LeaseCell,
     descriptor: RwLock<Arc<RangeDescriptor>>,
     gc_threshold: RwLock<Timestamp>,
@@ -76,6 +78,10 @@ impl Replica for RangeReplica {
         *self.gc_threshold.read()
     }
 
+    fn neighbours(&self) -> Vec<Arc<RangeDescriptor>> {
+        self.directory.upgrade().map_or_else(Vec::new, |d| d.read().descriptors())
+    }
+
     fn propose(&self, command: Command) -> BoxFuture<'static, StorageResult<()>> {
         let (done, rx) = oneshot::channel();
         let change = match &command.trigger {
@@ -97,6 +103,13 @@ struct Directory {
     by_start: BTreeMap<Key, Arc<RangeReplica>>,
 }
 
+impl Directory {
+    /// In key order.
+    fn descriptors(&self) -> Vec<Arc<RangeDescriptor>> {
+        self.by_start.values().map(|r| r.descriptor()).collect()
+    }
+}
+
 /// State that the core and the handles share.
 pub(super) struct Shared {
     pub node: NodeId,
@@ -108,7 +121,7 @@ pub(super) struct Shared {
     pub clock: Clock,
     pub clock_floor: Arc<AtomicU64>,
     pub inbox: Arc<Inbox>,
-    directory: RwLock<Directory>,
+    directory: Arc<RwLock<Directory>>,
     pub status: RwLock<StoreStatus>,
     /// Replicas that were destroyed and whose logs wait for the next flush.
     pub destroyed: parking_lot::Mutex<Vec<RangeId>>,
@@ -139,7 +152,7 @@ impl Shared {
             runtime: parts.runtime.clone(),
             clock_floor: Arc::default(),
             inbox,
-            directory: RwLock::default(),
+            directory: Arc::default(),
             status: RwLock::default(),
             destroyed: parking_lot::Mutex::default(),
         })
@@ -152,6 +165,7 @@ impl Shared {
             clock: self.clock.clone(),
             clock_floor: self.clock_floor.clone(),
             inbox: self.inbox.clone(),
+            directory: Arc::downgrade(&self.directory),
             lease: LeaseCell::default(),
             descriptor: RwLock::new(Arc::new(descriptor)),
             gc_threshold: RwLock::new(gc_threshold),
@@ -229,7 +243,7 @@ impl StoreHandle {
 
     /// What is here, in key order.
     pub fn descriptors(&self) -> Vec<Arc<RangeDescriptor>> {
-        self.shared.directory.read().by_start.values().map(|r| r.descriptor()).collect()
+        self.shared.directory.read().descriptors()
     }
 
     pub fn status(&self) -> StoreStatus {

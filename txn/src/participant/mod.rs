@@ -171,9 +171,9 @@ impl Participant {
     ) -> Result<Arc<RangeDescriptor>, KvError> {
         match range.admit(at, batch) {
             Err(KvError::RangeMismatch { mut descriptors }) => {
-                for other in self.ranges.read().values() {
-                    let known = other.replica.descriptor();
-                    if !descriptors.contains(&known) && range::concerns(&known, batch) {
+                let led: Vec<_> = self.ranges.read().values().map(|r| r.replica.descriptor()).collect();
+                for known in led.into_iter().chain(range.replica.neighbours()) {
+                    if !descriptors.contains(&*known) && range::concerns(&known, batch) {
                         descriptors.push((*known).clone());
                     }
                 }

@@ -22,6 +22,15 @@ pub(super) enum Side {
     Before,
 }
 
+impl Side {
+    fn is_in(self, key: &Key, range: &RangeDescriptor) -> bool {
+        match self {
+            Side::At => range.contains(key),
+            Side::Before => range.start < *key && *key <= range.end,
+        }
+    }
+}
+
 impl Router {
     /// The range that holds `key`, from the cache only.
     pub fn cached(&self, key: &[u8]) -> Option<Arc<Route>> {
@@ -76,10 +85,7 @@ impl Router {
             self.learn([first.clone()]);
             // What the seeds say may be older than what is known of the range, or of its neighbours.
             let first = self.cached(&first.start).map_or(first, |route| route.descriptor.clone());
-            let in_first = match side {
-                Side::At => first.contains(key),
-                Side::Before => first.start < *key && *key <= first.end,
-            };
+            let in_first = side.is_in(key, &first);
             if in_first {
                 // The seeds may be older than the cache and contradict it: the range itself knows better, and says so.
                 return Ok(self.find(key, side).unwrap_or_else(|| Arc::new(Route::new(first, None))));
@@ -94,9 +100,13 @@ impl Router {
                 let to = meta_route.descriptor.end.clone().min(end.clone());
                 let found = self.read_meta(&meta_route, Span::new(from, to.clone())).await?;
                 let any = !found.is_empty();
-                self.learn(found);
+                self.learn(found.iter().cloned());
                 if let Some(route) = self.find(key, side) {
                     return Ok(route);
+                }
+                // The cache knows that this is outdated, but not where the key is now: who held it knows more.
+                if let Some(outdated) = found.into_iter().find(|d| side.is_in(key, d)) {
+                    return Ok(Arc::new(Route::new(outdated, None)));
                 }
                 if any {
                     break;
