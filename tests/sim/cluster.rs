@@ -1,0 +1,217 @@
+//! All machines of a run; what may be asked of them at any time, and what must be true of them at the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use meridian_storage::apply::state::{SPAN_FAMILIES, foreign_state};
+use meridian_storage::base::{NodeId, RangeId, Runtime, Timestamp, keys};
+use meridian_storage::engine::{Cf, IterOptions, MemEngine, Reader};
+use meridian_storage::mvcc;
+use meridian_storage::replica::RangeDescriptor;
+use meridian_storage::store::testing::Chance;
+use parking_lot::Mutex;
+
+use crate::machine::{Machine, Up, World};
+use crate::network::Weather;
+
+/// How long a cluster without faults may take until everything is in order.
+const SETTLE_WITHIN: Duration = Duration::from_secs(90);
+
+pub struct Cluster {
+    pub world: Arc<World>,
+    pub machines: Mutex<BTreeMap<NodeId, Machine>>,
+    /// By range: the term, and the last moment that was served in it.
+    served: Mutex<BTreeMap<RangeId, (u64, Timestamp)>>,
+}
+
+impl Cluster {
+    pub fn new(world: Arc<World>, skews_ns: &[i64]) -> Arc<Self> {
+        let mut machines = BTreeMap::new();
+        for (i, skew) in skews_ns.iter().enumerate() {
+            let id = NodeId(i as u32 + 1);
+            let mut machine = Machine::new(&world, id, *skew);
+            machine.start(&world);
+            machines.insert(id, machine);
+        }
+        Arc::new(Cluster { world, machines: Mutex::new(machines), served: Mutex::default() })
+    }
+
+    pub fn nodes(&self) -> Vec<NodeId> {
+        self.machines.lock().keys().copied().collect()
+    }
+
+    pub fn up(&self, node: NodeId) -> Option<Up> {
+        self.machines.lock().get(&node)?.up.clone()
+    }
+
+    pub fn all_up(&self) -> Vec<(NodeId, Up)> {
+        self.machines.lock().iter().filter_map(|(id, m)| Some((*id, m.up.clone()?))).collect()
+    }
+
+    pub fn any_up(&self, chance: &mut Chance) -> Option<(NodeId, Up)> {
+        let up = self.all_up();
+        let at = chance.below(up.len() as u64) as usize;
+        up.into_iter().nth(at)
+    }
+
+    pub fn start(&self, node: NodeId) {
+        self.machines.lock().get_mut(&node).expect("a machine").start(&self.world);
+    }
+
+    pub fn crash(&self, node: NodeId, engine_keeps: u64, log_keeps: usize) {
+        let mut machines = self.machines.lock();
+        machines.get_mut(&node).expect("a machine").crash(&self.world, engine_keeps, log_keeps);
+    }
+
+    /// Every range that any machine knows, with its newest descriptor.
+    pub fn ranges(&self) -> BTreeMap<RangeId, RangeDescriptor> {
+        let mut all: BTreeMap<RangeId, RangeDescriptor> = BTreeMap::new();
+        for (_, up) in self.all_up() {
+            for d in up.store.descriptors() {
+                let known = all.entry(d.range).or_insert_with(|| (*d).clone());
+                if known.generation < d.generation {
+                    *known = (*d).clone();
+                }
+            }
+        }
+        all
+    }
+
+    /// Who may serve each range now. Panics if a moment is served that an earlier leaseholder may have served.
+    pub fn leaseholders(&self) -> BTreeMap<RangeId, NodeId> {
+        let machines = self.machines.lock();
+        let mut served = self.served.lock();
+        let mut holders = BTreeMap::new();
+        for (id, machine) in &*machines {
+            let Some(up) = &machine.up else { continue };
+            for (d, lease) in machine.leases() {
+                let (range, now) = (d.range, up.clock.now());
+                let before = served.entry(range).or_insert((lease.term, now));
+                let (term, until) = *before;
+                assert!(lease.term >= term, "{range}: {id} serves in term {} after {term}", lease.term);
+                assert!(
+                    lease.term == term || lease.start > until,
+                    "{range}: the lease of {id} starts at {}, but {until} was served before",
+                    lease.start
+                );
+                *before = (lease.term, if lease.term == term { until.max(now) } else { now });
+                holders.insert(range, *id);
+            }
+        }
+        holders
+    }
+
+    /// Ends all faults.
+    pub fn calm(&self, weather: Weather) {
+        self.world.trace.say("calm");
+        self.world.network.heal();
+        self.world.network.set_weather(weather);
+        for node in self.nodes() {
+            match self.up(node) {
+                Some(up) => up.process.resume(),
+                None => self.start(node),
+            }
+        }
+    }
+
+    /// Waits until every range is led and its replicas agree.
+    pub async fn settle(&self) {
+        let until = self.world.wall_ns() + SETTLE_WITHIN.as_nanos() as u64;
+        loop {
+            self.world.runtime.sleep(Duration::from_millis(100)).await;
+            let Some(reason) = self.disagreement() else { return };
+            assert!(self.world.wall_ns() < until, "not settled within {SETTLE_WITHIN:?}: {reason}");
+        }
+    }
+
+    /// Why the cluster is not settled yet.
+    fn disagreement(&self) -> Option<String> {
+        let (ranges, holders) = (self.ranges(), self.leaseholders());
+        let mut spans: Vec<_> = ranges.values().collect();
+        spans.sort_by(|a, b| a.start.cmp(&b.start));
+        let mut end = keys::min_key();
+        for d in &spans {
+            if d.start != end {
+                return Some(format!("{} begins at {:?}, not at {end:?}", d.range, d.start));
+            }
+            end = d.end.clone();
+        }
+        if end != keys::max_key() {
+            return Some(format!("the last range ends at {end:?}"));
+        }
+        let machines = self.machines.lock();
+        for (range, d) in &ranges {
+            let Some(holder) = holders.get(range) else {
+                return Some(format!("nobody leads {range}: {d:?}"));
+            };
+            if d.is_joint() || d.voters().count() < 3.min(machines.len()) {
+                return Some(format!("{range} is in the middle of a change: {d:?}"));
+            }
+            let truth = contents(&machines[holder].engine, d);
+            for r in &d.replicas {
+                let here = machines[&r.node].up.as_ref().and_then(|up| up.store.replica(*range));
+                let here = here.map(|x| x.descriptor());
+                if here.as_deref() != Some(d) {
+                    return Some(format!("{} describes {range} as {here:?}, not as {d:?}", r.node));
+                }
+                let other = contents(&machines[&r.node].engine, d);
+                if other != truth {
+                    return Some(format!(
+                        "{} and {holder} differ about {range}: {}",
+                        r.node,
+                        first_difference(&other, &truth)
+                    ));
+                }
+            }
+        }
+        None
+    }
+
+    /// Locks and intents that stand anywhere.
+    pub fn intents(&self) -> BTreeSet<(NodeId, Bytes)> {
+        let machines = self.machines.lock();
+        let mut all = BTreeSet::new();
+        for (id, machine) in &*machines {
+            let mut iter = machine.engine.iter(Cf::Lock, IterOptions::default());
+            iter.seek_to_first();
+            while iter.valid() {
+                all.insert((*id, Bytes::copy_from_slice(iter.key())));
+                iter.next();
+            }
+        }
+        all
+    }
+}
+
+type Entries = Vec<(Cf, Vec<u8>, Vec<u8>)>;
+
+/// Everything of a range that is the same on all its replicas.
+fn contents(engine: &MemEngine, d: &RangeDescriptor) -> Entries {
+    let span = mvcc::key::bounds(&d.span());
+    let families = SPAN_FAMILIES.into_iter().map(|cf| (cf, span.clone()));
+    let state = foreign_state(d.range).into_iter().map(|bounds| (Cf::State, bounds));
+    let mut all = Vec::new();
+    for (cf, (lower, upper)) in families.chain(state) {
+        let options = IterOptions { lower: Some(lower), upper: Some(upper), ..IterOptions::default() };
+        let mut iter = engine.iter(cf, options);
+        iter.seek_to_first();
+        while iter.valid() {
+            all.push((cf, iter.key().to_vec(), iter.value().to_vec()));
+            iter.next();
+        }
+    }
+    all
+}
+
+fn first_difference(a: &Entries, b: &Entries) -> String {
+    let at = a.iter().zip(b).position(|(x, y)| x != y).unwrap_or(a.len().min(b.len()));
+    let show = |e: Option<&(Cf, Vec<u8>, Vec<u8>)>| match e {
+        None => "nothing".into(),
+        Some((cf, key, value)) => {
+            format!("{} {} = {}", cf.name(), key.escape_ascii(), value.escape_ascii())
+        }
+    };
+    format!("entry {at}: {} and {}", show(a.get(at)), show(b.get(at)))
+}

@@ -1,0 +1,321 @@
+//! One machine: disks that outlive it, and the real code of all layers on top of them while it is up.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+use std::time::Duration;
+
+use meridian_storage::base::clock::ManualClock;
+use meridian_storage::base::{BoxFuture, Clock, Hlc, NodeId, PhysicalClock, RangeId, Runtime};
+use meridian_storage::engine::MemEngine;
+use meridian_storage::log::MemLog;
+use meridian_storage::placement::{Action, ClusterView, NodeView, Policy, RangeView, plan};
+use meridian_storage::replica::{Lease, RangeDescriptor, Replica, ReplicaObserver};
+use meridian_storage::store::{self, StoreConfig, StoreHandle, StoreParts};
+use meridian_txn::Db;
+use meridian_txn::participant::Participant;
+use meridian_txn::route::{RouterParts, Seeds};
+use meridian_txn::rpc::{BatchRequest, BatchResponse, EndKind, KvError, Request, Sender};
+use meridian_txn::testing::{Process, SimRuntime};
+use parking_lot::Mutex;
+
+use crate::network::{Doors, Network};
+use crate::stats::Stats;
+use crate::trace::Trace;
+
+pub const CLUSTER: u128 = 0x51;
+
+/// A machine's clock: the cluster's virtual time, and how far it is off.
+pub struct SkewedClock {
+    base: Arc<ManualClock>,
+    skew_ns: AtomicI64,
+}
+
+impl SkewedClock {
+    pub fn set_skew(&self, skew_ns: i64) {
+        self.skew_ns.store(skew_ns, SeqCst);
+    }
+}
+
+impl PhysicalClock for SkewedClock {
+    fn wall_ns(&self) -> u64 {
+        self.base.wall_ns().saturating_add_signed(self.skew_ns.load(SeqCst))
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.base.monotonic()
+    }
+}
+
+/// What all machines of a run share.
+pub struct World {
+    pub runtime: SimRuntime,
+    pub trace: Trace,
+    pub network: Network,
+    pub stats: Arc<Stats>,
+    pub max_offset: Duration,
+    /// Whether the bound on the clocks counts as known, so that commits wait it out.
+    pub bound_known: bool,
+    pub store: StoreConfig,
+    /// What gossip would spread: the newest descriptor of the first range, and since when machines are silent.
+    pub first_range: Mutex<Option<RangeDescriptor>>,
+    pub down_since: Mutex<BTreeMap<NodeId, Option<u64>>>,
+    /// Who held a lease last, by range.
+    pub leaders: Mutex<BTreeMap<RangeId, NodeId>>,
+}
+
+impl World {
+    pub fn wall_ns(&self) -> u64 {
+        self.runtime.clock().wall_ns()
+    }
+}
+
+/// The parts of a machine that is up.
+#[derive(Clone)]
+pub struct Up {
+    pub process: Process,
+    pub store: StoreHandle,
+    pub db: Db,
+    pub clock: Clock,
+}
+
+pub struct Machine {
+    pub id: NodeId,
+    pub engine: Arc<MemEngine>,
+    pub log: Arc<MemLog>,
+    pub physical: Arc<SkewedClock>,
+    pub up: Option<Up>,
+}
+
+impl Machine {
+    /// A machine with empty disks; node 1 begins the cluster.
+    pub fn new(world: &World, id: NodeId, skew_ns: i64) -> Self {
+        let physical = Arc::new(SkewedClock { base: world.runtime.clock(), skew_ns: skew_ns.into() });
+        let engine = Arc::new(MemEngine::new());
+        let clock = Hlc::new(physical.clone(), world.max_offset, world.bound_known);
+        match id {
+            NodeId(1) => store::bootstrap(&*engine, CLUSTER, id, clock.now()),
+            _ => store::join(&*engine, CLUSTER, id),
+        }
+        .expect("an empty engine");
+        Machine { id, engine, log: Arc::new(MemLog::new()), physical, up: None }
+    }
+
+    pub fn start(&mut self, world: &Arc<World>) {
+        assert!(self.up.is_none(), "{} is up", self.id);
+        world.trace.say(format_args!("start {}", self.id));
+        let process = world.runtime.process();
+        let runtime: Arc<dyn Runtime> = Arc::new(process.clone());
+        // The hybrid clock is memory: a machine that starts begins with the physical one.
+        let clock = Hlc::new(self.physical.clone(), world.max_offset, world.bound_known);
+        let participant = Participant::new(self.id, clock.clone(), runtime.clone());
+        let kv = Arc::new(Meter { inner: participant.clone(), stats: world.stats.clone() });
+        let observer = Arc::new(Observer { node: self.id, inner: participant.clone(), world: world.clone() });
+        let port = world.network.port(self.id);
+        let parts = StoreParts {
+            config: world.store.clone(),
+            engine: self.engine.clone(),
+            log: self.log.clone(),
+            clock: clock.clone(),
+            runtime: runtime.clone(),
+            transport: port.clone(),
+            observer,
+        };
+        let (core, store) = store::open(parts, Some(CLUSTER)).expect("the store opens");
+        let seeds = Arc::new(Gossip(world.clone()));
+        let db =
+            Db::new(RouterParts { node: self.id, clock: clock.clone(), runtime, transport: port, seeds });
+        db.router().set_local(kv.clone());
+        participant.set_sender(db.router().clone());
+        let id = self.id;
+        let run = async move {
+            if let Err(e) = core.run_as_task().await {
+                panic!("the store of {id} failed: {e}");
+            }
+        };
+        process.spawn("store", Box::pin(run));
+        let doors = Doors { store: store.clone(), process: process.clone(), kv };
+        world.network.connect(self.id, doors);
+        let up = Up { process: process.clone(), store, db, clock };
+        process.spawn("maintain", Box::pin(maintain(up.clone())));
+        process.spawn("place", Box::pin(place(up.clone(), world.clone())));
+        world.down_since.lock().insert(self.id, None);
+        self.up = Some(up);
+    }
+
+    /// The machine loses power. Of the batches that were neither flushed nor synced, the first few survive.
+    pub fn crash(&mut self, world: &World, engine_keeps: u64, log_keeps: usize) {
+        let Some(up) = self.up.take() else { return };
+        world.trace.say(format_args!("crash {} keeps {engine_keeps} {log_keeps}", self.id));
+        world.network.disconnect(self.id);
+        up.process.kill();
+        up.store.stop();
+        drop(up);
+        self.engine.crash_keeping(engine_keeps);
+        self.log.crash_keeping(log_keeps);
+        world.down_since.lock().insert(self.id, Some(world.wall_ns()));
+    }
+
+    /// The ranges that this machine may serve now.
+    pub fn leases(&self) -> Vec<(RangeDescriptor, Lease)> {
+        self.up.as_ref().map_or_else(Vec::new, led)
+    }
+}
+
+fn led(up: &Up) -> Vec<(RangeDescriptor, Lease)> {
+    let lease = |d: &RangeDescriptor| up.store.replica(d.range)?.lease(up.clock.now()).ok();
+    up.store.descriptors().iter().filter_map(|d| Some(((**d).clone(), lease(d)?))).collect()
+}
+
+/// Flushes the engine and truncates the log, as the binary's maintenance thread does.
+async fn maintain(up: Up) {
+    loop {
+        let jitter = Duration::from_micros(up.process.random() % 400_000);
+        up.process.sleep(Duration::from_millis(200) + jitter).await;
+        up.store.maintain().expect("memory does not fail");
+    }
+}
+
+/// Replicates and repairs the ranges that are led here and publishes their descriptors, as the binary's allocator does.
+async fn place(up: Up, world: Arc<World>) {
+    let policy = Policy { dead_after: Duration::from_secs(300), ..Policy::default() };
+    for round in 0u64.. {
+        let jitter = Duration::from_micros(up.process.random() % 200_000);
+        up.process.sleep(Duration::from_millis(200) + jitter).await;
+        if let Some(first) = up.store.descriptors().first().filter(|d| d.start.is_empty()) {
+            let mut known = world.first_range.lock();
+            if known.as_ref().is_none_or(|k| k.generation < first.generation) {
+                *known = Some((**first).clone());
+            }
+        }
+        let led: Vec<RangeDescriptor> = led(&up).into_iter().map(|(d, _)| d).collect();
+        let ranges = led.iter().map(|d| RangeView { descriptor: d.clone(), bytes: 0 }).collect();
+        let view = ClusterView { nodes: nodes(&world), ranges };
+        for action in plan(&view, up.store.node(), &policy) {
+            let done = match &action {
+                Action::Change { range, add, remove, .. } => {
+                    world.trace.say(format_args!("{}: {action:?}", up.store.node()));
+                    let changed = up.store.change_replicas(*range, add.clone(), remove.clone()).await;
+                    if changed.is_ok() {
+                        Stats::add(&world.stats.replica_changes);
+                    }
+                    changed.is_ok().then_some(*range)
+                }
+                Action::TransferLease { range, to, .. } => {
+                    // Not done now is done in another round.
+                    let _ = up.store.transfer_lease(*range, *to).await;
+                    None
+                }
+                Action::Split { .. } => None,
+            };
+            if let Some(replica) = done.and_then(|range| up.store.replica(range)) {
+                let _ = up.db.publish(&[(*replica.descriptor()).clone()]).await;
+            }
+        }
+        if round % 8 == 7 {
+            let _ = up.db.publish(&led).await;
+        }
+    }
+}
+
+fn nodes(world: &World) -> BTreeMap<NodeId, NodeView> {
+    let now = world.wall_ns();
+    let view = |since: &Option<u64>| NodeView {
+        silent_for: Duration::from_nanos(since.map_or(0, |at| now - at)),
+        draining: false,
+        replicas: 0,
+        leases: 0,
+    };
+    world.down_since.lock().iter().map(|(node, since)| (*node, view(since))).collect()
+}
+
+struct Gossip(Arc<World>);
+
+impl Seeds for Gossip {
+    fn first_range(&self) -> Option<RangeDescriptor> {
+        self.0.first_range.lock().clone()
+    }
+}
+
+/// Counts what arrives at the participant.
+struct Meter {
+    inner: Arc<Participant>,
+    stats: Arc<Stats>,
+}
+
+impl Meter {
+    fn count(&self, batch: &BatchRequest, answer: &Result<BatchResponse, KvError>) {
+        let s = &self.stats;
+        match answer {
+            Ok(_) => {}
+            Err(KvError::Deadlock { .. }) => return Stats::add(&s.deadlocks),
+            Err(_) => return,
+        }
+        for request in &batch.requests {
+            match request {
+                Request::CommitOnePhase { .. } => Stats::add(&s.one_phase_commits),
+                Request::EndTxn { how: EndKind::Stage, .. } => Stats::add(&s.parallel_commits),
+                Request::PushTxn { .. } => Stats::add(&s.pushes),
+                Request::RecoverTxn { .. } => Stats::add(&s.recoveries),
+                Request::Refresh { .. } => Stats::add(&s.refreshes),
+                Request::AdminSplit { .. } => Stats::add(&s.splits),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Sender for Meter {
+    fn send(&self, batch: BatchRequest) -> BoxFuture<'_, Result<BatchResponse, KvError>> {
+        Box::pin(async move {
+            let answer = self.inner.send(batch.clone()).await;
+            self.count(&batch, &answer);
+            answer
+        })
+    }
+
+    fn try_send_local(&self, batch: &BatchRequest) -> Option<Result<BatchResponse, KvError>> {
+        let answer = self.inner.try_send_local(batch)?;
+        self.count(batch, &answer);
+        Some(answer)
+    }
+}
+
+/// Hears what the participant hears.
+struct Observer {
+    node: NodeId,
+    inner: Arc<Participant>,
+    world: Arc<World>,
+}
+
+impl ReplicaObserver for Observer {
+    fn lease_acquired(&self, replica: &Arc<dyn Replica>, lease: Lease) {
+        let range = replica.range_id();
+        self.world.trace.say(format_args!("{} leads {range} in term {}", self.node, lease.term));
+        let before = self.world.leaders.lock().insert(range, self.node);
+        if before.is_some_and(|b| b != self.node) {
+            Stats::add(&self.world.stats.leader_changes);
+        }
+        self.inner.lease_acquired(replica, lease);
+    }
+
+    fn lease_lost(&self, range: RangeId) {
+        self.world.trace.say(format_args!("{} lost {range}", self.node));
+        self.inner.lease_lost(range);
+    }
+
+    fn split(&self, left: &Arc<dyn Replica>, right: &Arc<dyn Replica>, right_lease: Option<Lease>) {
+        let (l, r) = (left.range_id(), right.range_id());
+        self.world.trace.say(format_args!("{} splits {l} at {:?}: {r}", self.node, right.descriptor().start));
+        self.inner.split(left, right, right_lease);
+    }
+
+    fn removed(&self, range: RangeId) {
+        self.world.trace.say(format_args!("{} removed {range}", self.node));
+        self.inner.removed(range);
+    }
+
+    fn descriptor_changed(&self, replica: &Arc<dyn Replica>) {
+        self.inner.descriptor_changed(replica);
+    }
+}
