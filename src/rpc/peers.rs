@@ -34,6 +34,8 @@ pub struct Identity {
 
 pub struct Peers {
     identity: Identity,
+    /// Messages are sent from the store's thread too, which is no task of the runtime.
+    runtime: tokio::runtime::Handle,
     addresses: RwLock<BTreeMap<NodeId, String>>,
     streams: Mutex<BTreeMap<NodeId, Arc<Peer>>>,
     /// For unary calls: connected when they are used.
@@ -62,9 +64,11 @@ impl Pending {
 }
 
 impl Peers {
+    /// For use inside a tokio runtime, on which the streams will run.
     pub fn new(identity: Identity) -> Arc<Self> {
         Arc::new(Peers {
             identity,
+            runtime: tokio::runtime::Handle::current(),
             addresses: RwLock::default(),
             streams: Mutex::default(),
             channels: Mutex::default(),
@@ -161,7 +165,7 @@ impl Peers {
         let pending = Arc::new(Pending::default());
         let peer = Arc::new(Peer { queue: tx, pending: pending.clone() });
         streams.insert(to, peer.clone());
-        tokio::spawn(stream(self.identity.clone(), to, address, rx, pending));
+        self.runtime.spawn(stream(self.identity.clone(), to, address, rx, pending));
         Some(peer)
     }
 }
