@@ -165,6 +165,15 @@ fn column_size(column: &Column) -> usize {
     }
 }
 
+/// Whether two values are the same, bit for bit where `==` is not reflexive.
+pub fn identical(a: &Datum, b: &Datum) -> bool {
+    match (a, b) {
+        (Datum::Float4(x), Datum::Float4(y)) => x.to_bits() == y.to_bits(),
+        (Datum::Float8(x), Datum::Float8(y)) => x.to_bits() == y.to_bits(),
+        _ => a == b,
+    }
+}
+
 /// An estimate of the bytes that a value holds.
 pub fn datum_size(value: &Datum) -> usize {
     std::mem::size_of::<Datum>()

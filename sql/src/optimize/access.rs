@@ -422,7 +422,10 @@ fn direction(candidate: &Candidate<'_>, scan: &TableScan, want: &Want) -> Option
         let backwards = key.descending != order.descending;
         let column = scan.table.columns.iter().find(|c| c.id == id)?;
         let nulls_agree = (key.nulls_first != order.nulls_first) == backwards;
-        if !nulls_agree && !column.not_null {
+        // A range has no NULLs in it.
+        let first = candidate.index.key.get(candidate.bounds.prefix.len());
+        let in_range = candidate.bounds.range.is_some() && first.is_some_and(|f| f.column == id);
+        if !nulls_agree && !column.not_null && !in_range {
             return None;
         }
         if *reverse.get_or_insert(backwards) != backwards {

@@ -366,6 +366,10 @@ impl<'a> Builder<'a> {
             Some(order) => Want { order: order.clone(), optional: false, ..want.clone() },
             None => Want::default(),
         };
+        // With a limit, only the rows that are kept may be locked: above the sort.
+        let locking =
+            (want.limit.is_some() && super::locking::locks_one_table(&input)).then(|| input.clone());
+        let mark = self.pending.len();
         let (input, ordering) = self.build_for(input, &wish)?;
         let given = match &order {
             Some(order) => want.order.is_empty() || order.starts_with(&want.order),
@@ -374,6 +378,10 @@ impl<'a> Builder<'a> {
         let result = if given { Ordering::AsWanted } else { Ordering::Unknown };
         if order.is_some() && ordering == Ordering::AsWanted {
             return Ok((input, result));
+        }
+        if let Some(plan) = locking {
+            self.pending.truncate(mark);
+            return Ok((self.locked_sort(plan, keys, want)?, result));
         }
         let limits = (want.limit.clone(), want.offset.clone(), want.rows);
         let limits = if want.order.is_empty() { limits } else { (None, None, None) };
@@ -448,9 +456,10 @@ impl<'a> Builder<'a> {
     ) -> SqlResult<(Node, Ordering)> {
         // Input in the order of the groups needs no table of groups, and keeps the order.
         let columns: Option<Vec<usize>> = groups.iter().map(conjuncts::as_column).collect();
+        let mut input = input;
         let wish = match &columns {
             Some(columns) if !columns.is_empty() => group_order(columns, want),
-            _ => Want::default(),
+            _ => extreme(&mut input, &groups, &aggregates).unwrap_or_default(),
         };
         let ordered_groups = !groups.is_empty();
         let (input, ordering) = self.build_for(input, &wish)?;
@@ -645,6 +654,55 @@ impl<'a> Builder<'a> {
         let node = RecursiveUnionNode { cte: id, base, step, all };
         Ok(self.node(NodeKind::RecursiveUnion(Arc::new(node)), schema, estimate))
     }
+}
+
+/// For `min` or `max` of a stored column alone: the first row in the right order tells. An index that has the order will
+/// read one row; without one, all rows are read as ever. NULLs are taken out: they are no extremes.
+fn extreme(
+    input: &mut LogicalPlan,
+    groups: &[Expr],
+    aggregates: &[crate::plan::AggregateCall],
+) -> Option<Want> {
+    let [call] = aggregates else { return None };
+    let descending = match call.function.name {
+        "min" => false,
+        "max" => true,
+        _ => return None,
+    };
+    if !groups.is_empty() || call.filter.is_some() {
+        return None;
+    }
+    let [Expr::Column { index: column, .. }] = call.args.as_slice() else { return None };
+    let stored = match &*input {
+        LogicalPlan::Scan(_) => true,
+        LogicalPlan::Filter { input, predicate } => {
+            matches!(**input, LogicalPlan::Scan(_)) && !conjuncts::has_subquery(predicate)
+        }
+        _ => false,
+    };
+    if !stored {
+        return None;
+    }
+    let present = Expr::IsNull { arg: Box::new(call.args[0].clone()), negated: true };
+    match input {
+        LogicalPlan::Filter { predicate, .. } => {
+            let old = std::mem::replace(predicate, conjuncts::boolean(true));
+            *predicate = Expr::And(vec![old, present]);
+        }
+        scan => {
+            let nothing = LogicalPlan::Values { rows: Vec::new(), schema: Arc::new(Vec::new()) };
+            let inner = std::mem::replace(scan, nothing);
+            *scan = LogicalPlan::Filter { input: Box::new(inner), predicate: present };
+        }
+    }
+    let one = Expr::Const(Datum::Int8(1), crate::types::SqlType::new(crate::types::Oid::INT8));
+    Some(Want {
+        order: vec![OrderColumn { column: *column, descending, nulls_first: descending }],
+        rows: Some(1.0),
+        limit: Some(one),
+        offset: None,
+        optional: true,
+    })
 }
 
 /// The order in which grouping needs no table: the wanted one where it is over the groups, the other groups behind.

@@ -86,10 +86,13 @@ impl Builder<'_> {
         let lock_rows = LockRowsNode {
             input: node,
             table: table.clone(),
-            first: 0,
+            positions: (0..columns.len()).collect(),
             lock,
             primary: IndexEncoder::primary(table)?,
             decoder: RowDecoder::primary(table, &columns)?,
+            columns,
+            limit: None,
+            offset: None,
         };
         Ok((self.node(NodeKind::LockRows(Arc::new(lock_rows)), schema, estimate), false))
     }

@@ -54,6 +54,13 @@ impl Builder<'_> {
             kind,
             JoinKind::Inner | JoinKind::Cross | JoinKind::Left | JoinKind::Semi | JoinKind::Anti
         );
+        let mut right = right;
+        if kind == JoinKind::Semi && !lateral && stored(&left).is_some() {
+            match self.reversed_semi(&left, *right, &all)? {
+                Ok(node) => return Ok((self.filter_over(node, late)?, Ordering::Unknown)),
+                Err(unchanged) => right = Box::new(unchanged),
+            }
+        }
         let (left, ordering) = self.build_for(*left, &left_want(want, width, keeps_left))?;
         let kind = if kind == JoinKind::Cross { JoinKind::Inner } else { kind };
         let node = if lateral {
@@ -70,6 +77,77 @@ impl Builder<'_> {
         let ordered = ordered && want.order.iter().all(|o| o.column < width);
         let node = self.filter_over(node, late)?;
         Ok((node, if ordered { Ordering::AsWanted } else { Ordering::Unknown }))
+    }
+
+    /// A semi join whose right side is small, as an inner join: the distinct keys of the right side are looked up in the stored
+    /// table on the left. `Err`: the right side back, because that is not better.
+    fn reversed_semi(
+        &mut self,
+        left: &LogicalPlan,
+        right: LogicalPlan,
+        all: &[Expr],
+    ) -> SqlResult<Result<Node, LogicalPlan>> {
+        let schema = left.schema();
+        let (keys, rest) = equi_keys(all.to_vec(), schema.len())?;
+        let columns: Option<Vec<usize>> = keys.iter().map(|(l, _)| conjuncts::as_column(l)).collect();
+        let Some((scan, conjuncts)) = stored(left) else { return Ok(Err(right)) };
+        let Some(columns) = columns.filter(|c| !c.is_empty() && rest.is_empty()) else {
+            return Ok(Err(right));
+        };
+        if conjuncts.iter().any(conjuncts::has_subquery) {
+            return Ok(Err(right));
+        }
+        let many = super::join_order::estimate(self, &right);
+        let few = super::join_order::estimate(self, left);
+        if many * 4.0 > few {
+            return Ok(Err(right));
+        }
+        let mut plain = Vec::new();
+        for mut c in conjuncts {
+            self.convert(&mut c)?;
+            plain.push(c);
+        }
+        let column = |(i, (_, r)): (usize, &(Expr, Expr))| Expr::Column { index: i, ty: r.ty() };
+        let over: Vec<(usize, Expr)> =
+            columns.iter().copied().zip(keys.iter().enumerate().map(column)).collect();
+        let Some((access, per_row, used)) = self.lookup_access(&scan, &over, plain)? else {
+            return Ok(Err(right));
+        };
+        if used.len() < keys.len() {
+            return Ok(Err(right));
+        }
+        let right = self.block(right)?;
+        let fields: Vec<crate::plan::Field> = keys
+            .iter()
+            .map(|(_, r)| crate::plan::Field { name: "key".into(), ty: r.ty(), origin: None })
+            .collect();
+        let fields: Schema = Arc::new(fields);
+        let mut exprs: Vec<Expr> = keys.into_iter().map(|(_, r)| r).collect();
+        let projected = self.project_over(right, &mut exprs, fields.clone())?;
+        let e = projected.estimate;
+        let distinct = DistinctNode { input: projected, on: None };
+        let distinct = self.node(NodeKind::Distinct(Arc::new(distinct)), fields.clone(), e);
+        let total = e.total + cost::REQUEST + e.rows * (per_row + cost::FETCH);
+        let estimate = Estimate { rows: e.rows, startup: e.startup, total, width: e.width };
+        let id = self
+            .node(NodeKind::Values(Arc::new(ValuesNode { rows: Vec::new() })), schema.clone(), estimate)
+            .id;
+        let joined: Schema = Arc::new(fields.iter().chain(schema.iter()).cloned().collect());
+        let node = LookupJoin {
+            kind: JoinKind::Inner,
+            left: distinct,
+            inner_schema: schema.clone(),
+            inner_estimate: estimate,
+            inner_id: id,
+            access,
+            on: None,
+        };
+        let node = self.node(NodeKind::LookupJoin(Arc::new(node)), joined, estimate);
+        let behind =
+            |(i, f): (usize, &crate::plan::Field)| Expr::Column { index: fields.len() + i, ty: f.ty };
+        let exprs = schema.iter().enumerate().map(behind).collect();
+        let project = ProjectNode { input: node, exprs };
+        Ok(Ok(self.node(NodeKind::Project(Arc::new(project)), schema, estimate)))
     }
 
     fn lateral(

@@ -15,6 +15,7 @@
 
 mod targets;
 mod dml;
+mod locking;
 mod explainable;
 mod join_order;
 mod join;
@@ -24,6 +25,7 @@ mod build;
 mod prune;
 mod push_down;
 mod unnest;
+mod scalar_aggregate;
 mod inline;
 mod simplify;
 mod cost;

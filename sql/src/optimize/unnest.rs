@@ -3,6 +3,10 @@
 //! - A conjunct `EXISTS (q)` becomes a semi join with `q`, `NOT EXISTS (q)` an anti join. Conditions in `q` that refer to
 //!   the row around it become the join's condition.
 //! - A conjunct `x = ANY (q)` (IN) becomes a semi join on `x = column of q`.
+//! - A conjunct `x <> ALL (q)` (NOT IN) becomes an anti join, where neither side can be NULL; otherwise also conditions, computed once,
+//!   that no value of `q` is NULL, and that `x` is not NULL unless `q` is empty.
+//! - `(SELECT aggregate … WHERE inner = outer)` in a condition or a projection becomes a left join with the aggregate grouped by the
+//!   inner expressions, unless an index finds each group anyway: then it is better to look for each row.
 //! - What is left stays in the expression: see [`super::subquery`].
 //!
 //! A subquery whose references to the outer row stand below an aggregate, a limit or a join that could drop rows is
@@ -10,9 +14,10 @@
 
 use std::sync::Arc;
 
-use super::conjuncts::{self, has_subquery, is_volatile};
+use super::conjuncts::{self, Comparison, comparison_of, has_subquery, is_volatile};
 use crate::expr::{Expr, Subquery, SubqueryKind};
 use crate::plan::{JoinKind, LogicalPlan};
+use crate::registry::Function;
 use crate::types::SqlType;
 
 pub fn unnest(mut plan: LogicalPlan) -> LogicalPlan {
@@ -28,9 +33,21 @@ pub fn unnest(mut plan: LogicalPlan) -> LogicalPlan {
             }
         });
     });
-    let LogicalPlan::Filter { mut input, predicate } = plan else { return plan };
+    let (mut input, predicate) = match plan {
+        LogicalPlan::Filter { input, predicate } => (input, predicate),
+        LogicalPlan::Project { input, mut exprs, schema } => {
+            let mut exprs_mut: Vec<&mut Expr> = exprs.iter_mut().collect();
+            let input = Box::new(super::scalar_aggregate::to_joins(*input, &mut exprs_mut));
+            return LogicalPlan::Project { input, exprs, schema };
+        }
+        plan => return plan,
+    };
     let mut all = Vec::new();
     conjuncts::split(predicate, &mut all);
+    let mut extra = Vec::new();
+    for conjunct in &all {
+        not_in_conditions(conjunct, &input, &mut extra);
+    }
     let mut left_over = Vec::new();
     for conjunct in all {
         match as_join(&conjunct, &input) {
@@ -48,9 +65,98 @@ pub fn unnest(mut plan: LogicalPlan) -> LogicalPlan {
             None => left_over.push(conjunct),
         }
     }
-    match conjuncts::join(left_over) {
-        None => *input,
-        Some(predicate) => LogicalPlan::Filter { input, predicate },
+    left_over.extend(extra);
+    let schema = input.schema();
+    let mut exprs: Vec<&mut Expr> = left_over.iter_mut().collect();
+    let input = super::scalar_aggregate::to_joins(*input, &mut exprs);
+    let wider = input.schema().len() > schema.len();
+    let plan = match conjuncts::join(left_over) {
+        None => input,
+        Some(predicate) => LogicalPlan::Filter { input: Box::new(input), predicate },
+    };
+    if !wider {
+        return plan;
+    }
+    let exprs = schema.iter().enumerate().map(|(index, f)| Expr::Column { index, ty: f.ty }).collect();
+    LogicalPlan::Project { input: Box::new(plan), exprs, schema }
+}
+
+/// The subquery of `x <> ALL (q)` over one column, where it can become an anti join.
+fn not_in<'e>(conjunct: &'e Expr) -> Option<(&'e Subquery, &'e Expr, &'static Function)> {
+    let (subquery, negated) = match conjunct {
+        Expr::Subquery(s) => (s, false),
+        Expr::Not(inner) => match &**inner {
+            Expr::Subquery(s) => (s, true),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let SubqueryKind::Compare { left, ops, all } = &subquery.kind else { return None };
+    let ([x], [op]) = (left.as_slice(), ops.as_slice()) else { return None };
+    let equal = match (comparison_of(op)?, negated, all) {
+        (Comparison::Equal, true, false) => *op,
+        (Comparison::NotEqual, false, true) => crate::registry::negator(op)?,
+        _ => return None,
+    };
+    let plain = !is_volatile(x) && !has_subquery(x) && !subquery.plan.is_correlated();
+    let mut volatile = false;
+    subquery.plan.clone().visit_exprs_mut(0, &mut |e, _| volatile |= is_volatile(e));
+    (plain && !volatile).then_some((&**subquery, x, equal))
+}
+
+/// What must hold besides the anti join that [`as_join`] makes of NOT IN.
+fn not_in_conditions(conjunct: &Expr, outer: &LogicalPlan, out: &mut Vec<Expr>) {
+    let Some((subquery, x, _)) = not_in(conjunct) else { return };
+    let boolean = SqlType::new(crate::types::Oid::BOOL);
+    let exists = |plan: LogicalPlan| {
+        let subquery = Subquery { kind: SubqueryKind::Exists, plan, ty: boolean };
+        Expr::Not(Box::new(Expr::Subquery(Box::new(subquery))))
+    };
+    if can_be_null_column(&subquery.plan, 0) {
+        let ty = subquery.plan.schema()[0].ty;
+        let column = Box::new(Expr::Column { index: 0, ty });
+        let predicate = Expr::IsNull { arg: column, negated: false };
+        out.push(exists(LogicalPlan::Filter { input: Box::new(subquery.plan.clone()), predicate }));
+    }
+    if can_be_null(x, outer) {
+        let present = Expr::IsNull { arg: Box::new(x.clone()), negated: true };
+        out.push(Expr::Or(vec![present, exists(subquery.plan.clone())]));
+    }
+}
+
+fn can_be_null(e: &Expr, input: &LogicalPlan) -> bool {
+    match e {
+        Expr::Const(value, _) => value.is_null(),
+        Expr::Column { index, .. } => can_be_null_column(input, *index),
+        _ => true,
+    }
+}
+
+/// Whether a column of the plan's result can be NULL; `true` if that is not known.
+fn can_be_null_column(plan: &LogicalPlan, i: usize) -> bool {
+    match plan {
+        LogicalPlan::Scan(scan) => !scan.table.columns.iter().any(|c| c.id == scan.columns[i] && c.not_null),
+        LogicalPlan::Filter { input, predicate } => {
+            let mut all = Vec::new();
+            conjuncts::split(predicate.clone(), &mut all);
+            let present = |c: &Expr| {
+                matches!(conjuncts::restriction(c), Some((column, said))
+                    if column == i && !matches!(said, conjuncts::Restriction::IsNull))
+            };
+            !all.iter().any(present) && can_be_null_column(input, i)
+        }
+        LogicalPlan::Project { input, exprs, .. } => can_be_null(&exprs[i], input),
+        LogicalPlan::Sort { input, .. }
+        | LogicalPlan::Limit { input, .. }
+        | LogicalPlan::Distinct { input, .. } => can_be_null_column(input, i),
+        LogicalPlan::Join { kind: JoinKind::Semi | JoinKind::Anti, left, .. } => can_be_null_column(left, i),
+        LogicalPlan::Join { kind: JoinKind::Inner | JoinKind::Cross, left, right, .. } => {
+            match i.checked_sub(left.schema().len()) {
+                None => can_be_null_column(left, i),
+                Some(i) => can_be_null_column(right, i),
+            }
+        }
+        _ => true,
     }
 }
 
@@ -59,6 +165,14 @@ fn nothing() -> LogicalPlan {
 }
 
 fn as_join(conjunct: &Expr, outer: &LogicalPlan) -> Option<(JoinKind, LogicalPlan, Option<Expr>)> {
+    if let Some((subquery, x, equal)) = not_in(conjunct) {
+        let index = outer.schema().len();
+        let right = subquery.plan.clone();
+        let column = Expr::Column { index, ty: right.schema()[0].ty };
+        let ty = SqlType::new(crate::types::Oid::BOOL);
+        let on = Expr::Call { function: equal, args: vec![x.clone(), column], ty };
+        return Some((JoinKind::Anti, right, Some(on)));
+    }
     let (subquery, negated) = match conjunct {
         Expr::Subquery(s) => (s, false),
         Expr::Not(inner) => match &**inner {
@@ -125,14 +239,14 @@ fn pulled_up(plan: LogicalPlan, width: usize) -> Option<(LogicalPlan, Vec<Expr>)
     Some((nearer(plan)?, on))
 }
 
-fn refers_to_row(plan: &LogicalPlan) -> bool {
+pub(super) fn refers_to_row(plan: &LogicalPlan) -> bool {
     let mut found = false;
     plan.clone().visit_outer_mut(1, &mut |_| found = true);
     found
 }
 
 /// The plan as part of the query around it: references further out count one level less.
-fn nearer(mut plan: LogicalPlan) -> Option<LogicalPlan> {
+pub(super) fn nearer(mut plan: LogicalPlan) -> Option<LogicalPlan> {
     plan.visit_exprs_mut(0, &mut |e, inner| {
         if let Expr::Outer { depth, .. } = e
             && *depth > inner
@@ -146,7 +260,7 @@ fn nearer(mut plan: LogicalPlan) -> Option<LogicalPlan> {
 
 /// Takes the correlated conditions out of filters that stand directly over what they filter. Conditions come back over
 /// outer row ++ the row of the returned plan.
-fn strip(plan: LogicalPlan, width: usize, on: &mut Vec<Expr>) -> Option<LogicalPlan> {
+pub(super) fn strip(plan: LogicalPlan, width: usize, on: &mut Vec<Expr>) -> Option<LogicalPlan> {
     match plan {
         LogicalPlan::Filter { input, predicate } => {
             let input = strip(*input, width, on)?;

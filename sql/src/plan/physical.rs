@@ -177,12 +177,16 @@ pub struct WindowNode {
 pub struct LockRowsNode {
     pub input: Node,
     pub table: Arc<TableDescriptor>,
-    /// The table's public columns stand in the input row from here, in descriptor order.
-    pub first: usize,
+    /// Columns of the table, the primary key's among them, and where each stands in the input row.
+    pub columns: Vec<ColumnId>,
+    pub positions: Vec<usize>,
     pub lock: RowLock,
     pub primary: IndexEncoder,
-    /// All public columns.
+    /// Of `columns`.
     pub decoder: RowDecoder,
+    /// No more rows are wanted than this, after so many that are skipped.
+    pub limit: Option<Expr>,
+    pub offset: Option<Expr>,
 }
 
 #[derive(Debug)]
