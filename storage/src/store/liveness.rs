@@ -135,8 +135,17 @@ impl Liveness {
         (support, restarted)
     }
 
-    /// Takes note of a peer's support. True if it is of a new epoch, in which nobody has promised anything yet.
-    pub fn on_support(&mut self, from: NodeId, support: Support, now: Duration, wall: u64) -> bool {
+    /// Takes note of a peer's support. True if there was none before, as far as is known here, or if it is of a new epoch,
+    /// in which nobody has promised anything yet.
+    pub fn on_support(
+        &mut self,
+        from: NodeId,
+        support: Support,
+        now: Duration,
+        clock: Timestamp,
+        wall: u64,
+    ) -> bool {
+        let lapsed = self.supported_by(from, clock).is_none();
         let peer = self.peer(from);
         peer.received.extend(support.epoch, support.until.wall);
         peer.last_heard = Some(now);
@@ -145,7 +154,7 @@ impl Liveness {
         peer.offset = (there - i128::from(wall)).clamp(i64::MIN.into(), i64::MAX.into()) as i64;
         let new = support.epoch > peer.received_epoch;
         peer.received_epoch = peer.received_epoch.max(support.epoch);
-        new
+        new || lapsed
     }
 
     /// Withdraws support that has run out; the stores concerned.
@@ -260,11 +269,13 @@ mod tests {
         let mut l = liveness();
         let support = |epoch| Support { epoch, until: at(500), echo: 0, wall: 0 };
         let now = Duration::from_millis(1);
-        assert!(l.on_support(PEER, support(5), now, 0));
-        assert!(!l.on_support(PEER, support(5), now, 0));
-        assert!(!l.on_support(PEER, support(4), now, 0));
-        assert!(l.on_support(PEER, support(6), now, 0));
+        assert!(l.on_support(PEER, support(5), now, at(0), 0));
+        assert!(!l.on_support(PEER, support(5), now, at(0), 0));
+        assert!(!l.on_support(PEER, support(4), now, at(0), 0));
+        assert!(l.on_support(PEER, support(6), now, at(0), 0));
         assert_eq!(l.supported_by(PEER, at(499)), Some(6));
         assert_eq!(l.supported_by(PEER, at(500)), None);
+        let later = Support { until: at(900), ..support(6) };
+        assert!(l.on_support(PEER, later, now, at(600), 0), "it was thought dead");
     }
 }

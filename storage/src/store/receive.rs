@@ -40,7 +40,7 @@ impl StoreCore {
             }
             Envelope::Support(s) => {
                 let wall = self.parts.clock.wall_ns();
-                if self.liveness.on_support(from, s, self.now, wall) {
+                if self.liveness.on_support(from, s, self.now, self.hlc, wall) {
                     self.supported_anew(from);
                 }
             }
