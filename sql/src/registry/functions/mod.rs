@@ -11,6 +11,8 @@ pub mod regexp;
 pub mod encoding;
 pub mod datetime;
 pub mod datetime_parts;
+pub mod to_char;
+pub mod to_char_number;
 pub mod array;
 pub mod aggregate;
 pub mod statistics;
@@ -36,6 +38,8 @@ pub static AREAS: &[&[Function]] = &[
     encoding::FUNCTIONS,
     datetime::FUNCTIONS,
     datetime_parts::FUNCTIONS,
+    to_char::FUNCTIONS,
+    to_char_number::FUNCTIONS,
     array::FUNCTIONS,
     aggregate::FUNCTIONS,
     statistics::FUNCTIONS,
