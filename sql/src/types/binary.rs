@@ -75,7 +75,9 @@ fn send_numeric(n: &Numeric, out: &mut Vec<u8>) {
     out.extend_from_slice(&(n.digits.len() as u16).to_be_bytes());
     out.extend_from_slice(&n.weight.to_be_bytes());
     out.extend_from_slice(&sign.to_be_bytes());
-    out.extend_from_slice(&n.scale.to_be_bytes());
+    // PostgreSQL's infinities carry this mark where others have their scale.
+    let scale = if n.is_infinite() { 0x20 } else { n.scale };
+    out.extend_from_slice(&scale.to_be_bytes());
     for digit in &n.digits {
         out.extend_from_slice(&digit.to_be_bytes());
     }
