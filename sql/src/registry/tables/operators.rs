@@ -3,7 +3,6 @@
 use crate::registry::operator::Operator;
 use crate::types::Oid;
 
-#[expect(clippy::too_many_arguments, reason = "a row of a table")]
 const fn op(
     oid: u32,
     name: &'static str,
