@@ -6,6 +6,10 @@
 //!
 //! Where the bound is only assumed, waiting it out would cost half a second per commit: there is no commit wait, and the
 //! guarantee is serializable plus linearizable for each key.
+//!
+//! Not covered: a transaction that only reads is acknowledged without a wait. If it saw a commit that was itself still
+//! waiting, and a later transaction writes elsewhere through a slower clock, a third one that began before both may see the
+//! later write and not the earlier. Each key is linearizable even then.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

@@ -6,7 +6,7 @@ use meridian_storage::mvcc::{
 };
 
 use super::{Afterwards, Conflict, Context, Effects, Evaluated, Stop, Want, refresh};
-use crate::rpc::{Isolation, KvError, LockStrength, RefreshSpan, Response, TxnMeta, Write};
+use crate::rpc::{AbortReason, Isolation, KvError, LockStrength, RefreshSpan, Response, TxnMeta, Write};
 
 pub fn evaluate(
     cx: &mut Context<'_>,
@@ -15,6 +15,10 @@ pub fn evaluate(
     out: &mut Effects,
 ) -> Evaluated<Response> {
     let txn = cx.txn()?.clone();
+    // A delayed duplicate: nobody would ever clean up after it.
+    if cx.memory.outcome(txn.id).is_some() {
+        return Err(KvError::TxnAborted { reason: AbortReason::Pushed }.into());
+    }
     if let Some(at) = written_before(cx, writes, &txn)? {
         out.wrote_at = out.wrote_at.max(Some(at));
         return Ok(Response::Done);
