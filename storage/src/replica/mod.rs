@@ -78,7 +78,7 @@ pub trait ReplicaObserver: Send + Sync + 'static {
     /// inherits the timestamp cache and the locks of its part.
     fn split(&self, left: &Arc<dyn Replica>, right: &Arc<dyn Replica>, right_lease: Option<Lease>);
     fn removed(&self, range: RangeId);
-    /// The range's replicas have changed, or its bounds by a split. The leaseholder brings the `meta` row up to date.
+    /// The range's replicas have changed. The leaseholder brings the `meta` row up to date.
     fn descriptor_changed(&self, replica: &Arc<dyn Replica>) {
         let _ = replica;
     }

@@ -4,6 +4,7 @@
 //! - A replica whose log ends below its applied index, or holds another entry there (the crash came between the
 //!   installation of a snapshot and the reset of the log), or is missing (it was split off and never written to), gets
 //!   the log its state calls for.
+//! - A replica that is not part of its own descriptor any more is cleared away.
 //! - A log without a replica is kept: the split that makes the replica may be replayed. With a tombstone, it is forgotten.
 
 use std::sync::Arc;
@@ -78,6 +79,7 @@ pub fn open(parts: StoreParts, expected: Option<u128>) -> StorageResult<(StoreCo
     let mut replicas = state::load_all(&*engine)?;
     for (range, stored) in &mut replicas {
         settle_snapshot(&*engine, *range, stored)?;
+        settle_removal(&*engine, *range, stored, identity.node)?;
     }
     engine.flush()?;
     // Promises that were made before the restart are forgotten, so none may be broken until they have run out. What the
@@ -131,6 +133,22 @@ fn settle_snapshot(engine: &dyn Engine, range: RangeId, stored: &mut StoredRepli
         *stored = state::load(engine, range)?;
     } else if stored.has_staged {
         snapshot::discard_staged(engine, range)?;
+    }
+    Ok(())
+}
+
+/// A crash may come between the removal of the own replica and what follows from it.
+fn settle_removal(
+    engine: &dyn Engine,
+    range: RangeId,
+    stored: &mut StoredReplica,
+    node: NodeId,
+) -> StorageResult<()> {
+    if let Some(descriptor) = stored.descriptor.as_ref().filter(|d| d.replica_on(node).is_none()) {
+        let mut batch = WriteBatch::new();
+        state::destroy(&mut batch, descriptor, descriptor.next_replica);
+        engine.write(&batch)?;
+        *stored = state::load(engine, range)?;
     }
     Ok(())
 }
