@@ -35,10 +35,19 @@ pub struct Sequences {
 struct Block {
     next: i64,
     remaining: i64,
+    /// The last of them.
+    end: i64,
     /// Of the descriptor that the values were taken under: ALTER SEQUENCE voids them.
     version: u64,
     /// The last value given on this node, while the block is alive.
     last: Option<i64>,
+}
+
+impl Block {
+    /// (the last value given, the last value taken) of a block that is given up before its end.
+    fn unused(&self) -> Option<(i64, i64)> {
+        self.last.filter(|_| self.remaining > 0).map(|last| (last, self.end))
+    }
 }
 
 struct RowIds {
@@ -51,6 +60,18 @@ struct RowIds {
 pub struct SequenceState {
     pub last: i64,
     pub called: bool,
+}
+
+impl SequenceState {
+    /// The state before the values were taken that were never given, if nothing has happened since.
+    fn without(self, unused: Option<(i64, i64)>) -> Self {
+        match unused {
+            Some((given, taken)) if self == (SequenceState { last: taken, called: true }) => {
+                SequenceState { last: given, called: true }
+            }
+            _ => self,
+        }
+    }
 }
 
 impl Sequences {
@@ -68,8 +89,10 @@ impl Sequences {
         let block = self.block(sequence.id);
         let mut block = block.lock().await;
         if block.remaining == 0 || block.version != sequence.version {
-            let (next, count) = self.take_block(sequence, options).await?;
-            *block = Block { next, remaining: count, version: sequence.version, last: None };
+            let unused = block.unused();
+            let (next, count) = self.take_block(sequence, options, unused).await?;
+            let end = next + (count - 1) * options.increment;
+            *block = Block { next, remaining: count, end, version: sequence.version, last: None };
         }
         let value = block.next;
         block.remaining -= 1;
@@ -79,16 +102,20 @@ impl Sequences {
     }
 
     /// Takes values off the stored sequence: the first, and how many.
+    ///
+    /// `unused`: of the block that this node has given up. If nobody has touched the sequence since that block was
+    /// taken, its remaining values go back first.
     async fn take_block(
         &self,
         sequence: &TableDescriptor,
         options: &SequenceOptions,
+        unused: Option<(i64, i64)>,
     ) -> SqlResult<(i64, i64)> {
         let key = state_key(sequence.id);
         store::transact(&self.db, |txn| {
             let key = key.clone();
             async move {
-                let stored = read_locked(&txn, &key, options).await?;
+                let stored = read_locked(&txn, &key, options).await?.without(unused);
                 let (first, count) = next_block(&sequence.name, options, stored)?;
                 let last = first + (count - 1) * options.increment;
                 write(&txn, key, SequenceState { last, called: true });
@@ -131,20 +158,16 @@ impl Sequences {
         let options = options_of(sequence)?;
         let block = self.block(sequence.id);
         let block = block.lock().await;
-        if let (Some(last), true) = (block.last, block.version == sequence.version) {
+        if let Some(last) = block.last.filter(|_| block.version == sequence.version) {
             return Ok(SequenceState { last, called: true });
         }
+        let unused = block.unused();
         let key = state_key(sequence.id);
         store::transact(&self.db, |txn| {
             let key = key.clone();
-            async move { read(txn.get(&key).await?, options) }
+            async move { Ok(read(txn.get(&key).await?, options)?.without(unused)) }
         })
         .await
-    }
-
-    /// Forgets what this node has taken, after the sequence was set in a transaction.
-    pub fn forget(&self, id: TableId) {
-        self.blocks.lock().remove(&id);
     }
 
     /// `count` new row ids for a table without a primary key.

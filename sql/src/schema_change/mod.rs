@@ -15,6 +15,7 @@
 pub mod context;
 pub mod jobs;
 mod alter_column;
+mod alter_sequence;
 mod alter_table;
 mod backfill;
 mod columns;
@@ -22,6 +23,7 @@ mod comment;
 mod constraints;
 mod create_index;
 mod create_table;
+mod create_table_as;
 mod database;
 mod dependencies;
 mod drop;
@@ -49,12 +51,14 @@ use crate::parse::{ParsedStatement, Statement};
 pub async fn execute(mut context: SchemaContext<'_>, parsed: &ParsedStatement) -> SqlResult<String> {
     let ctx = &mut context;
     ctx.catalog.refresh().await?;
-    let Statement::Sql(statement) = &parsed.statement else {
-        return Err(SqlError::unsupported("this statement"));
+    let statement = match &parsed.statement {
+        Statement::Sql(statement) => statement,
+        Statement::AlterSequence(alter) => return Ok(alter_sequence::execute(ctx, alter).await?.to_owned()),
+        _ => return Err(SqlError::unsupported("this statement")),
     };
     let tag = match &**statement {
         Sql::CreateTable(create) if create.query.is_some() => {
-            return Err(SqlError::unsupported("CREATE TABLE AS"));
+            return create_table_as::execute(ctx, create, parsed).await;
         }
         Sql::CreateTable(create) => create_table::execute(ctx, create).await?,
         Sql::AlterTable(alter) => alter_table::execute(ctx, alter).await?,

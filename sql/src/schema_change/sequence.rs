@@ -35,7 +35,7 @@ pub async fn execute(ctx: &mut SchemaContext<'_>, statement: &Statement) -> SqlR
     let options = options(ctx, ty, sequence_options)?;
     let id = create(ctx, schema, name.name, options).await?;
     if let Some(owner) = owned_by {
-        set_owner(ctx, id, owner).await?;
+        set_owner(ctx, id, Some(owner)).await?;
     }
     Ok(TAG)
 }
@@ -55,20 +55,28 @@ pub async fn create(
     Ok(id)
 }
 
-/// OWNED BY table.column, or NONE.
-pub async fn set_owner(ctx: &mut SchemaContext<'_>, id: TableId, owner: &ast::ObjectName) -> SqlResult<()> {
-    let parts = object_name_parts(owner)?;
+/// OWNED BY table.column; `None`: OWNED BY NONE.
+pub async fn set_owner(
+    ctx: &mut SchemaContext<'_>,
+    id: TableId,
+    owner: Option<&ast::ObjectName>,
+) -> SqlResult<()> {
     let snapshot = ctx.snapshot();
     let before = snapshot.tables.values().find(|t| t.columns.iter().any(|c| c.owned_sequence == Some(id)));
-    if let Some(before) = before.map(|t| t.id) {
-        let mut table = ctx.close(before).await?;
-        table
-            .columns
-            .iter_mut()
-            .filter(|c| c.owned_sequence == Some(id))
-            .for_each(|c| c.owned_sequence = None);
+    if let Some(before) = before {
+        if before.columns.iter().any(|c| c.owned_sequence == Some(id) && c.identity.is_some()) {
+            return Err(SqlError::new(
+                state::FEATURE_NOT_SUPPORTED,
+                "cannot change ownership of identity sequence",
+            ));
+        }
+        let mut table = ctx.close(before.id).await?;
+        let owned = table.columns.iter_mut().filter(|c| c.owned_sequence == Some(id));
+        owned.for_each(|c| c.owned_sequence = None);
         ctx.put_table(table);
     }
+    let Some(owner) = owner else { return Ok(()) };
+    let parts = object_name_parts(owner)?;
     let [qualifier @ .., column] = &parts[..] else { return Ok(()) };
     if qualifier.is_empty() {
         return match fold(column).eq_ignore_ascii_case("none") {
@@ -77,9 +85,8 @@ pub async fn set_owner(ctx: &mut SchemaContext<'_>, id: TableId, owner: &ast::Ob
                 .with_hint("Specify OWNED BY table.column or OWNED BY NONE.")),
         };
     }
-    let table =
-        ast::ObjectName(qualifier.iter().map(|i| ast::ObjectNamePart::Identifier((*i).clone())).collect());
-    let table = Name::of(ctx, &table)?.table(ctx)?;
+    let table = qualifier.iter().map(|i| ast::ObjectNamePart::Identifier((*i).clone()));
+    let table = Name::of(ctx, &ast::ObjectName(table.collect()))?.table(ctx)?;
     let mut table = ctx.close(table.id).await?;
     let column = fold(column).into_owned();
     let Some(owner) = table.columns.iter_mut().find(|c| c.name == column && !c.hidden) else {
@@ -99,11 +106,21 @@ pub fn remove(ctx: &mut SchemaContext<'_>, id: TableId) {
     ctx.change(Change::Table(id, None));
 }
 
-/// PostgreSQL's defaults and checks.
+/// The options of a new sequence: PostgreSQL's defaults and checks.
 pub fn options(
     ctx: &SchemaContext<'_>,
     ty: Oid,
     list: &[ast::SequenceOptions],
+) -> SqlResult<SequenceOptions> {
+    merged_options(ctx, ty, list, None)
+}
+
+/// What the list does not say is as it was `before`, or as in a new sequence.
+pub fn merged_options(
+    ctx: &SchemaContext<'_>,
+    ty: Oid,
+    list: &[ast::SequenceOptions],
+    before: Option<&SequenceOptions>,
 ) -> SqlResult<SequenceOptions> {
     let (low, high) = match ty {
         Oid::INT2 => (i64::from(i16::MIN), i64::from(i16::MAX)),
@@ -115,13 +132,15 @@ pub fn options(
     for option in list {
         parts.read(option)?;
     }
-    let increment = parts.increment.unwrap_or(1);
+    let increment = parts.increment.or(before.map(|b| b.increment)).unwrap_or(1);
     if increment == 0 {
         return Err(invalid("INCREMENT must not be zero"));
     }
     let up = increment > 0;
-    let max = parts.max.flatten().unwrap_or(if up { high } else { -1 });
-    let min = parts.min.flatten().unwrap_or(if up { 1 } else { low });
+    // A limit that is the type's own follows the type.
+    let kept = |limit: fn(&SequenceOptions) -> i64| before.filter(|b| b.ty == ty).map(limit);
+    let max = parts.max.unwrap_or(kept(|b| b.max)).unwrap_or(if up { high } else { -1 });
+    let min = parts.min.unwrap_or(kept(|b| b.min)).unwrap_or(if up { 1 } else { low });
     let type_name = crate::registry::type_name(ty);
     if max < low || max > high {
         return Err(invalid(&format!("MAXVALUE ({max}) is out of range for sequence data type {type_name}")));
@@ -132,19 +151,20 @@ pub fn options(
     if min >= max {
         return Err(invalid(&format!("MINVALUE ({min}) must be less than MAXVALUE ({max})")));
     }
-    let start = parts.start.unwrap_or(if up { min } else { max });
+    let start = parts.start.or(before.map(|b| b.start)).unwrap_or(if up { min } else { max });
     if start < min {
         return Err(invalid(&format!("START value ({start}) cannot be less than MINVALUE ({min})")));
     }
     if start > max {
         return Err(invalid(&format!("START value ({start}) cannot be greater than MAXVALUE ({max})")));
     }
-    let cache = parts.cache.unwrap_or(1);
+    let cache = parts.cache.or(before.map(|b| b.cache)).unwrap_or(1);
     if cache <= 0 {
         return Err(invalid(&format!("CACHE ({cache}) must be greater than zero")));
     }
     ctx.check_cancel()?;
-    Ok(SequenceOptions { ty, start, increment, min, max, cycle: parts.cycle.unwrap_or(false), cache })
+    let cycle = parts.cycle.or(before.map(|b| b.cycle)).unwrap_or(false);
+    Ok(SequenceOptions { ty, start, increment, min, max, cycle, cache })
 }
 
 fn invalid(message: &str) -> SqlError {
@@ -184,7 +204,7 @@ fn set<T>(slot: &mut Option<T>, value: T) -> SqlResult<()> {
     Ok(())
 }
 
-fn number(expr: &Expr) -> SqlResult<i64> {
+pub fn number(expr: &Expr) -> SqlResult<i64> {
     let text = match expr {
         Expr::Value(v) => v.to_string(),
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } => format!("-{expr}"),

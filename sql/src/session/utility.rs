@@ -804,7 +804,8 @@ impl Session {
                 search_path: view.search_path(),
                 user: &self.user,
                 session: view.clone(),
-                in_block,
+                // Several statements in one message are a transaction together.
+                in_block: in_block || !delivery.autocommit,
                 cancel: cancel.flag().clone(),
                 notices: &mut notices,
             };

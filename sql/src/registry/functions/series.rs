@@ -1,4 +1,4 @@
-//! Functions that make rows: generate_series, generate_subscripts, unnest.
+//! Functions that make rows: generate_series, generate_subscripts, unnest, pg_partition_ancestors.
 
 use super::arguments::{array, from_numeric, int, interval, micros, numeric};
 use crate::error::{SqlError, SqlResult, state};
@@ -40,6 +40,11 @@ fn integers(_: &EvalContext<'_>, types: &CallTypes<'_>, args: &[Datum]) -> Rows 
         }
     }
     Ok(rows)
+}
+
+/// There are no partitions: nothing has ancestors.
+fn no_rows(_: &EvalContext<'_>, _: &CallTypes<'_>, _: &[Datum]) -> Rows {
+    Ok(Vec::new())
 }
 
 fn numerics(_: &EvalContext<'_>, _: &CallTypes<'_>, args: &[Datum]) -> Rows {
@@ -118,6 +123,7 @@ pub static FUNCTIONS: &[Function] = &[
     Function::set(938, "generate_series", &[Oid::TIMESTAMP, Oid::TIMESTAMP, Oid::INTERVAL], Oid::TIMESTAMP, timestamps),
     Function::set(939, "generate_series", &[Oid::TIMESTAMPTZ, Oid::TIMESTAMPTZ, Oid::INTERVAL], Oid::TIMESTAMPTZ, timestamptzs).stable(),
     Function::set(2331, "unnest", &[Oid::ANYARRAY], Oid::ANYELEMENT, unnest),
+    Function::set(3425, "pg_partition_ancestors", &[Oid::REGCLASS], Oid::REGCLASS, no_rows).stable(),
     Function::set(1192, "generate_subscripts", &[Oid::ANYARRAY, Oid::INT4], Oid::INT4, subscripts),
     Function::set(1191, "generate_subscripts", &[Oid::ANYARRAY, Oid::INT4, Oid::BOOL], Oid::INT4, subscripts),
 ];
