@@ -65,7 +65,10 @@ async fn take_in(inner: &Inner, join: Join) -> Result<Joined, String> {
             join.version
         ));
     }
-    let (counter, address) = (&system_key("node-id", b""), &join.address);
+    // From now on there may be timestamps of another clock.
+    inner.db.set_alone(false);
+    let counter = &super::node_counter();
+    let address = &join.address;
     let node = inner
         .db
         .run(TxnOptions::default(), |txn| async move {

@@ -23,15 +23,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use meridian_sql::catalog::CatalogCache;
 use meridian_sql::session::{Counters, SqlNode};
-use meridian_storage::base::{BoxFuture, Clock, NodeId, Runtime};
+use meridian_storage::base::keys::system_key;
+use meridian_storage::base::{BoxFuture, Clock, Key, NodeId, Runtime};
 use meridian_storage::engine::{Engine, MemEngine, RocksEngine, RocksOptions, VersionFilter};
 use meridian_storage::log::{DiskLog, LogStore, MemLog};
 use meridian_storage::mvcc::GcThresholds;
 use meridian_storage::store::{self, MessageBatch, RaftTransport, StoreHandle, StoreParts};
-use meridian_txn::Db;
 use meridian_txn::participant::Participant;
 use meridian_txn::route::RouterParts;
 use meridian_txn::rpc::{KvTransport, TransportError};
+use meridian_txn::{Db, TxnOptions};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -168,6 +169,7 @@ impl Node {
         });
         tokio::spawn(crate::http::serve(http, Arc::new(metrics::NodePages(inner.clone()))));
         background::start(&inner, stopping.clone());
+        tokio::spawn(notice_solitude(inner.clone(), stopping.clone()));
 
         let pg = open_sql(&inner, &runtime, stopping).await?;
         tokio::spawn(pg.run(sql));
@@ -345,6 +347,28 @@ async fn open_sql(
     });
     let _ = inner.sql.set((node, pg.clone()));
     Ok(pg)
+}
+
+/// Where the last node number is, once a second node has joined.
+pub(crate) fn node_counter() -> Key {
+    system_key("node-id", b"")
+}
+
+/// As long as no other node was ever taken in, there is no other clock, and no read is of uncertain age. Taking one in ends
+/// that (`handler`), whether it comes before or after this has found out.
+async fn notice_solitude(inner: Arc<Inner>, mut stop: watch::Receiver<bool>) {
+    loop {
+        let txn = inner.db.begin(TxnOptions { read_only: true, ..TxnOptions::default() });
+        match txn.get(&node_counter()).await {
+            Ok(None) => return inner.db.set_alone(true),
+            Ok(Some(_)) => return,
+            Err(_) => {}
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            _ = stop.wait_for(|s| *s) => return,
+        }
+    }
 }
 
 /// `SHOW meridian.consistency`.

@@ -11,7 +11,7 @@
 //! waiting, and a later transaction writes elsewhere through a slower clock, a third one that began before both may see the
 //! later write and not the earlier. Each key is linearizable even then.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use meridian_storage::base::{Clock, Runtime, Timestamp};
@@ -26,26 +26,40 @@ pub enum Consistency {
 /// What a gateway knows of the cluster's clocks.
 pub struct Clocks {
     pub clock: Clock,
-    /// There is no other node, hence no other clock: nothing is uncertain, and nothing has to be waited for.
-    alone: AtomicBool,
+    company: AtomicU8,
 }
+
+/// Whether there are other nodes.
+const UNKNOWN: u8 = 0;
+/// There is none, hence no other clock: nothing is uncertain, and nothing has to be waited for.
+const ALONE: u8 = 1;
+/// Once there was one, it stays so: its timestamps stay.
+const TOGETHER: u8 = 2;
 
 impl Clocks {
     pub fn new(clock: Clock) -> Self {
-        Clocks { clock, alone: AtomicBool::new(false) }
+        Clocks { clock, company: AtomicU8::new(UNKNOWN) }
     }
 
-    /// Must be false before a second node begins to serve.
+    /// Must be said to be over before a second node begins to serve; after that it cannot be said again.
     pub fn set_alone(&self, alone: bool) {
-        self.alone.store(alone, Ordering::SeqCst);
+        if alone {
+            let _ = self.company.compare_exchange(UNKNOWN, ALONE, Ordering::SeqCst, Ordering::SeqCst);
+        } else {
+            self.company.store(TOGETHER, Ordering::SeqCst);
+        }
+    }
+
+    fn is_alone(&self) -> bool {
+        self.company.load(Ordering::SeqCst) == ALONE
     }
 
     fn max_offset(&self) -> Duration {
-        if self.alone.load(Ordering::SeqCst) { Duration::ZERO } else { self.clock.max_offset() }
+        if self.is_alone() { Duration::ZERO } else { self.clock.max_offset() }
     }
 
     pub fn consistency(&self) -> Consistency {
-        if self.alone.load(Ordering::SeqCst) || self.clock.bound_known() {
+        if self.is_alone() || self.clock.bound_known() {
             Consistency::StrictSerializable
         } else {
             Consistency::Serializable
@@ -87,7 +101,9 @@ mod tests {
     fn waited(bound_known: bool, alone: bool) -> Duration {
         let runtime = SimRuntime::new(1);
         let clocks = Clocks::new(Hlc::new(runtime.clock(), BOUND, bound_known));
-        clocks.set_alone(alone);
+        if alone {
+            clocks.set_alone(true);
+        }
         let before = clocks.clock.monotonic();
         let ts = clocks.clock.now();
         runtime.block_on(clocks.commit_wait(&*Arc::new(runtime.clone()), ts));
@@ -99,5 +115,15 @@ mod tests {
         assert_eq!(waited(true, false), BOUND);
         assert_eq!(waited(false, false), Duration::ZERO, "an assumed bound is not waited out");
         assert_eq!(waited(true, true), Duration::ZERO, "there is one clock only");
+    }
+
+    #[test]
+    fn company_cannot_be_forgotten() {
+        let clocks = Clocks::new(Hlc::new(SimRuntime::new(1).clock(), BOUND, false));
+        clocks.set_alone(true);
+        assert_eq!(clocks.consistency(), Consistency::StrictSerializable);
+        clocks.set_alone(false);
+        clocks.set_alone(true);
+        assert_eq!(clocks.consistency(), Consistency::Serializable);
     }
 }

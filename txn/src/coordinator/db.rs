@@ -55,7 +55,7 @@ impl Db {
     }
 
     /// Whether this is the only node of its cluster: then no version is of uncertain age. Must be said to be over before
-    /// a second node begins to serve.
+    /// a second node begins to serve, and cannot be said again afterwards.
     pub fn set_alone(&self, alone: bool) {
         self.inner.clocks.set_alone(alone);
     }
