@@ -1,7 +1,6 @@
 //! ANALYZE: reads a table and counts.
 //!
-//! The whole table is read up to a bound; beyond it the rest is extrapolated from the share of the key space that was seen
-//! - which nobody knows, so the bound is high and larger tables are counted without looking into their values.
+//! All rows are counted. Values are looked at up to a bound; beyond it what was seen stands for the rest.
 //! Distinct values are counted exactly up to a few thousand, then estimated by the smallest hashes (Bar-Yossef et al.,
 //! "Counting distinct elements in a data stream", 2002).
 

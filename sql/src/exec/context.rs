@@ -14,7 +14,7 @@ use meridian_txn::Txn;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
-use super::cte::CteScope;
+use super::cte::{CteScope, Snapshots};
 use super::instrument::NodeStatistics;
 use crate::catalog::{Catalog, TableId};
 use crate::error::{SqlError, SqlResult, state};
@@ -98,12 +98,13 @@ pub struct ExecContext {
     /// The client's parameters, then the slots.
     pub params: Arc<[Datum]>,
     pub(super) ctes: CteScope,
+    pub(super) snapshots: Snapshots,
 }
 
 impl ExecContext {
     /// `params`: the client's, of the types that the plan was made for.
     pub fn new(statement: Arc<Statement>, params: Arc<[Datum]>) -> Self {
-        ExecContext { statement, params, ctes: CteScope::default() }
+        ExecContext { statement, params, ctes: CteScope::default(), snapshots: Snapshots::default() }
     }
 
     /// With room for the plan's slots.

@@ -35,9 +35,10 @@ impl Delete {
     async fn run(&mut self, mut input: Box<dyn Operator>) -> SqlResult<()> {
         let plan = self.plan.clone();
         let mut pending = Pending::default();
+        let mut memory = self.ctx.reserve();
         let mut seen = FxHashSet::default();
         if plan.read_first {
-            for batch in drain(&mut *input, &self.ctx).await? {
+            for batch in drain(&mut *input, &mut memory).await? {
                 self.remove(batch, &mut seen, &mut pending).await?;
             }
         } else {

@@ -62,19 +62,24 @@ fn ms(time: Duration) -> f64 {
 }
 
 /// A node as it is shown: some nodes of the plan are folded into their neighbours.
-struct Shown<'p> {
+struct Shown {
     id: usize,
     name: String,
     /// How it hangs on its parent: `InitPlan 1 (returns $0)`.
     label: Option<String>,
     estimate: Estimate,
     details: Vec<(&'static str, String)>,
-    children: Vec<Shown<'p>>,
+    children: Vec<Shown>,
     output: Option<String>,
-    marker: std::marker::PhantomData<&'p ()>,
 }
 
-fn shown<'p>(node: &'p Node, label: Option<String>, printer: &Printer<'p>, verbose: bool) -> Shown<'p> {
+impl Shown {
+    fn plain(id: usize, name: String, estimate: Estimate) -> Self {
+        Shown { id, name, label: None, estimate, details: Vec::new(), children: Vec::new(), output: None }
+    }
+}
+
+fn shown(node: &Node, label: Option<String>, printer: &Printer, verbose: bool) -> Shown {
     // Projections are part of what they project, as in PostgreSQL.
     if let NodeKind::Project(project) = &node.kind {
         let mut inner = shown(&project.input, label, printer, verbose);
@@ -93,21 +98,12 @@ fn shown<'p>(node: &'p Node, label: Option<String>, printer: &Printer<'p>, verbo
         }
         return inner;
     }
-    let mut out = Shown {
-        id: node.id,
-        name: String::new(),
-        label,
-        estimate: node.estimate,
-        details: Vec::new(),
-        children: Vec::new(),
-        output: None,
-        marker: std::marker::PhantomData,
-    };
+    let mut out = Shown::plain(node.id, name(node), node.estimate);
+    out.label = label;
     if verbose && !node.schema.is_empty() {
         let columns = (0..node.schema.len()).map(|i| printer.column(node, i));
         out.output = Some(columns.collect::<Vec<_>>().join(", "));
     }
-    out.name = name(node);
     details(node, printer, &mut out.details);
     children(node, printer, verbose, &mut out.children);
     out
@@ -203,7 +199,7 @@ fn access_name(access: &Access) -> String {
     format!("Index{only} Scan{backward} using {index} on {target}")
 }
 
-fn details(node: &Node, printer: &Printer<'_>, out: &mut Vec<(&'static str, String)>) {
+fn details(node: &Node, printer: &Printer, out: &mut Vec<(&'static str, String)>) {
     match &node.kind {
         NodeKind::Scan(access) => {
             if !access.bounds.conjuncts.is_empty() {
@@ -301,7 +297,7 @@ fn strength(of: RowLockStrength) -> &'static str {
     }
 }
 
-fn children<'p>(node: &'p Node, printer: &Printer<'p>, verbose: bool, out: &mut Vec<Shown<'p>>) {
+fn children(node: &Node, printer: &Printer, verbose: bool, out: &mut Vec<Shown>) {
     match &node.kind {
         // The row without columns under a SELECT without FROM.
         NodeKind::Apply(apply) => {
@@ -309,6 +305,14 @@ fn children<'p>(node: &'p Node, printer: &Printer<'p>, verbose: bool, out: &mut 
             for (n, plan) in apply.subplans.iter().enumerate() {
                 out.push(shown(&plan.plan, Some(format!("SubPlan {}", n + 1)), printer, verbose));
             }
+        }
+        NodeKind::HashJoin(join) => {
+            out.push(shown(&join.left, None, printer, verbose));
+            let right = shown(&join.right, None, printer, verbose);
+            let mut hash = Shown::plain(right.id, "Hash".into(), right.estimate);
+            hash.estimate.startup = hash.estimate.total;
+            hash.children.push(right);
+            out.push(hash);
         }
         NodeKind::With(with) => {
             out.push(shown(&with.definition, Some(format!("CTE {}", with.name)), printer, verbose));
@@ -318,11 +322,7 @@ fn children<'p>(node: &'p Node, printer: &Printer<'p>, verbose: bool, out: &mut 
     }
 }
 
-fn figures(
-    node: &Shown<'_>,
-    options: &ExplainOptions,
-    counts: &dyn Fn(usize) -> Option<NodeCounts>,
-) -> String {
+fn figures(node: &Shown, options: &ExplainOptions, counts: &dyn Fn(usize) -> Option<NodeCounts>) -> String {
     let mut out = String::new();
     if options.costs {
         let e = node.estimate;
@@ -352,7 +352,7 @@ fn figures(
 }
 
 fn text(
-    node: &Shown<'_>,
+    node: &Shown,
     depth: usize,
     options: &ExplainOptions,
     counts: &dyn Fn(usize) -> Option<NodeCounts>,
@@ -381,11 +381,7 @@ fn text(
     }
 }
 
-fn json(
-    root: &Shown<'_>,
-    options: &ExplainOptions,
-    counts: &dyn Fn(usize) -> Option<NodeCounts>,
-) -> Vec<String> {
+fn json(root: &Shown, options: &ExplainOptions, counts: &dyn Fn(usize) -> Option<NodeCounts>) -> Vec<String> {
     let mut lines = vec!["[".to_string(), "  {".into(), "    \"Plan\": {".into()];
     json_node(root, 6, options, counts, &mut lines);
     let more = options.execution.filter(|_| options.timing);
@@ -414,7 +410,7 @@ fn quoted(s: &str) -> String {
 }
 
 fn json_node(
-    node: &Shown<'_>,
+    node: &Shown,
     indent: usize,
     options: &ExplainOptions,
     counts: &dyn Fn(usize) -> Option<NodeCounts>,

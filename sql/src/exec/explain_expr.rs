@@ -1,24 +1,23 @@
 //! Expressions as EXPLAIN shows them: PostgreSQL's way of parenthesising, columns by the names of where they come from.
 
 use crate::expr::Expr;
-use crate::optimize::symbol;
 use crate::plan::physical::{Access, KeyPart, Node, NodeKind, PhysicalPlan};
-use crate::registry::{CastMethod, EvalContext, format_type};
+use crate::registry::index::operator_of;
+use crate::registry::{CastMethod, EvalContext, Function, format_type};
 use crate::types::{Datum, Oid, SqlType};
 
-pub struct Printer<'p> {
+pub struct Printer {
     /// Columns are shown with their table: there is more than one.
     qualified: bool,
     /// Slots are numbered from zero behind the client's parameters, which are numbered from one.
     params: usize,
-    marker: std::marker::PhantomData<&'p ()>,
 }
 
 /// Says what a column of the row that an expression reads is called.
 type Names<'n> = &'n dyn Fn(usize) -> String;
 
-impl<'p> Printer<'p> {
-    pub fn of(plan: &'p PhysicalPlan, verbose: bool) -> Self {
+impl Printer {
+    pub fn of(plan: &PhysicalPlan, verbose: bool) -> Self {
         fn tables(node: &Node) -> usize {
             let own = match &node.kind {
                 NodeKind::Scan(_)
@@ -33,11 +32,7 @@ impl<'p> Printer<'p> {
             node.for_each_input(&mut |input| below += tables(input));
             own + below
         }
-        Printer {
-            qualified: verbose || tables(&plan.root) > 1,
-            params: plan.params,
-            marker: std::marker::PhantomData,
-        }
+        Printer { qualified: verbose || tables(&plan.root) > 1, params: plan.params }
     }
 
     /// `$1` for a parameter, `$0` for the first slot.
@@ -237,6 +232,11 @@ impl<'p> Printer<'p> {
             _ => "…".into(),
         }
     }
+}
+
+/// The operator symbol that a function stands for.
+fn symbol(function: &Function) -> Option<&'static str> {
+    operator_of(function).map(|o| o.name)
 }
 
 fn parenthesised(arg: &Expr, text: String) -> String {

@@ -36,10 +36,11 @@ impl Insert {
         let plan = self.plan.clone();
         let target = plan.targets.first();
         let mut pending = Pending::default();
+        let mut memory = self.ctx.reserve();
         let mut conflicts = plan.on_conflict.as_ref().map(|c| Conflicts::new(target, c));
         let mut read = VecDeque::new();
         if plan.read_first {
-            read.extend(drain(&mut *input, &self.ctx).await?);
+            read.extend(drain(&mut *input, &mut memory).await?);
         }
         loop {
             let batch = match read.pop_front() {

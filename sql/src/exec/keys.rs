@@ -8,6 +8,7 @@ use crate::error::{SqlError, SqlResult, state};
 use crate::registry::type_name;
 use crate::row::ValueRef;
 use crate::row::key::{Direction, KeyKind, encode};
+use crate::types::datum::Json;
 use crate::types::{Batch, Column, Datum, Oid};
 
 /// How one column of a key is encoded.
@@ -47,6 +48,15 @@ impl KeyColumn {
             (None, ValueRef::Other(Datum::Array(array))) => {
                 encode(out, KeyKind::Array, self.direction, ValueRef::Other(&Datum::Array(array.clone())))
             }
+            (None, ValueRef::Other(Datum::Jsonb(json))) => {
+                out.push(0x02);
+                let start = out.len();
+                encode_json(out, json)?;
+                if self.direction.descending {
+                    out[start..].iter_mut().for_each(|b| *b = !*b);
+                }
+                Ok(())
+            }
             (None, ValueRef::Text(_)) if self.ty != Oid::JSON => {
                 encode(out, KeyKind::Text, self.direction, value)
             }
@@ -77,9 +87,45 @@ fn encode_field(out: &mut Vec<u8>, value: &Datum) -> SqlResult<()> {
         Datum::Uuid(_) => Oid::UUID,
         Datum::Oid(_) => Oid::OID,
         Datum::Array(_) => Oid::INT4_ARRAY,
+        Datum::Jsonb(_) => Oid::JSONB,
         _ => Oid::RECORD,
     };
     KeyColumn::equality(ty).encode(out, ValueRef::from(value))
+}
+
+/// jsonb in its own order: by kind, then arrays and objects by size before content.
+fn encode_json(out: &mut Vec<u8>, json: &Json) -> SqlResult<()> {
+    let text =
+        |out: &mut Vec<u8>, s: &str| encode(out, KeyKind::Text, Direction::ASC, ValueRef::Text(s.as_bytes()));
+    match json {
+        Json::Null => out.push(1),
+        Json::String(s) => {
+            out.push(2);
+            text(out, s)?;
+        }
+        Json::Number(n) => {
+            out.push(3);
+            let number = Datum::Numeric(Box::new(n.clone()));
+            encode(out, KeyKind::Numeric, Direction::ASC, ValueRef::from(&number))?;
+        }
+        Json::Bool(b) => out.extend([4, *b as u8]),
+        Json::Array(elements) => {
+            out.push(5);
+            out.extend_from_slice(&(elements.len() as u32).to_be_bytes());
+            for element in elements {
+                encode_json(out, element)?;
+            }
+        }
+        Json::Object(pairs) => {
+            out.push(6);
+            out.extend_from_slice(&(pairs.len() as u32).to_be_bytes());
+            for (key, value) in pairs {
+                text(out, key)?;
+                encode_json(out, value)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// How a row becomes a key.

@@ -106,7 +106,10 @@ fn build(node: &Node, ctx: &ExecContext) -> Box<dyn Operator> {
 fn build_plain(node: &Node, ctx: &ExecContext) -> Box<dyn Operator> {
     match &node.kind {
         NodeKind::Values(plan) => Box::new(values::Values::new(plan, node.types(), ctx)),
-        NodeKind::Scan(plan) => Box::new(scan::Scan::new(plan, ctx)),
+        NodeKind::Scan(plan) => match ctx.snapshots.reader(node.id) {
+            Some(read) => read,
+            None => Box::new(scan::Scan::new(plan, ctx)),
+        },
         NodeKind::VirtualScan(plan) => Box::new(virtual_scan::VirtualScan::new(plan, ctx)),
         NodeKind::FunctionScan(plan) => Box::new(function_scan::FunctionScan::new(plan, node.types(), ctx)),
         NodeKind::Filter(plan) => Box::new(filter::Filter::new(plan, ctx)),
@@ -136,9 +139,8 @@ fn build_plain(node: &Node, ctx: &ExecContext) -> Box<dyn Operator> {
     }
 }
 
-/// All batches of an operator.
-async fn drain(operator: &mut dyn Operator, ctx: &ExecContext) -> SqlResult<Vec<Batch>> {
-    let mut memory = ctx.reserve();
+/// All batches of an operator; `memory` answers for them.
+async fn drain(operator: &mut dyn Operator, memory: &mut context::Reservation) -> SqlResult<Vec<Batch>> {
     let mut out = Vec::new();
     while let Some(batch) = operator.next().await? {
         memory.grow(vector::size(&batch))?;

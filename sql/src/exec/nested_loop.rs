@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use meridian_storage::base::BoxFuture;
 
+use super::context::Reservation;
 use super::join_output::{matching, pad_left, pairs};
 use super::vector::{self, NO_ROW};
 use super::{ExecContext, Operator, build, drain};
@@ -20,6 +21,7 @@ pub struct NestedLoopJoin {
     left_types: Vec<Oid>,
     right_types: Vec<Oid>,
     ctx: ExecContext,
+    memory: Reservation,
     inner: Batch,
     inner_matched: Vec<bool>,
     outer: Option<Outer>,
@@ -45,6 +47,7 @@ impl NestedLoopJoin {
             right_types: plan.right.types(),
             plan: plan.clone(),
             ctx: ctx.clone(),
+            memory: ctx.reserve(),
             inner: Batch::default(),
             inner_matched: Vec::new(),
             outer: None,
@@ -55,7 +58,7 @@ impl NestedLoopJoin {
 
     async fn step(&mut self) -> SqlResult<Option<Batch>> {
         if let Some(mut right) = self.right.take() {
-            let batches = drain(&mut *right, &self.ctx).await?;
+            let batches = drain(&mut *right, &mut self.memory).await?;
             self.inner = vector::concat(&batches, &self.right_types);
             self.inner_matched = vec![false; self.inner.rows];
         }

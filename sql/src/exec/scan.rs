@@ -82,7 +82,7 @@ pub struct Running {
 
 enum Source {
     Points { keys: Vec<Key>, done: usize },
-    Spans { spans: VecDeque<Span>, scanner: Option<Scanner>, block: Option<(KvBlock, usize)> },
+    Spans { spans: VecDeque<Span>, scanner: Option<Box<Scanner>>, block: Option<(KvBlock, usize)> },
 }
 
 /// Some pairs of an index, in order.
@@ -194,7 +194,7 @@ impl Running {
                         lock,
                         ..ScanOptions::default()
                     };
-                    *scanner = Some(ctx.txn().scan(span, options));
+                    *scanner = Some(Box::new(ctx.txn().scan(span, options)));
                     continue;
                 };
                 match running.next_block().await? {

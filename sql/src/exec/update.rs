@@ -40,9 +40,10 @@ impl Update {
         let assigned: Vec<ColumnId> = plan.assignments.iter().map(|a| a.0).collect();
         let touched = Touched::by(target, &assigned);
         let mut pending = Pending::default();
+        let mut memory = self.ctx.reserve();
         let mut seen = FxHashSet::default();
         if plan.read_first {
-            let all = drain(&mut *input, &self.ctx).await?;
+            let all = drain(&mut *input, &mut memory).await?;
             for batch in all {
                 self.change(batch, &touched, &mut seen, &mut pending).await?;
             }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use meridian_storage::base::BoxFuture;
 
+use super::context::Reservation;
 use super::keys::{KeyColumn, KeyEncoder};
 use super::{ExecContext, Operator, build, drain, eval, vector};
 use crate::error::{SqlError, SqlResult, state};
@@ -25,6 +26,7 @@ pub struct Window {
     plan: Arc<WindowNode>,
     input: Option<Box<dyn Operator>>,
     ctx: ExecContext,
+    memory: Reservation,
     result: Option<(Batch, Vec<u32>)>,
     done: usize,
 }
@@ -32,12 +34,12 @@ pub struct Window {
 impl Window {
     pub fn new(plan: &Arc<WindowNode>, ctx: &ExecContext) -> Self {
         let input = Some(build(&plan.input, ctx));
-        Window { plan: plan.clone(), input, ctx: ctx.clone(), result: None, done: 0 }
+        Window { plan: plan.clone(), input, ctx: ctx.clone(), memory: ctx.reserve(), result: None, done: 0 }
     }
 
     async fn step(&mut self) -> SqlResult<Option<Batch>> {
         if let Some(mut input) = self.input.take() {
-            let batches = drain(&mut *input, &self.ctx).await?;
+            let batches = drain(&mut *input, &mut self.memory).await?;
             let mut all = vector::concat(&batches, &self.plan.input.types());
             let mut order: Vec<u32> = (0..all.rows as u32).collect();
             let source = all.clone();

@@ -171,6 +171,10 @@ impl Builder<'_> {
         let mut filter = Vec::new();
         for (conjunct, used) in conjuncts.into_iter().zip(&chosen.used) {
             if *used {
+                // A row that is locked may have left the bounds of a secondary index.
+                if scan.lock.is_some() && !chosen.primary {
+                    filter.push(conjunct.clone());
+                }
                 bounds.conjuncts.push(conjunct);
             } else {
                 filter.push(conjunct);

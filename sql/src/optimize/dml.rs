@@ -8,7 +8,7 @@ use crate::catalog::{ColumnId, ElementState, TableDescriptor, TableId};
 use crate::error::SqlResult;
 use crate::expr::Expr;
 use crate::plan::physical::*;
-use crate::plan::{ConflictAction, Delete, Insert, LogicalPlan, Schema, Update};
+use crate::plan::{ConflictAction, Delete, Field, Insert, LogicalPlan, Schema, Update};
 use crate::row::{IndexEncoder, RowDecoder};
 
 impl Builder<'_> {
@@ -32,10 +32,12 @@ impl Builder<'_> {
         }
         let targets = self.targets(&table, checks, write, &assigned)?;
         let read_first = reads(&input, table.id);
-        let (returning, schema) = self.returning(returning)?;
+        let fields = &public_fields(&table);
+        let Returning { exprs: returning, schema, above } = self.returning(returning, fields)?;
         let estimate = written(&input, &schema);
         let node = InsertNode { targets, input, values, on_conflict, returning, read_first };
-        Ok(self.node(NodeKind::Insert(Arc::new(node)), schema, estimate))
+        let node = self.node(NodeKind::Insert(Arc::new(node)), schema, estimate);
+        self.returned(node, above)
     }
 
     pub(super) fn update(&mut self, update: Update) -> SqlResult<Node> {
@@ -46,20 +48,24 @@ impl Builder<'_> {
         let assigned: Vec<ColumnId> = assignments.iter().map(|a| a.0).collect();
         let targets = self.targets(&table, checks, Write::Update, &assigned)?;
         let read_first = !simple || meets_again(&input, &table, &assigned);
-        let (returning, schema) = self.returning(returning)?;
+        let fields = &input.schema.clone();
+        let Returning { exprs: returning, schema, above } = self.returning(returning, fields)?;
         let estimate = written(&input, &schema);
         let node = UpdateNode { targets, input, assignments, returning, read_first, may_repeat: !simple };
-        Ok(self.node(NodeKind::Update(Arc::new(node)), schema, estimate))
+        let node = self.node(NodeKind::Update(Arc::new(node)), schema, estimate);
+        self.returned(node, above)
     }
 
     pub(super) fn delete(&mut self, delete: Delete) -> SqlResult<Node> {
         let Delete { table, input, returning } = delete;
         let (input, simple) = self.written_rows(&table, input)?;
         let targets = self.targets(&table, Vec::new(), Write::Delete, &[])?;
-        let (returning, schema) = self.returning(returning)?;
+        let fields = &input.schema.clone();
+        let Returning { exprs: returning, schema, above } = self.returning(returning, fields)?;
         let estimate = written(&input, &schema);
         let node = DeleteNode { targets, input, returning, read_first: !simple, may_repeat: !simple };
-        Ok(self.node(NodeKind::Delete(Arc::new(node)), schema, estimate))
+        let node = self.node(NodeKind::Delete(Arc::new(node)), schema, estimate);
+        self.returned(node, above)
     }
 
     /// The rows to change, locked: by the scan itself if there is nothing but a scan and its filter, else on top.
@@ -97,16 +103,40 @@ impl Builder<'_> {
         Ok((self.node(NodeKind::LockRows(Arc::new(lock_rows)), schema, estimate), false))
     }
 
-    fn returning(
-        &mut self,
-        returning: Option<(Vec<Expr>, Schema)>,
-    ) -> SqlResult<(Option<Vec<Expr>>, Schema)> {
-        let Some((mut exprs, schema)) = returning else { return Ok((None, Arc::new(Vec::new()))) };
+    /// What a statement returns: computed by itself, unless there are subqueries over the row. Then it returns the rows
+    /// (of the given fields), and a projection above it computes.
+    fn returning(&mut self, returning: Option<(Vec<Expr>, Schema)>, row: &[Field]) -> SqlResult<Returning> {
+        let Some((mut exprs, schema)) = returning else {
+            return Ok(Returning { exprs: None, schema: Arc::new(Vec::new()), above: None });
+        };
+        if exprs.iter().any(super::subquery::depends_on_row) {
+            let columns = row.iter().enumerate().map(|(index, f)| Expr::Column { index, ty: f.ty });
+            let (own, above) = (Some(columns.collect()), Some((exprs, schema)));
+            return Ok(Returning { exprs: own, schema: Arc::new(row.to_vec()), above });
+        }
         for e in &mut exprs {
             self.convert(e)?;
         }
-        Ok((Some(exprs), schema))
+        Ok(Returning { exprs: Some(exprs), schema, above: None })
     }
+
+    fn returned(&mut self, node: Node, above: Option<(Vec<Expr>, Schema)>) -> SqlResult<Node> {
+        match above {
+            None => Ok(node),
+            Some((mut exprs, schema)) => self.project_over(node, &mut exprs, schema),
+        }
+    }
+}
+
+struct Returning {
+    exprs: Option<Vec<Expr>>,
+    schema: Schema,
+    above: Option<(Vec<Expr>, Schema)>,
+}
+
+fn public_fields(table: &TableDescriptor) -> Vec<Field> {
+    let public = table.columns.iter().filter(|c| c.state == ElementState::Public);
+    public.map(|c| Field { name: c.name.clone(), ty: c.ty, origin: None }).collect()
 }
 
 fn written(input: &Node, schema: &Schema) -> Estimate {

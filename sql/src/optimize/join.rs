@@ -58,7 +58,7 @@ impl Builder<'_> {
         if kind == JoinKind::Semi && !lateral && stored(&left).is_some() {
             match self.reversed_semi(&left, *right, &all)? {
                 Ok(node) => return Ok((self.filter_over(node, late)?, Ordering::Unknown)),
-                Err(unchanged) => right = Box::new(unchanged),
+                Err(unchanged) => *right = unchanged,
             }
         }
         let (left, ordering) = self.build_for(*left, &left_want(want, width, keeps_left))?;

@@ -22,6 +22,7 @@ mod join;
 mod subquery;
 mod access;
 mod build;
+mod build_groups;
 mod prune;
 mod push_down;
 mod unnest;
@@ -33,8 +34,6 @@ mod statistics;
 mod conjuncts;
 
 use std::sync::Arc;
-
-pub use conjuncts::symbol;
 
 use crate::catalog::{Catalog, TableDescriptor};
 use crate::error::SqlResult;

@@ -226,8 +226,6 @@ impl Parts {
             let width = self.width;
             c.map_columns(&mut |i| i - width);
             self.right.push(c);
-        } else if to_on && free {
-            self.on.push(c);
         } else if to_on {
             self.on.push(c);
         } else {

@@ -202,7 +202,7 @@ impl Builder<'_> {
 }
 
 /// Whether a subquery in the expression looks at the expression's row, or must be computed beside it.
-fn depends_on_row(e: &Expr) -> bool {
+pub(super) fn depends_on_row(e: &Expr) -> bool {
     e.any(&mut |e| match e {
         Expr::Subquery(s) => {
             let mut found = false;

@@ -82,7 +82,7 @@ pub fn unnest(mut plan: LogicalPlan) -> LogicalPlan {
 }
 
 /// The subquery of `x <> ALL (q)` over one column, where it can become an anti join.
-fn not_in<'e>(conjunct: &'e Expr) -> Option<(&'e Subquery, &'e Expr, &'static Function)> {
+fn not_in(conjunct: &Expr) -> Option<(&Subquery, &Expr, &'static Function)> {
     let (subquery, negated) = match conjunct {
         Expr::Subquery(s) => (s, false),
         Expr::Not(inner) => match &**inner {
@@ -133,7 +133,7 @@ fn can_be_null(e: &Expr, input: &LogicalPlan) -> bool {
 }
 
 /// Whether a column of the plan's result can be NULL; `true` if that is not known.
-fn can_be_null_column(plan: &LogicalPlan, i: usize) -> bool {
+pub(super) fn can_be_null_column(plan: &LogicalPlan, i: usize) -> bool {
     match plan {
         LogicalPlan::Scan(scan) => !scan.table.columns.iter().any(|c| c.id == scan.columns[i] && c.not_null),
         LogicalPlan::Filter { input, predicate } => {
