@@ -142,9 +142,7 @@ impl Db {
                 if known.as_ref().is_some_and(|known| known.generation >= descriptor.generation) {
                     continue;
                 }
-                if let Some(known) = known.filter(|known| known.start < descriptor.start) {
-                    keep_reachable(&txn, known, &descriptor.start).await?;
-                }
+                keep_reachable(&txn, &descriptor.start).await?;
                 txn.put(key, codec::encode_descriptor(descriptor));
             }
             Ok(())
@@ -211,13 +209,21 @@ impl Db {
     }
 }
 
-/// The right half of a split is about to replace the row of the whole. If nobody has published the left half yet, what is
-/// left of the old row stands in for it: whoever follows it is told the rest.
-async fn keep_reachable(txn: &Txn, mut whole: RangeDescriptor, at: &Key) -> TxnResult<()> {
-    let key = meta_key(at);
-    if txn.get(&key).await?.is_none() {
-        whole.end = at.clone();
-        txn.put(key, codec::encode_descriptor(&whole));
+/// A range that begins at `start` is about to be published, and what ends there may not be yet: a split may have been
+/// interrupted before it told `meta`, and its right half may have been split again. What the row above says of the keys
+/// below `start` is kept in a row of its own: it is outdated, but whoever follows it is told the rest.
+async fn keep_reachable(txn: &Txn, start: &Key) -> TxnResult<()> {
+    if *start == min_key() {
+        return Ok(());
+    }
+    let key = meta_key(start);
+    let above = Span::new(key.clone(), Key::from(&[SYSTEM][..]));
+    let first = txn.scan(above, ScanOptions { limit: 1, ..ScanOptions::default() }).collect().await?;
+    let Some((_, bytes)) = first.into_iter().next() else { return Ok(()) };
+    let mut above = decode(bytes)?;
+    if above.end > *start && above.start < *start {
+        above.end = start.clone();
+        txn.put(key, codec::encode_descriptor(&above));
     }
     Ok(())
 }
