@@ -8,22 +8,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::channel::oneshot;
+use meridian_sql::error::SqlError;
 use meridian_storage::base::keys::TABLE;
 use meridian_storage::base::{Key, Runtime, Span};
 use meridian_storage::store::testing::Chance;
-use meridian_txn::{
-    Db, LockStrength, ScanOptions, Txn, TxnError, TxnErrorKind, TxnOptions, TxnResult, WaitPolicy,
-};
+use meridian_txn::{ScanOptions, TxnError, TxnOptions};
 use parking_lot::Mutex;
 
 use crate::cluster::Cluster;
+use crate::machine::Up;
 use crate::stats::Stats;
+use crate::{kv_bank, sql_bank};
 
 pub const ACCOUNTS: u64 = 10;
-const OPENING: i64 = 100;
-const MAX_ATTEMPTS: u32 = 20;
+pub const OPENING: i64 = 100;
+pub const MAX_ATTEMPTS: u32 = 20;
 
 /// What the client knows of a transfer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,15 +36,43 @@ pub enum Outcome {
 
 #[derive(Clone, Copy, Debug)]
 pub struct Transfer {
-    from: u64,
-    to: u64,
-    amount: i64,
+    pub from: u64,
+    pub to: u64,
+    pub amount: i64,
     outcome: Outcome,
+}
+
+/// An error as a client sees it.
+#[derive(Debug)]
+pub struct Failure {
+    code: &'static str,
+    #[expect(dead_code, reason = "for the trace")]
+    text: String,
+}
+
+impl From<TxnError> for Failure {
+    fn from(e: TxnError) -> Self {
+        Failure { code: e.sqlstate(), text: e.message }
+    }
+}
+
+impl From<SqlError> for Failure {
+    fn from(e: SqlError) -> Self {
+        Failure { code: e.code(), text: e.message().into() }
+    }
+}
+
+impl Failure {
+    /// Faults may make a request fail, but only in ways that a client can make sense of.
+    fn must_be_expected(&self, what: &str) {
+        const EXPECTED: [&str; 7] = ["40001", "40003", "40P01", "55P03", "57P03", "23514", "57P01"];
+        assert!(EXPECTED.contains(&self.code), "{what}: {self:?}");
+    }
 }
 
 /// How a transfer reads what it will change.
 #[derive(Clone, Copy, Debug)]
-enum Style {
+pub enum Style {
     /// Optimistic: validated at the commit.
     Plain,
     /// `SELECT … FOR UPDATE`, one by one.
@@ -63,17 +91,9 @@ pub struct Bank {
 
 /// All of the bank, as one snapshot shows it.
 #[derive(Debug)]
-struct Books {
-    balances: BTreeMap<u64, i64>,
-    ledger: BTreeMap<String, (u64, u64, i64)>,
-}
-
-pub fn account_key(account: u64) -> Key {
-    Key::from([&[TABLE, b'a'][..], &account.to_be_bytes()].concat())
-}
-
-pub fn ledger_key(id: &str) -> Key {
-    Key::from([&[TABLE, b'l'][..], id.as_bytes()].concat())
+pub struct Books {
+    pub balances: BTreeMap<u64, i64>,
+    pub ledger: BTreeMap<String, (u64, u64, i64)>,
 }
 
 impl Bank {
@@ -81,18 +101,25 @@ impl Bank {
         Arc::new(Bank { cluster, transfers: Mutex::default(), closing: Mutex::new(false) })
     }
 
-    /// Where ranges may be split: between and at accounts, and in the ledger.
-    pub fn split_keys() -> Vec<Key> {
-        let ledger = (0..4).map(|client| ledger_key(&format!("c{client}")));
-        (0..ACCOUNTS).map(account_key).chain(ledger).collect()
-    }
-
-    pub async fn open(&self, db: &Db) {
-        let opened = db.run(TxnOptions::default(), |txn: Txn| async move {
-            (0..ACCOUNTS).for_each(|a| txn.put(account_key(a), number(OPENING)));
-            Ok(())
-        });
-        opened.await.expect("nothing has gone wrong yet");
+    /// Opens the accounts; where ranges may be split from now on.
+    pub async fn open(&self, up: &Up) -> Vec<Key> {
+        let mut keys = Vec::new();
+        if self.cluster.world.sql {
+            sql_bank::open(up).await;
+            // Other machines look for new tables only once in a while.
+            for (_, up) in self.cluster.all_up() {
+                let node = up.sql.get().expect("the gateways are open");
+                node.catalog.refresh().await.expect("nothing has gone wrong yet");
+            }
+        } else {
+            kv_bank::open(&up.db).await;
+            keys.extend(kv_bank::split_keys());
+        }
+        let txn = up.db.begin(TxnOptions { read_only: true, ..TxnOptions::default() });
+        let all = txn.scan(Span::prefix(Key::from(&[TABLE][..])), ScanOptions::default());
+        let all = all.collect().await.expect("nothing has gone wrong yet");
+        keys.extend(all.into_iter().map(|(key, _)| key));
+        keys
     }
 
     /// One client after the other ends when the bank closes.
@@ -107,10 +134,11 @@ impl Bank {
             if chance.percent(10) {
                 let (tx, rx) = oneshot::channel();
                 let bank = self.clone();
-                up.process.spawn(
+                let process = up.process.clone();
+                process.spawn(
                     "audit",
                     Box::pin(async move {
-                        bank.audit(&up.db).await;
+                        bank.audit(&up).await;
                         let _ = tx.send(());
                     }),
                 );
@@ -122,7 +150,7 @@ impl Bank {
         }
     }
 
-    async fn transfer(&self, id: String, chance: &mut Chance, up: crate::machine::Up) {
+    async fn transfer(&self, id: String, chance: &mut Chance, up: Up) {
         let from = chance.below(ACCOUNTS);
         let to = (from + 1 + chance.below(ACCOUNTS - 1)) % ACCOUNTS;
         let transfer = Transfer { from, to, amount: 1 + chance.below(30) as i64, outcome: Outcome::Pending };
@@ -134,22 +162,26 @@ impl Bank {
         };
         self.transfers.lock().insert(id.clone(), transfer);
         let (tx, rx) = oneshot::channel();
-        let (stats, key) = (self.cluster.world.stats.clone(), ledger_key(&id));
-        up.process.spawn(
+        let (stats, name, sql) = (self.cluster.world.stats.clone(), id.clone(), self.cluster.world.sql);
+        let process = up.process.clone();
+        process.spawn(
             "session",
             Box::pin(async move {
-                let done = run_transfer(&up.db, transfer, style, key, &stats).await;
+                let done = if sql {
+                    sql_bank::transfer(&up, transfer, style, &name, &stats).await.map_err(Failure::from)
+                } else {
+                    kv_bank::transfer(&up, transfer, style, &name, &stats).await.map_err(Failure::from)
+                };
                 let _ = tx.send(done);
             }),
         );
         let outcome = match rx.await {
             Ok(Ok(true)) => Outcome::Acknowledged,
             Ok(Ok(false)) => Outcome::Refused,
-            Ok(Err(e)) if e.kind == TxnErrorKind::Ambiguous => Outcome::Unknown,
             Ok(Err(e)) => {
-                assert!(e.kind != TxnErrorKind::Internal, "transfer {id}: {e:?}");
-                self.cluster.world.trace.say(format_args!("{id} {:?} {}", e.kind, e.message));
-                Outcome::Refused
+                e.must_be_expected(&id);
+                self.cluster.world.trace.say(format_args!("{id} {e:?}"));
+                if e.code == "40003" { Outcome::Unknown } else { Outcome::Refused }
             }
             Err(_) => Outcome::Unknown,
         };
@@ -168,26 +200,33 @@ impl Bank {
     }
 
     /// Reads everything in one transaction. What cannot be read now proves nothing.
-    async fn audit(&self, db: &Db) {
+    async fn audit(&self, up: &Up) {
         let before = self.known();
-        match read_books(db).await {
+        match self.read_books(up).await {
             Ok(books) => {
                 Stats::add(&self.cluster.world.stats.audits);
                 self.cluster.world.trace.say(format_args!("audit of {} rows", books.ledger.len()));
                 self.check(&books, &before);
             }
             Err(e) => {
-                assert!(e.kind != TxnErrorKind::Internal, "audit: {e:?}");
-                self.cluster.world.trace.say(format_args!("audit: {e}"));
+                e.must_be_expected("audit");
+                self.cluster.world.trace.say(format_args!("audit: {e:?}"));
             }
         }
     }
 
     /// When all is calm, everything must be readable.
-    pub async fn final_audit(&self, db: &Db) {
+    pub async fn final_audit(&self, up: &Up) {
         let before = self.known();
-        let books = read_books(db).await.unwrap_or_else(|e| panic!("the last audit failed: {e:?}"));
+        let books = self.read_books(up).await.unwrap_or_else(|e| panic!("the last audit failed: {e:?}"));
         self.check(&books, &before);
+    }
+
+    async fn read_books(&self, up: &Up) -> Result<Books, Failure> {
+        match self.cluster.world.sql {
+            true => Ok(sql_bank::read_books(up).await?),
+            false => Ok(kv_bank::read_books(up).await?),
+        }
     }
 
     fn known(&self) -> BTreeMap<String, Transfer> {
@@ -216,86 +255,4 @@ impl Bank {
         let total: i64 = books.balances.values().sum();
         assert_eq!(total, OPENING * ACCOUNTS as i64, "money was made or lost");
     }
-}
-
-/// Whether it was carried out; `false`: there was not enough, or it was taken back.
-async fn run_transfer(db: &Db, t: Transfer, style: Style, ledger: Key, stats: &Stats) -> TxnResult<bool> {
-    let txn = db.begin(TxnOptions::default());
-    for attempt in 0.. {
-        let tried = match write_transfer(&txn, t, style, &ledger).await {
-            Ok(true) => txn.commit().await.map(|_| true),
-            other => other,
-        };
-        match tried {
-            Ok(true) => return Ok(true),
-            Ok(false) => {
-                txn.rollback().await;
-                return Ok(false);
-            }
-            Err(e) if e.is_retryable() && txn.can_restart() && attempt < MAX_ATTEMPTS => {
-                Stats::add(&stats.retries);
-                txn.restart();
-            }
-            Err(e) => {
-                txn.rollback().await;
-                return Err(e);
-            }
-        }
-    }
-    unreachable!("the attempts are counted")
-}
-
-async fn write_transfer(txn: &Txn, t: Transfer, style: Style, ledger: &Key) -> TxnResult<bool> {
-    let (from, to) = (account_key(t.from), account_key(t.to));
-    txn.begin_statement();
-    let (a, b) = match style {
-        Style::Plain => (txn.get(&from).await?, txn.get(&to).await?),
-        Style::Locking | Style::Regretted => {
-            let lock = (LockStrength::Update, WaitPolicy::Block);
-            (txn.get_locked(&from, lock.0, lock.1).await?, txn.get_locked(&to, lock.0, lock.1).await?)
-        }
-        Style::Many => {
-            let mut both = txn.get_many(&[from.clone(), to.clone()], None).await?.into_iter();
-            (both.next().flatten(), both.next().flatten())
-        }
-    };
-    let (a, b) = (parse(a), parse(b));
-    if a < t.amount {
-        return Ok(false);
-    }
-    txn.put(from, number(a - t.amount));
-    txn.put(to, number(b + t.amount));
-    txn.put(ledger.clone(), Bytes::from(format!("{} {} {}", t.from, t.to, t.amount)));
-    Ok(!matches!(style, Style::Regretted))
-}
-
-async fn read_books(db: &Db) -> Result<Books, TxnError> {
-    let options = TxnOptions { read_only: true, ..TxnOptions::default() };
-    db.run(options, |txn: Txn| async move {
-        let of = |kind: u8| Span::prefix(Key::from(&[TABLE, kind][..]));
-        let accounts = txn.scan(of(b'a'), ScanOptions::default()).collect().await?;
-        let ledger = txn.scan(of(b'l'), ScanOptions::default()).collect().await?;
-        let balances = accounts.into_iter().map(|(key, value)| {
-            let account = u64::from_be_bytes(key[2..].try_into().expect("an account's key"));
-            (account, parse(Some(value)))
-        });
-        let rows = ledger.into_iter().map(|(key, value)| {
-            let text = String::from_utf8_lossy(&value).into_owned();
-            let mut words = text.split(' ').map(|w| w.parse::<i64>().expect("a number"));
-            let mut next = || words.next().expect("three numbers");
-            let row = (next() as u64, next() as u64, next());
-            (String::from_utf8_lossy(&key[2..]).into_owned(), row)
-        });
-        Ok(Books { balances: balances.collect(), ledger: rows.collect() })
-    })
-    .await
-}
-
-fn number(n: i64) -> Bytes {
-    Bytes::from(n.to_string())
-}
-
-fn parse(value: Option<Bytes>) -> i64 {
-    let value = value.expect("every account exists");
-    String::from_utf8_lossy(&value).parse().expect("a number")
 }

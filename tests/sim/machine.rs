@@ -1,10 +1,11 @@
 //! One machine: disks that outlive it, and the real code of all layers on top of them while it is up.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use meridian_sql::session::SqlNode;
 use meridian_storage::base::clock::ManualClock;
 use meridian_storage::base::{BoxFuture, Clock, Hlc, NodeId, PhysicalClock, RangeId, Runtime};
 use meridian_storage::engine::MemEngine;
@@ -56,6 +57,8 @@ pub struct World {
     pub max_offset: Duration,
     /// Whether the bound on the clocks counts as known, so that commits wait it out.
     pub bound_known: bool,
+    /// Whether machines open a catalog and take statements.
+    pub sql: bool,
     pub store: StoreConfig,
     /// What gossip would spread: the newest descriptor of the first range, and since when machines are silent.
     pub first_range: Mutex<Option<RangeDescriptor>>,
@@ -77,6 +80,8 @@ pub struct Up {
     pub store: StoreHandle,
     pub db: Db,
     pub clock: Clock,
+    /// Set when the machine takes statements.
+    pub sql: Arc<OnceLock<Arc<SqlNode>>>,
 }
 
 pub struct Machine {
@@ -136,9 +141,12 @@ impl Machine {
         process.spawn("store", Box::pin(run));
         let doors = Doors { store: store.clone(), process: process.clone(), kv };
         world.network.connect(self.id, doors);
-        let up = Up { process: process.clone(), store, db, clock };
+        let up = Up { process: process.clone(), store, db, clock, sql: Arc::default() };
         process.spawn("maintain", Box::pin(maintain(up.clone())));
         process.spawn("place", Box::pin(place(up.clone(), world.clone())));
+        if world.sql {
+            process.spawn("sql", Box::pin(crate::sql::open(up.clone(), world.clone())));
+        }
         world.down_since.lock().insert(self.id, None);
         self.up = Some(up);
     }

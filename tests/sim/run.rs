@@ -62,7 +62,8 @@ pub fn run(seed: u64) -> Report {
     let _replay = Replay(seed);
     let runtime = SimRuntime::shuffled(seed);
     let mut chance = Chance::new(runtime.random());
-    let (world, skews, max_skew) = world(&runtime, &mut chance);
+    let sql = seed / 10_000 % 2 == 1;
+    let (world, skews, max_skew) = world(&runtime, &mut chance, sql);
     let trace = world.trace.clone();
     let stats = world.stats.clone();
     runtime.block_on(drive(world, skews, max_skew, chance));
@@ -70,7 +71,7 @@ pub fn run(seed: u64) -> Report {
     Report { seed, hash: trace.hash(), lines: trace.lines(), stats }
 }
 
-fn world(runtime: &SimRuntime, chance: &mut Chance) -> (Arc<World>, Vec<i64>, Duration) {
+fn world(runtime: &SimRuntime, chance: &mut Chance, sql: bool) -> (Arc<World>, Vec<i64>, Duration) {
     let trace = Trace::new(runtime.clone());
     let network = Network::new(runtime.clone(), trace.clone(), CALM);
     let bound_known = chance.percent(30);
@@ -93,6 +94,7 @@ fn world(runtime: &SimRuntime, chance: &mut Chance) -> (Arc<World>, Vec<i64>, Du
         stats: Arc::default(),
         max_offset,
         bound_known,
+        sql,
         store,
         first_range: Default::default(),
         down_since: Default::default(),
@@ -107,7 +109,8 @@ async fn drive(world: Arc<World>, skews: Vec<i64>, max_skew: Duration, mut chanc
     cluster.settle().await;
     let bank = Bank::new(cluster.clone());
     let first = cluster.up(NodeId(1)).expect("nothing has gone wrong yet");
-    bank.open(&first.db).await;
+    gateways_open(&cluster).await;
+    let split_keys = bank.open(&first).await;
     let weather = bad_weather(&mut chance);
     world.trace.say(format_args!("{weather:?}"));
     world.network.set_weather(weather);
@@ -124,7 +127,6 @@ async fn drive(world: Arc<World>, skews: Vec<i64>, max_skew: Duration, mut chanc
         clients.push(ended);
     }
     watch_leases(&cluster);
-    let split_keys = Bank::split_keys();
     let mut nemesis =
         Nemesis { cluster: cluster.clone(), chance: Chance::new(chance.bits()), split_keys, max_skew };
     nemesis.rage(RAGE).await;
@@ -136,11 +138,23 @@ async fn drive(world: Arc<World>, skews: Vec<i64>, max_skew: Duration, mut chanc
     let ended = meridian_storage::base::runtime::timeout(&runtime, LAST_REQUESTS, all).await;
     assert!(ended.is_some(), "a request is not answered within {LAST_REQUESTS:?} after the faults");
     cluster.settle().await;
+    gateways_open(&cluster).await;
     for (_, up) in cluster.all_up() {
-        bank.final_audit(&up.db).await;
+        bank.final_audit(&up).await;
     }
     nothing_left(&cluster).await;
     cluster.settle().await;
+}
+
+/// Every machine takes statements.
+async fn gateways_open(cluster: &Cluster) {
+    for _ in 0..1000 {
+        if !cluster.world.sql || cluster.all_up().iter().all(|(_, up)| up.sql.get().is_some()) {
+            return;
+        }
+        cluster.world.runtime.sleep(Duration::from_millis(50)).await;
+    }
+    panic!("a machine cannot open its catalog");
 }
 
 /// Whoever meets an intent brings it to an end: after the audits none is left.
