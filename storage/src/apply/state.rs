@@ -2,7 +2,7 @@
 //!
 //! | key | value |
 //! | --- | --- |
-//! | range 0, `identity` | format, cluster, node, how often the store was opened |
+//! | range 0, `identity` | format, cluster, node, how often the store was opened, whether it has had peers |
 //! | range, `r/descriptor` | the applied descriptor |
 //! | range, `r/applied` | index and term of the last entry in the engine |
 //! | range, `r/gc` | the GC threshold |
@@ -24,7 +24,7 @@ use crate::mvcc;
 use crate::replica::{RangeDescriptor, state_key};
 
 /// The version of everything a store writes; another version is not opened.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const IDENTITY: &str = "identity";
 const DESCRIPTOR: &str = "r/descriptor";
 const APPLIED: &str = "r/applied";
@@ -46,6 +46,8 @@ pub struct Identity {
     pub node: NodeId,
     /// Counts the times the store was opened.
     pub incarnation: u64,
+    /// Whether it has ever heard of another store, whose clock may have moved its own.
+    pub peered: bool,
 }
 
 impl Identity {
@@ -60,7 +62,8 @@ impl Identity {
             )));
         }
         let cluster = u128::from(r.u64()?) << 64 | u128::from(r.u64()?);
-        let identity = Identity { cluster, node: NodeId(r.u32()?), incarnation: r.u64()? };
+        let (node, incarnation) = (NodeId(r.u32()?), r.u64()?);
+        let identity = Identity { cluster, node, incarnation, peered: r.u8()? != 0 };
         r.end()?;
         Ok(Some(identity))
     }
@@ -71,6 +74,7 @@ impl Identity {
         v.extend_from_slice(&self.cluster.to_be_bytes());
         v.extend_from_slice(&self.node.0.to_be_bytes());
         v.extend_from_slice(&self.incarnation.to_be_bytes());
+        v.push(u8::from(self.peered));
         batch.put(Cf::State, &state_key(RangeId(0), IDENTITY), &v);
     }
 }

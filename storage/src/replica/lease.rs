@@ -18,7 +18,9 @@
 //! - The old leader itself may be the shared voter. Whatever it served was at or below its own clock
 //!   ([`LeaseCell::check`]'s caller shows the timestamp to the clock first), it stops serving before it votes, and its
 //!   clock travels with its vote. The same holds for a transfer: serving stops before the order to take over leaves.
-//! - A node that restarts has forgotten its promises. It stays out of elections until they have surely run out.
+//! - A node that restarts has forgotten its promises. It stays out of elections until they have surely run out. Its clock is
+//!   back at the physical one, up to the largest offset behind what it served; an only voter, which needs nobody's vote,
+//!   waits that long if it has ever had peers.
 //!
 //! The timestamps of two leases are apart, but clocks differ: a reader whose clock is behind could ask the old leader for
 //! a moment before the new lease, when the new leader has long answered writes. So [`Replica::lease`](super::Replica::lease)

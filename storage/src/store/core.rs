@@ -20,8 +20,9 @@ use super::progress::Outcome;
 use super::snapshots::Snapshots;
 use super::transport::{Envelope, MessageBatch, RaftTransport};
 use crate::apply::ApplyBatch;
+use crate::apply::state::Identity;
 use crate::base::{NodeId, RangeId, Runtime, StorageError, StorageResult, Timestamp};
-use crate::engine::Engine;
+use crate::engine::{Engine, WriteBatch};
 use crate::log::LogStore;
 use crate::replica::{RangeDescriptor, Replica, ReplicaObserver};
 
@@ -63,6 +64,9 @@ pub struct StoreCore {
     pub(super) hlc: Timestamp,
     /// Before this, this node may be bound by promises that it has forgotten.
     pub(super) bound_until: Timestamp,
+    /// Before this, this node may have served what its clock has forgotten.
+    pub(super) clock_lost_until: Timestamp,
+    identity: Identity,
     pub(super) next_tick: Duration,
     pub(super) next_status: Duration,
     /// Who asked last whether it still belongs to its range, and when the next one asks.
@@ -82,13 +86,8 @@ pub(super) struct Counters {
 }
 
 impl StoreCore {
-    pub(super) fn new(
-        parts: StoreParts,
-        shared: Arc<Shared>,
-        incarnation: u64,
-        bound_until: Timestamp,
-    ) -> StoreCore {
-        let config = &parts.config;
+    pub(super) fn new(parts: StoreParts, shared: Arc<Shared>, identity: Identity) -> StoreCore {
+        let (config, incarnation) = (&parts.config, identity.incarnation);
         let liveness = Liveness::new(incarnation, config.heartbeat_interval, config.support_duration);
         StoreCore {
             node: shared.node,
@@ -108,7 +107,9 @@ impl StoreCore {
             next_membership_check: Duration::ZERO,
             now: Duration::ZERO,
             hlc: Timestamp::ZERO,
-            bound_until,
+            bound_until: Timestamp::ZERO,
+            clock_lost_until: Timestamp::ZERO,
+            identity,
             next_tick: Duration::ZERO,
             next_status: Duration::ZERO,
             counters: Counters::default(),
@@ -149,6 +150,18 @@ impl StoreCore {
             self.publish_status();
         }
         Ok(self.wait())
+    }
+
+    /// Notes durably, once, that there are other stores: their clocks move this node's from now on.
+    pub(super) fn note_peers(&mut self) -> StorageResult<()> {
+        if !self.identity.peered {
+            self.identity.peered = true;
+            let mut batch = WriteBatch::new();
+            self.identity.put(&mut batch);
+            self.parts.engine.write(&batch)?;
+            self.parts.engine.flush()?;
+        }
+        Ok(())
     }
 
     fn wait(&self) -> Duration {

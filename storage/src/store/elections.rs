@@ -304,6 +304,9 @@ impl StoreCore {
             return d.proposals.any_in_flight() || d.transfer.is_some();
         }
         if d.group.is_only_voter() {
+            if hlc <= self.clock_lost_until {
+                return true;
+            }
             self.step(range, Event::Campaign(Campaign::PreVote));
             return true;
         }

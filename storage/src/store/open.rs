@@ -39,7 +39,7 @@ pub fn bootstrap(engine: &dyn Engine, cluster: u128, node: NodeId, at: Timestamp
         next_replica: ReplicaId(2),
     };
     let mut batch = WriteBatch::new();
-    Identity { cluster, node, incarnation: 0 }.put(&mut batch);
+    Identity { cluster, node, incarnation: 0, peered: false }.put(&mut batch);
     state::put_descriptor(&mut batch, &descriptor);
     state::put_applied(&mut batch, FIRST_RANGE, (FIRST_INDEX, FIRST_TERM));
     mvcc::put(&mut batch, &keys::meta_key(&descriptor.end), at, &descriptor.encode());
@@ -51,7 +51,7 @@ pub fn bootstrap(engine: &dyn Engine, cluster: u128, node: NodeId, at: Timestamp
 pub fn join(engine: &dyn Engine, cluster: u128, node: NodeId) -> StorageResult<()> {
     refuse_if_used(engine)?;
     let mut batch = WriteBatch::new();
-    Identity { cluster, node, incarnation: 0 }.put(&mut batch);
+    Identity { cluster, node, incarnation: 0, peered: false }.put(&mut batch);
     engine.write(&batch)?;
     engine.flush()
 }
@@ -84,13 +84,16 @@ pub fn open(parts: StoreParts, expected: Option<u128>) -> StorageResult<(StoreCo
     engine.flush()?;
     // Promises that were made before the restart are forgotten, so none may be broken until they have run out. What the
     // engine knows may be older than they are, so nothing can be concluded from it but that it was never open before.
-    // (An only voter waits for nothing.)
     let forgotten = parts.config.support_duration + parts.clock.max_offset();
     let first = identity.incarnation == 1;
     let bound_until = if first { Timestamp::ZERO } else { parts.clock.now().add(forgotten) };
-    let inbox = Arc::new(Inbox::default());
-    let shared = Shared::new(&parts, identity, inbox);
-    let mut core = StoreCore::new(parts, shared.clone(), identity.incarnation, bound_until);
+    // Other clocks may have moved this node's clock ahead of its physical one, which is all that is left of it. What it
+    // served by then is below this.
+    let clock_lost_until =
+        if identity.peered { parts.clock.now().add(parts.clock.max_offset()) } else { Timestamp::ZERO };
+    let shared = Shared::new(&parts, identity, Arc::new(Inbox::default()));
+    let mut core = StoreCore::new(parts, shared.clone(), identity);
+    (core.bound_until, core.clock_lost_until) = (bound_until, clock_lost_until);
     for (range, stored) in replicas {
         if let Some(next) = stored.tombstone {
             core.tombstones.insert(range, next);

@@ -17,6 +17,7 @@ impl StoreCore {
         if batch.to != self.node || batch.from == self.node {
             return Ok(());
         }
+        self.note_peers()?;
         if let Err(e) = self.parts.clock.update(batch.clock) {
             tracing::warn!(from = %batch.from, "messages dropped: {e}");
             return Ok(());
