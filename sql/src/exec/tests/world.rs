@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use meridian_storage::base::BoxFuture;
-use meridian_txn::{Db, Txn, TxnOptions};
+use meridian_txn::{Db, Isolation, Txn, TxnOptions};
 use parking_lot::Mutex;
 use sqlparser::ast;
 
@@ -75,6 +75,8 @@ pub struct World {
     catalog: Catalog,
     db: Db,
     session: Arc<TestSession>,
+    /// What a statement may hold.
+    pub memory: usize,
 }
 
 impl World {
@@ -84,7 +86,7 @@ impl World {
         catalog.databases.insert(DATABASE, Arc::new(database));
         let schema = SchemaDescriptor { id: PUBLIC, database: DATABASE, name: "public".into() };
         catalog.schemas.insert(PUBLIC, Arc::new(schema));
-        World { catalog, db, session: Arc::default() }
+        World { catalog, db, session: Arc::default(), memory: exec::MemoryBudget::DEFAULT }
     }
 
     pub async fn run(&mut self, sql: &str) -> String {
@@ -112,6 +114,27 @@ impl World {
                 _ => {}
             }
         }
+        let txn = self.db.begin(TxnOptions::default());
+        let text = self.execute_in(&txn, &parsed).await?;
+        txn.commit().await?;
+        Ok(text)
+    }
+
+    pub fn begin(&self, isolation: Isolation) -> Txn {
+        self.db.begin(TxnOptions { isolation, ..TxnOptions::default() })
+    }
+
+    /// Runs one statement of a transaction.
+    pub async fn run_in(&self, txn: &Txn, sql: &str) -> String {
+        let parsed = parse::parse_single(sql).expect("the test's SQL").expect("a statement");
+        txn.begin_statement();
+        match self.execute_in(txn, &parsed).await {
+            Ok(text) => text.trim_end().to_string(),
+            Err(e) => show_error(&e),
+        }
+    }
+
+    async fn execute_in(&self, txn: &Txn, parsed: &parse::ParsedStatement) -> SqlResult<String> {
         let eval = EvalContext::detached();
         let context = BindContext {
             catalog: &self.catalog,
@@ -120,7 +143,7 @@ impl World {
             virtual_tables: |_, _| None,
             eval: &eval,
         };
-        let (query, explain) = match bind_statement(&parsed, context, &[])? {
+        let (query, explain) = match bind_statement(parsed, context, &[])? {
             BoundStatement::Query(q) => (q, false),
             BoundStatement::Explain(_, q) => (q, true),
             BoundStatement::Utility(_) => return Ok("utility".into()),
@@ -130,7 +153,6 @@ impl World {
             let options = ExplainOptions { costs: false, ..ExplainOptions::default() };
             return Ok(exec::describe_plan(&plan, &options).join("\n"));
         }
-        let txn = self.db.begin(TxnOptions::default());
         let ctx = self.context(txn.clone());
         let mut operator = exec::execute(&plan, ctx);
         let mut text = String::new();
@@ -142,8 +164,6 @@ impl World {
         if let Some(affected) = operator.affected() {
             text.push_str(&format!("{:?} {affected}", query.kind).to_uppercase());
         }
-        drop(operator);
-        txn.commit().await?;
         if text.is_empty() {
             text.push_str("(no rows)");
         }
@@ -153,7 +173,8 @@ impl World {
     fn context(&self, txn: Txn) -> ExecContext {
         let cancel = Arc::new(AtomicBool::new(false));
         let statement =
-            Statement::new(txn, Arc::new(self.catalog.clone()), self.session.clone(), cancel, 0, 0);
+            Statement::new(txn, Arc::new(self.catalog.clone()), self.session.clone(), cancel, 0, 0)
+                .with_memory(self.memory);
         ExecContext::new(Arc::new(statement), Arc::from(Vec::<Datum>::new()))
     }
 
