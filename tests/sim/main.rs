@@ -97,7 +97,7 @@ fn enough(all: &Stats, part: u64) {
         (&all.cuts, 200, "cuts"),
         (&all.pauses, 50, "pauses"),
         (&all.splits, 100, "splits"),
-        (&all.leader_changes, 200, "changes of leaders"),
+        (&all.leader_changes, 120, "changes of leaders"),
     ];
     for (count, least, what) in least {
         let (count, least) = (count.load(Relaxed), least / part);
