@@ -53,6 +53,9 @@ pub struct StartArgs {
     /// Addresses (--listen-rpc) of nodes of the cluster to join; needed only at a node's first start.
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
     pub join: Vec<Address>,
+    /// How long to look for a node of --join that answers.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration, hide = true)]
+    pub join_for: Duration,
     /// Memory for the block cache: bytes, or with a unit (64MiB, 1GiB).
     #[arg(long, value_name = "SIZE", default_value = "128MiB")]
     pub cache: Size,

@@ -22,11 +22,11 @@ pub fn start(inner: &Arc<Inner>, stop: watch::Receiver<bool>) {
     tokio::spawn(until(stop.clone(), gossip(inner.clone())));
     tokio::spawn(until(stop.clone(), registry(inner.clone())));
     tokio::spawn(until(stop.clone(), super::allocator::run(inner.clone())));
-    let (inner, runtime) = (inner.clone(), tokio::runtime::Handle::current());
-    // Flushing blocks: it has a thread of its own.
+    let inner = inner.clone();
+    // Flushing blocks: it has a thread of its own, which must not need the runtime: it may see its end.
     let spawned = std::thread::Builder::new().name("maintenance".into()).spawn(move || {
         while !*stop.borrow() {
-            runtime.block_on(async { tokio::time::sleep(MAINTAIN_EVERY).await });
+            std::thread::park_timeout(MAINTAIN_EVERY);
             if let Err(e) = inner.store.maintain() {
                 tracing::error!(error = %e, "flushing the store failed; stopping at once");
                 std::process::exit(70);

@@ -14,6 +14,8 @@ pub struct NodeConfig {
     pub http: SocketAddr,
     /// Addresses of nodes of the cluster to join.
     pub join: Vec<String>,
+    /// How long to look for one of them that answers: nodes of a new cluster are often started together.
+    pub join_for: Duration,
     /// Bytes of block cache.
     pub cache: u64,
     pub insecure: bool,

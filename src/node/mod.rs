@@ -46,8 +46,6 @@ use system::{BoundSource, TokioRuntime};
 
 /// How long statements may go on after the node was asked to stop.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How long a starting node looks for the cluster that it is to join.
-const JOIN_FOR: Duration = Duration::from_secs(30);
 
 /// A running node.
 pub struct Node {
@@ -278,7 +276,7 @@ async fn identify(
         store::bootstrap(engine, cluster, NodeId(1), clock.now()).map_err(fault)?;
         return Ok(None);
     }
-    let joined = join(&config.join, rpc).await?;
+    let joined = join(config, rpc).await?;
     let cluster = u128::from_str_radix(&joined.cluster, 16)
         .map_err(|_| format!("the cluster's id `{}` is malformed", joined.cluster))?;
     store::join(engine, cluster, NodeId(joined.node)).map_err(fault)?;
@@ -286,13 +284,13 @@ async fn identify(
 }
 
 /// Asks the given nodes in turn, for a while: nodes of a new cluster are often started together.
-async fn join(addresses: &[String], rpc: SocketAddr) -> Result<Joined, String> {
+async fn join(config: &NodeConfig, rpc: SocketAddr) -> Result<Joined, String> {
     let ask = Join { address: rpc.to_string(), version: env!("CARGO_PKG_VERSION").into() };
-    let until = tokio::time::Instant::now() + JOIN_FOR;
+    let until = tokio::time::Instant::now() + config.join_for;
     let mut errors = Vec::new();
     loop {
         errors.clear();
-        for address in addresses {
+        for address in &config.join {
             let request = Request { cluster: String::new(), ask: Some(Ask::Join(ask.clone())) };
             match call_address(address, request, Duration::from_secs(10)).await {
                 Ok(answer) => match answer.answer {
@@ -304,7 +302,8 @@ async fn join(addresses: &[String], rpc: SocketAddr) -> Result<Joined, String> {
         }
         if tokio::time::Instant::now() >= until {
             return Err(format!(
-                "cannot join the cluster: no node of --join took this one\n  {}",
+                "cannot join the cluster: no node of --join took this one in {:?}\n  {}",
+                config.join_for,
                 errors.join("\n  ")
             ));
         }
