@@ -1,0 +1,143 @@
+//! A node's process for one test: started on free ports, killed when dropped.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tokio_postgres::{Client, NoTls};
+
+/// How long anything may take before the test fails. Far more than is needed: the machine may be busy.
+const LIMIT: Duration = Duration::from_secs(60);
+
+pub struct Node {
+    child: Child,
+    pub sql: SocketAddr,
+    pub rpc: SocketAddr,
+    pub http: SocketAddr,
+}
+
+#[derive(Clone, Copy)]
+pub struct Ports {
+    pub sql: SocketAddr,
+    pub rpc: SocketAddr,
+    pub http: SocketAddr,
+}
+
+impl Ports {
+    /// Free now; all are held until the last is found, so that they differ.
+    pub fn free() -> Ports {
+        let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+        let [sql, rpc, http] = held.each_ref().map(|l| l.local_addr().expect("bound"));
+        Ports { sql, rpc, http }
+    }
+}
+
+/// `meridian start` with these ports.
+pub fn start_command(store: &Path, ports: Ports) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_meridian"));
+    command.arg("start").arg("--store").arg(store);
+    command.args(["--listen-sql", &ports.sql.to_string()]);
+    command.args(["--listen-rpc", &ports.rpc.to_string()]);
+    command.args(["--listen-http", &ports.http.to_string()]);
+    command
+}
+
+/// Runs a command that is to end by itself, soon.
+pub fn ends(mut command: Command) -> Output {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    let id = child.id();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || tell.send(child.wait_with_output()));
+    match told.recv_timeout(LIMIT) {
+        Ok(output) => output.expect("the output is read"),
+        Err(_) => {
+            signal(id, libc::SIGKILL);
+            panic!("it did not end within {LIMIT:?}");
+        }
+    }
+}
+
+fn signal(id: u32, signal: i32) {
+    // SAFETY: a system call without memory.
+    unsafe { libc::kill(id as i32, signal) };
+}
+
+impl Node {
+    /// Starts a node and waits until it is well.
+    pub async fn start(store: &Path, ports: Ports, join: Option<SocketAddr>) -> Node {
+        let mut command = start_command(store, ports);
+        if let Some(to) = join {
+            command.args(["--join", &to.to_string()]);
+        }
+        let child = command.stdout(Stdio::null()).spawn().expect("the binary runs");
+        let mut node = Node { child, sql: ports.sql, rpc: ports.rpc, http: ports.http };
+        until("the node is well", async || {
+            assert!(node.runs(), "the node ended while it started");
+            node.page("/health").await.is_some()
+        })
+        .await;
+        node
+    }
+
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().expect("the process can be asked").is_none()
+    }
+
+    /// SIGKILL, and waits for the end.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("the process runs");
+        self.child.wait().expect("the process ends");
+    }
+
+    /// SIGTERM; gives the exit code.
+    pub async fn stop(&mut self) -> Option<i32> {
+        signal(self.child.id(), libc::SIGTERM);
+        until("the node stops", async || !self.runs()).await;
+        self.child.wait().expect("the process ended").code()
+    }
+
+    pub async fn connect(&self) -> Client {
+        self.try_connect().await.expect("the node takes connections")
+    }
+
+    pub async fn try_connect(&self) -> Result<Client, tokio_postgres::Error> {
+        let config = format!("host={} port={} user=postgres dbname=postgres", self.sql.ip(), self.sql.port());
+        let (client, connection) = tokio_postgres::connect(&config, NoTls).await?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
+    /// The answer of the HTTP face, if it is a good one.
+    pub async fn page(&self, path: &str) -> Option<String> {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = tokio::net::TcpStream::connect(self.http).await.ok()?;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        head.starts_with("HTTP/1.1 200").then(|| body.to_string())
+    }
+
+    /// A number of the metrics page.
+    pub async fn metric(&self, name: &str) -> Option<f64> {
+        let page = self.page("/metrics").await?;
+        page.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits for a condition.
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds().await {
+        assert!(begun.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
