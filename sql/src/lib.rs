@@ -7,8 +7,8 @@
 
 pub mod session;
 pub mod schema_change;
-pub mod parse;
 pub mod bind;
+pub mod parse;
 pub mod optimize;
 pub mod exec;
 pub mod plan;
