@@ -124,6 +124,10 @@ pub trait Engine: Reader + 'static {
     fn get_durable(&self, cf: Cf, key: &[u8]) -> StorageResult<Option<Bytes>>;
     /// Makes everything written so far durable, over all column families at once.
     fn flush(&self) -> StorageResult<()>;
+    /// Whether a flush would make reads faster, whatever the memory held.
+    fn wants_flush(&self) -> bool {
+        false
+    }
     /// Bytes held in memory that a flush would write; the store flushes when the Raft log grows because of them.
     fn unflushed_bytes(&self) -> u64;
     /// Approximate bytes on disk and in memory of `[start, end)` in `cf`'s encoded keys.

@@ -66,6 +66,9 @@ pub struct RocksEngine {
     cache: Cache,
 }
 
+/// Removed locks in memory beyond which they are swept out.
+const LOCK_TOMBSTONES: u64 = 20_000;
+
 impl RocksEngine {
     /// Opens the engine in `path`, which is created if it does not exist.
     pub fn open(path: impl AsRef<Path>, options: RocksOptions) -> StorageResult<Self> {
@@ -251,7 +254,17 @@ impl Engine for RocksEngine {
 
     fn flush(&self) -> StorageResult<()> {
         let families = Cf::ALL.map(|cf| self.family(cf));
-        self.db.flush_cfs_opt(&families.each_ref(), &FlushOptions::default()).map_err(|e| self.error(e))
+        self.db.flush_cfs_opt(&families.each_ref(), &FlushOptions::default()).map_err(|e| self.error(e))?;
+        // Locks live shortly: what a flush writes of them are mostly tombstones, which every scan would have to step
+        // over. The family is nearly empty afterwards, so rewriting it is cheap.
+        self.db.compact_range_cf(self.family(Cf::Lock), None::<&[u8]>, None::<&[u8]>);
+        Ok(())
+    }
+
+    fn wants_flush(&self) -> bool {
+        let property = "rocksdb.num-deletes-active-mem-table";
+        let deletes = self.db.property_int_value_cf(self.family(Cf::Lock), property).ok().flatten();
+        deletes.is_some_and(|n| n >= LOCK_TOMBSTONES)
     }
 
     fn unflushed_bytes(&self) -> u64 {

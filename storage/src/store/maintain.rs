@@ -24,6 +24,7 @@ impl StoreHandle {
         let unflushed = shared.engine.unflushed_bytes();
         let long = shared.log.size() >= config.log_bytes;
         if unflushed >= config.unflushed_bytes
+            || shared.engine.wants_flush()
             || long && unflushed >= MIN_FLUSH_BYTES
             || !shared.destroyed.lock().is_empty()
         {

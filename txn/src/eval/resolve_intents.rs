@@ -10,6 +10,8 @@ use crate::rpc::{Resolution, Response};
 
 /// How many bytes of operations go into one command; what is left is done by the next.
 const COMMAND_BYTES: usize = 1 << 20;
+/// How many intents one command looks for: as many as its bytes may hold.
+const COMMAND_KEYS: usize = 16 << 10;
 
 pub fn latches(keys: &[Key], spans: &[Span], out: &mut SmallVec<[LatchSpan; 2]>) {
     out.extend(keys.iter().cloned().map(LatchSpan::write_key));
@@ -28,12 +30,19 @@ pub fn evaluate(
         resolve(cx, txn, epoch, to, key, out)?;
     }
     for span in spans {
-        for key in intents_in(cx, txn, span)? {
+        // What is pushed stays an intent, and would be found first again: all of it is looked at each time.
+        let limit = if matches!(to, Resolution::Pushed(_)) { usize::MAX } else { COMMAND_KEYS };
+        let (found, more) = intents_in(cx, txn, span, limit)?;
+        for key in found {
             resolve(cx, txn, epoch, to, &key, out)?;
             if out.batch.as_bytes().len() >= COMMAND_BYTES {
                 out.afterwards.push(Afterwards::Repeat);
                 return Ok(Response::Done);
             }
+        }
+        if more {
+            out.afterwards.push(Afterwards::Repeat);
+            return Ok(Response::Done);
         }
         if !matches!(to, Resolution::Pushed(_)) {
             out.afterwards.push(Afterwards::Release { txn, spans: vec![span.clone()] });
@@ -68,8 +77,8 @@ fn resolve(
     Ok(())
 }
 
-/// The keys in `span` on which `txn` has an intent.
-fn intents_in(cx: &Context<'_>, txn: TxnId, span: &Span) -> Evaluated<Vec<Key>> {
+/// The first keys in `span` on which `txn` has an intent, and whether there are more.
+fn intents_in(cx: &Context<'_>, txn: TxnId, span: &Span, limit: usize) -> Evaluated<(Vec<Key>, bool)> {
     let (lower, upper) = version_key::bounds(span);
     let bounds = IterOptions { lower: Some(lower), upper: Some(upper), ..IterOptions::default() };
     let mut it = cx.engine.iter(Cf::Lock, bounds);
@@ -78,6 +87,9 @@ fn intents_in(cx: &Context<'_>, txn: TxnId, span: &Span) -> Evaluated<Vec<Key>> 
     while it.valid() {
         let record = LockRecord::decode(it.value())?;
         if record.txn == txn && record.is_intent() {
+            if found.len() >= limit {
+                return Ok((found, true));
+            }
             let mut key = Vec::new();
             version_key::decode_key(it.key(), &mut key)?;
             found.push(key.into());
@@ -85,5 +97,5 @@ fn intents_in(cx: &Context<'_>, txn: TxnId, span: &Span) -> Evaluated<Vec<Key>> 
         it.next();
     }
     it.status()?;
-    Ok(found)
+    Ok((found, false))
 }
