@@ -112,7 +112,7 @@ impl Session {
         params: &Arc<[Datum]>,
         delivery: &mut Delivery<'_>,
     ) -> SqlResult<Outcome> {
-        let planned = self.planned(prepared)?;
+        let planned = self.planned_anew(prepared).await?;
         match &*planned {
             Planned::Query(query) => {
                 self.check_read_only(query)?;
@@ -299,6 +299,22 @@ impl Session {
                     })
                 }
             }
+        }
+    }
+
+    /// As [`planned`](Self::planned); a name that is not found may have been made on another node a moment ago, so the
+    /// newest catalog is asked for before the client is told.
+    pub(super) async fn planned_anew(&mut self, prepared: &Arc<Prepared>) -> SqlResult<Arc<Planned>> {
+        let before = self.catalog.snapshot().version;
+        match self.planned(prepared) {
+            Err(e) if is_missing_name(&e) => {
+                self.catalog.refresh().await?;
+                if self.catalog.snapshot().version == before {
+                    return Err(e);
+                }
+                self.planned(prepared)
+            }
+            planned => planned,
         }
     }
 
@@ -552,6 +568,11 @@ impl Session {
         }
         Ok(())
     }
+}
+
+fn is_missing_name(e: &SqlError) -> bool {
+    [state::UNDEFINED_TABLE, state::UNDEFINED_COLUMN, state::INVALID_SCHEMA_NAME, state::UNDEFINED_OBJECT]
+        .contains(&e.code())
 }
 
 pub(super) fn cancelled() -> SqlError {
