@@ -10,10 +10,11 @@ use meridian_storage::base::Timestamp;
 use meridian_txn::{Db, TxnOptions};
 use parking_lot::{Mutex, RwLock};
 
+use super::cluster::{Membership, PERIOD};
 use super::gate::Gates;
 use super::sequence::Sequences;
 use super::{Catalog, TableId, store};
-use crate::error::SqlResult;
+use crate::error::{SqlResult, state};
 use crate::types::Oid;
 
 /// OIDs are taken from the cluster's counter in blocks of so many.
@@ -24,8 +25,10 @@ pub struct CatalogCache {
     current: RwLock<Arc<Catalog>>,
     /// `current`'s version, readable without its lock.
     version: AtomicU64,
-    /// The stored version mark that `current` belongs to. Held over a load, so that loads go one after the other.
-    loaded: tokio::sync::Mutex<Option<Bytes>>,
+    /// The stored version mark that `current` belongs to, and when it was last seen to be the newest. Held over a load,
+    /// so that loads go one after the other.
+    loaded: tokio::sync::Mutex<(Option<Bytes>, Timestamp)>,
+    membership: Membership,
     oids: Mutex<Range<u64>>,
     pub(super) gates: Gates,
     sequences: Sequences,
@@ -41,10 +44,17 @@ impl CatalogCache {
             current: RwLock::default(),
             version: AtomicU64::new(0),
             loaded: tokio::sync::Mutex::default(),
+            membership: Membership::default(),
             oids: Mutex::new(0..0),
             gates: Gates::default(),
         });
-        cache.refresh().await?;
+        // A change of the catalog that is under way must have seen this node's lease, or the node the change.
+        while let Err(error) = cache.keep_up().await {
+            if error.code() != state::CANNOT_CONNECT_NOW {
+                return Err(error);
+            }
+            cache.db.runtime().sleep(PERIOD).await;
+        }
         Ok(cache)
     }
 
@@ -62,6 +72,16 @@ impl CatalogCache {
         self.version.load(Ordering::Acquire)
     }
 
+    /// The mark of the catalog that is loaded, and when it was last seen to be the newest.
+    pub(super) async fn loaded(&self) -> (Vec<u8>, Timestamp) {
+        let loaded = self.loaded.lock().await;
+        (loaded.0.as_ref().map(|mark| mark.to_vec()).unwrap_or_default(), loaded.1)
+    }
+
+    pub(super) fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
     pub fn sequences(&self) -> &Sequences {
         &self.sequences
     }
@@ -71,7 +91,8 @@ impl CatalogCache {
         let mut loaded = self.loaded.lock().await;
         let txn = self.db.begin(TxnOptions { read_only: true, ..Default::default() });
         let mark = txn.get(&store::version_key()).await?;
-        if mark == *loaded && self.version() > 0 {
+        if mark == loaded.0 && self.version() > 0 {
+            loaded.1.forward(txn.read_timestamp());
             return Ok(self.current());
         }
         let mut catalog = store::load(&txn).await?;
@@ -81,7 +102,7 @@ impl CatalogCache {
         let catalog = Arc::new(catalog);
         *self.current.write() = catalog.clone();
         self.version.store(catalog.version, Ordering::Release);
-        *loaded = mark;
+        *loaded = (mark, txn.read_timestamp());
         Ok(catalog)
     }
 

@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use super::TableId;
+use super::cluster::ClosureId;
 use crate::error::{SqlError, SqlResult, state};
 
 /// A change that has waited for so long gives up: who holds the pin may be waiting for us.
@@ -27,8 +28,10 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
 pub struct Gates {
     /// How many are closed: nearly always none, and then a pin looks no further.
     closed_count: AtomicUsize,
-    /// By whom.
+    /// On this node, by whom.
     closed: Mutex<FxHashMap<TableId, u64>>,
+    /// By other nodes.
+    remote: Mutex<FxHashMap<TableId, ClosureId>>,
     slots: Mutex<Vec<Arc<Slot>>>,
     next_slot: AtomicU64,
     /// A gate has opened, or a pin has gone while a gate was closed.
@@ -73,15 +76,12 @@ impl Gates {
         if self.closed_count.load(Ordering::SeqCst) == 0 {
             return true;
         }
-        match self.closed.lock().get(&table) {
-            None => true,
-            Some(owner) if *owner == slot.id => true,
-            Some(_) => {
-                slot.tables.lock().retain(|t| *t != table);
-                self.changed.notify_waiters();
-                false
-            }
+        if !self.closed_to(slot, table) {
+            return true;
         }
+        slot.tables.lock().retain(|t| *t != table);
+        self.changed.notify_waiters();
+        false
     }
 
     /// As [`try_pin`](Self::try_pin), waiting for the gate to open.
@@ -100,6 +100,7 @@ impl Gates {
 
     fn closed_to(&self, slot: &Slot, table: TableId) -> bool {
         self.closed.lock().get(&table).is_some_and(|owner| *owner != slot.id)
+            || self.remote.lock().contains_key(&table)
     }
 
     pub fn unpin_all(&self, slot: &Slot) {
@@ -151,6 +152,37 @@ impl Gates {
         self.slots.lock().iter().any(|s| s.id != slot.id && s.holds(table))
     }
 
+    /// Whether nobody on this node uses the table.
+    pub fn is_drained(&self, table: TableId) -> bool {
+        fence(Ordering::SeqCst);
+        !self.slots.lock().iter().any(|s| s.holds(table))
+    }
+
+    /// Closes what other nodes have closed; opens nothing.
+    pub fn add_remote(&self, closures: &FxHashMap<TableId, ClosureId>) {
+        let mut remote = self.remote.lock();
+        for (table, id) in closures {
+            if remote.insert(*table, *id).is_none() {
+                self.closed_count.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        fence(Ordering::SeqCst);
+    }
+
+    /// Opens what other nodes no longer keep closed.
+    pub fn set_remote(&self, closures: &FxHashMap<TableId, ClosureId>) {
+        let mut remote = self.remote.lock();
+        let before = remote.len();
+        remote.retain(|table, _| closures.contains_key(table));
+        self.closed_count.fetch_sub(before - remote.len(), Ordering::SeqCst);
+        drop(remote);
+        self.changed.notify_waiters();
+    }
+
+    pub fn remote_closures(&self) -> Vec<ClosureId> {
+        self.remote.lock().values().copied().collect()
+    }
+
     /// Opens a gate that `slot` has closed.
     pub fn open(&self, slot: &Slot, table: TableId) {
         let mut closed = self.closed.lock();
@@ -200,6 +232,27 @@ mod tests {
         assert!(gates.try_pin(&reader, TableId(2)), "other tables are free");
         gates.open(&changer, T);
         block_on(pin);
+    }
+
+    #[test]
+    fn what_another_node_closes_is_closed_to_all() {
+        let gates = Gates::default();
+        let (reader, changer) = (gates.add_slot(), gates.add_slot());
+        assert!(gates.try_pin(&reader, T));
+        let closures = FxHashMap::from_iter([(T, ClosureId::default())]);
+        gates.add_remote(&closures);
+        assert!(!gates.is_drained(T));
+        gates.unpin_all(&reader);
+        assert!(gates.is_drained(T));
+        assert!(!gates.try_pin(&reader, T));
+        assert!(gates.is_drained(T), "a refused pin leaves nothing behind");
+        block_on(gates.close(&NoTime, &changer, T)).unwrap();
+        assert!(!gates.try_pin(&changer, T));
+        gates.set_remote(&FxHashMap::default());
+        assert!(gates.try_pin(&changer, T));
+        assert!(!gates.try_pin(&reader, T));
+        gates.open(&changer, T);
+        assert!(gates.try_pin(&reader, T));
     }
 
     #[test]

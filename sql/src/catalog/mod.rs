@@ -16,6 +16,7 @@ pub mod session;
 pub mod sequence;
 pub mod cache;
 pub mod gate;
+pub mod cluster;
 pub mod store;
 pub mod codec;
 pub mod bootstrap;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use meridian_txn::Txn;
 
+use super::cluster::{ClosureId, remove_closure};
 use super::gate::Slot;
 use super::store::{self, Change};
 use super::{Catalog, CatalogCache, TableDescriptor, TableId};
@@ -19,8 +20,10 @@ pub struct SessionCatalog {
     overlay: Option<Arc<Catalog>>,
     generation: u64,
     changes: Vec<Change>,
-    /// Gates that the transaction has closed.
-    closed: Vec<TableId>,
+    /// Gates that the transaction has closed, here and on the other nodes.
+    closed: Vec<(TableId, ClosureId)>,
+    /// The closures end with the transaction, which is about to commit.
+    ending: bool,
     /// Whether the transaction has pinned anything.
     pinned: bool,
 }
@@ -39,6 +42,7 @@ impl SessionCatalog {
             generation: 0,
             changes: Vec::new(),
             closed: Vec::new(),
+            ending: false,
             pinned: false,
         }
     }
@@ -65,6 +69,9 @@ impl SessionCatalog {
     /// change under it. A retryable error if they have changed since the plan was made, or the transaction's snapshot
     /// is older than they are.
     pub async fn use_tables(&mut self, txn: &Txn, tables: &[Arc<TableDescriptor>]) -> SqlResult<()> {
+        if !self.cache.lease_holds() {
+            self.cache.keep_up().await?;
+        }
         for table in tables {
             if !self.cache.gates.try_pin(&self.slot, table.id) {
                 self.pinned = true;
@@ -91,18 +98,28 @@ impl SessionCatalog {
     /// Before a change of a table's descriptor: waits until no other transaction uses the table, keeps others from it until
     /// this transaction ends, and makes sure that the newest descriptor is known.
     pub async fn close_table(&mut self, table: TableId) -> SqlResult<()> {
-        if !self.closed.contains(&table) {
+        if !self.closed.iter().any(|(closed, _)| *closed == table) {
             let runtime = self.cache.db().runtime().clone();
             self.cache.gates.close(&*runtime, &self.slot, table).await?;
-            self.closed.push(table);
+            match self.cache.close_elsewhere(table).await {
+                Ok(id) => self.closed.push((table, id)),
+                Err(error) => {
+                    self.cache.gates.open(&self.slot, table);
+                    return Err(error);
+                }
+            }
         }
         self.refresh().await
     }
 
     /// Lets others at a table again that this transaction has closed, without having changed it itself.
-    pub fn open_table(&mut self, table: TableId) {
+    pub async fn open_table(&mut self, table: TableId) -> SqlResult<()> {
+        let Some(at) = self.closed.iter().position(|(closed, _)| *closed == table) else { return Ok(()) };
+        let (table, id) = self.closed[at];
+        self.cache.remove_closure(table, id).await?;
+        self.closed.remove(at);
         self.cache.gates.open(&self.slot, table);
-        self.closed.retain(|t| *t != table);
+        Ok(())
     }
 
     /// Makes sure that the newest version is known: before looking anything up that the statement is to change.
@@ -144,24 +161,38 @@ impl SessionCatalog {
 
     /// To be called before the transaction commits.
     pub async fn before_commit(&mut self, txn: &Txn) -> SqlResult<()> {
+        if self.pinned && !self.cache.lease_holds() {
+            self.cache.keep_up().await?;
+            return Err(changed());
+        }
         if !self.changes.is_empty() {
             store::touch_version(txn);
         }
+        for (table, id) in &self.closed {
+            self.cache.end_closure(txn, *table, *id).await?;
+        }
+        self.ending = !self.closed.is_empty();
         Ok(())
     }
 
     /// To be called after the transaction has committed, or may have (an ambiguous error).
     pub async fn after_commit(&mut self) -> SqlResult<()> {
         let mut result = Ok(());
-        if !self.changes.is_empty() {
-            result = self.cache.refresh().await.map(|_| ());
+        if !self.changes.is_empty() || self.ending {
+            result = self.publish().await;
         }
         self.finish();
         result
     }
 
+    async fn publish(&self) -> SqlResult<()> {
+        self.cache.refresh().await?;
+        self.cache.wait_until_known().await
+    }
+
     /// To be called after the transaction has rolled back, or before it begins again.
     pub fn rollback(&mut self) {
+        self.ending = false;
         self.finish();
     }
 
@@ -170,9 +201,18 @@ impl SessionCatalog {
             self.cache.gates.unpin_all(&self.slot);
             self.pinned = false;
         }
-        for table in self.closed.drain(..) {
+        for (table, id) in std::mem::take(&mut self.closed) {
             self.cache.gates.open(&self.slot, table);
+            // Gone already if the transaction has committed; nobody knows that after an ambiguous error.
+            let db = self.cache.db().clone();
+            let task = async move {
+                if let Err(error) = remove_closure(&db, table, id).await {
+                    tracing::warn!(%error, table = table.0, "cannot let other nodes at a table again");
+                }
+            };
+            self.cache.db().runtime().spawn("end closure", Box::pin(task));
         }
+        self.ending = false;
         self.changes.clear();
         self.overlay = None;
     }

@@ -20,7 +20,7 @@ use crate::row::{BatchRow, IndexEncoder, PrimaryKeyFinder, RowBuf, RowDecoder};
 use crate::types::{Batch, Datum};
 
 /// Rows in one chunk: large enough that the round of consensus does not count, small enough to be retried.
-const CHUNK_ROWS: u64 = 4000;
+const CHUNK_ROWS: u64 = if cfg!(test) { 40 } else { 4000 };
 
 /// What is to be made of every row.
 pub struct Fill {

@@ -184,10 +184,15 @@ pub fn ascending(columns: &[ColumnId]) -> Vec<IndexColumn> {
     columns.iter().map(|c| IndexColumn { column: *c, descending: false, nulls_first: false }).collect()
 }
 
-pub fn next_index_id(table: &mut TableDescriptor) -> IndexId {
+/// The id of a table's next index. Those of a table that exists come from the cluster's counter: what a statement that has
+/// failed left under an id must never be met under the same id again.
+pub async fn next_index_id(ctx: &SchemaContext<'_>, table: &mut TableDescriptor) -> SqlResult<IndexId> {
+    if table.version > 0 {
+        return Ok(IndexId(ctx.new_oid().await?.0));
+    }
     let id = IndexId(table.next_index);
     table.next_index += 1;
-    id
+    Ok(id)
 }
 
 /// The index of a PRIMARY KEY or UNIQUE constraint. Its name is chosen, but not yet taken.
@@ -214,7 +219,7 @@ pub async fn key_index(
         }
     };
     Ok(IndexDescriptor {
-        id: next_index_id(table),
+        id: next_index_id(ctx, table).await?,
         name,
         oid: ctx.new_oid().await?,
         unique: true,

@@ -97,7 +97,7 @@ async fn define(
         None => None,
     };
     Ok(IndexDescriptor {
-        id: next_index_id(table),
+        id: next_index_id(ctx, table).await?,
         name,
         oid: ctx.new_oid().await?,
         unique: create.unique,
@@ -165,7 +165,7 @@ pub async fn build_online(
     index.state = ElementState::WriteOnly;
     table.indexes.push(index.clone());
     publish(ctx.db, ctx.catalog, table.clone(), Some(&index)).await?;
-    ctx.catalog.open_table(id);
+    ctx.catalog.open_table(id).await?;
     let filled = match Fill::index(ctx, &table, &index, false) {
         Ok(fill) => fill.run_in_chunks(ctx, build).await,
         Err(e) => Err(e),

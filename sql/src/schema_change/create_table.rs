@@ -245,7 +245,7 @@ pub async fn row_id_index(
     row_id: ColumnId,
 ) -> SqlResult<IndexDescriptor> {
     Ok(IndexDescriptor {
-        id: super::constraints::next_index_id(table),
+        id: super::constraints::next_index_id(ctx, table).await?,
         oid: ctx.new_oid().await?,
         key: super::constraints::ascending(&[row_id]),
         ..no_index()

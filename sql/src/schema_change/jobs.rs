@@ -13,12 +13,13 @@ use std::time::Duration;
 use meridian_storage::base::{Key, Span, keys};
 use meridian_txn::{Db, ScanOptions, Txn, TxnOptions};
 
+use crate::catalog::cluster::PERIOD;
 use crate::catalog::codec::{self, Stored};
 use crate::catalog::{CatalogCache, ElementState, IndexId, TableId, store};
 use crate::error::SqlResult;
 
-/// How often a node looks for jobs and for changes of the catalog that other nodes have made.
-const PERIOD: Duration = Duration::from_secs(1);
+/// How often a node looks for jobs: each time that it has looked so often for changes of the catalog.
+const LOOKS_PER_ROUND: u32 = 4;
 /// How long others leave a job alone that somebody has taken.
 const TAKEN: Duration = Duration::from_secs(60);
 /// How long the indexes that a statement is filling are left alone without a sign of life.
@@ -92,10 +93,13 @@ impl Build {
 /// Looks for jobs and for others' schema changes, for as long as the node lives.
 pub async fn run_loop(catalog: Arc<CatalogCache>) {
     let runtime = catalog.db().runtime().clone();
-    loop {
+    for look in 1u32.. {
         runtime.sleep(PERIOD).await;
-        if let Err(error) = catalog.refresh().await {
+        if let Err(error) = catalog.keep_up().await {
             tracing::warn!(%error, "cannot look for schema changes");
+            continue;
+        }
+        if !look.is_multiple_of(LOOKS_PER_ROUND) {
             continue;
         }
         if let Err(error) = run_due(&catalog).await {

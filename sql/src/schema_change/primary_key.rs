@@ -44,7 +44,7 @@ pub async fn add_using_index(
     let mut new = table.clone();
     new.indexes.retain(|i| i.id != found.id);
     let mut promoted = IndexDescriptor {
-        id: next_index_id(&mut new),
+        id: next_index_id(ctx, &mut new).await?,
         constraint: true,
         is_primary_key: true,
         include: Vec::new(),
@@ -141,7 +141,7 @@ pub async fn rewrite(
     columns: impl Fn(&TableDescriptor, &TableDescriptor) -> SqlResult<Vec<Expr>>,
 ) -> SqlResult<()> {
     let old_ids: Vec<IndexId> = old.all_indexes().map(|i| i.id).collect();
-    renumber(&mut new, &old_ids);
+    renumber(ctx, &mut new, &old_ids).await?;
     let new_ids: Vec<IndexId> = new.all_indexes().map(|i| i.id).collect();
     new.columns.iter_mut().for_each(|c| c.missing_value = None);
     let fill = Fill::rewrite(ctx, old, &new, columns(old, &new)?)?;
@@ -157,15 +157,15 @@ pub async fn rewrite(
 }
 
 /// Gives new ids to the indexes that would otherwise share the old ones' rows.
-pub fn renumber(new: &mut TableDescriptor, old_ids: &[IndexId]) {
-    let mut next = new.next_index;
-    let mut fresh = |index: &mut IndexDescriptor| {
+pub async fn renumber(
+    ctx: &SchemaContext<'_>,
+    new: &mut TableDescriptor,
+    old_ids: &[IndexId],
+) -> SqlResult<()> {
+    for index in std::iter::once(&mut new.primary).chain(&mut new.indexes) {
         if old_ids.contains(&index.id) {
-            index.id = IndexId(next);
-            next += 1;
+            index.id = IndexId(ctx.new_oid().await?.0);
         }
-    };
-    fresh(&mut new.primary);
-    new.indexes.iter_mut().for_each(&mut fresh);
-    new.next_index = next;
+    }
+    Ok(())
 }

@@ -40,18 +40,19 @@ pub async fn execute(ctx: &mut SchemaContext<'_>, truncate: &Truncate) -> SqlRes
         if restart {
             restart_sequences(ctx, &table);
         }
-        empty(ctx, table);
+        empty(ctx, table).await?;
     }
     Ok("TRUNCATE TABLE")
 }
 
-fn empty(ctx: &mut SchemaContext<'_>, mut table: TableDescriptor) {
+async fn empty(ctx: &mut SchemaContext<'_>, mut table: TableDescriptor) -> SqlResult<()> {
     let old: Vec<IndexId> = table.all_indexes().map(|i| i.id).collect();
-    renumber(&mut table, &old);
+    renumber(ctx, &mut table, &old).await?;
     // There are no rows of before left.
     table.columns.iter_mut().for_each(|c| c.missing_value = None);
     jobs::sweep_after(ctx.db, ctx.txn, table.id, old);
     ctx.put_table(table);
+    Ok(())
 }
 
 fn restart_sequences(ctx: &mut SchemaContext<'_>, table: &TableDescriptor) {

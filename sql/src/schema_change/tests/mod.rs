@@ -4,6 +4,7 @@
 //! statement says which session runs it. `jobs` runs the jobs that are due; `keys` counts what is stored of
 //! the tables.
 
+mod concurrent;
 mod world;
 
 use std::path::Path;

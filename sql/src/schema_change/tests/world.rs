@@ -122,7 +122,7 @@ impl Surroundings for View {
     }
 }
 
-struct Session {
+pub struct Session {
     db: Db,
     catalog: SessionCatalog,
     view: Arc<View>,
@@ -153,14 +153,8 @@ impl World {
             "keys" => return self.keys().await,
             _ => {}
         }
-        let (db, cache) = (self.db.clone(), self.cache.clone());
-        let session = self.sessions.entry(session.into()).or_insert_with(|| Session {
-            db,
-            catalog: SessionCatalog::new(cache.clone()),
-            view: Arc::new(View { catalog: Mutex::new(cache.current()), cache }),
-            txn: None,
-            savepoints: Vec::new(),
-        });
+        let cache = &self.cache;
+        let session = self.sessions.entry(session.into()).or_insert_with(|| Session::new(cache.clone()));
         let mut notices = Vec::new();
         let result = session.run(sql, &mut notices).await;
         let mut text: String = notices.iter().map(|n| show("NOTICE", n) + "\n").collect();
@@ -191,7 +185,33 @@ impl World {
 }
 
 impl Session {
-    async fn run(&mut self, sql: &str, notices: &mut Vec<SqlError>) -> SqlResult<String> {
+    pub fn new(cache: Arc<CatalogCache>) -> Self {
+        Session {
+            db: cache.db().clone(),
+            catalog: SessionCatalog::new(cache.clone()),
+            view: Arc::new(View { catalog: Mutex::new(cache.current()), cache }),
+            txn: None,
+            savepoints: Vec::new(),
+        }
+    }
+
+    pub async fn pause(&self) {
+        self.db.runtime().sleep(Duration::from_millis(20)).await;
+    }
+
+    /// Runs a lone statement until it does not have to be retried.
+    pub async fn retry(&mut self, sql: &str) -> SqlResult<String> {
+        loop {
+            match self.run(sql, &mut Vec::new()).await {
+                Err(e) if store::is_retryable(&e) => {
+                    self.db.runtime().sleep(Duration::from_millis(self.db.runtime().random() % 20)).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    pub async fn run(&mut self, sql: &str, notices: &mut Vec<SqlError>) -> SqlResult<String> {
         let Some(parsed) = parse::parse_single(sql)? else { return Ok("nothing".into()) };
         if let Some(tag) = self.control(&parsed).await? {
             return Ok(tag);
@@ -208,8 +228,15 @@ impl Session {
         }
         match result {
             Ok(text) => {
-                self.catalog.before_commit(&txn).await?;
-                txn.commit().await?;
+                let committed = match self.catalog.before_commit(&txn).await {
+                    Ok(()) => txn.commit().await.map_err(SqlError::from),
+                    Err(e) => Err(e),
+                };
+                if let Err(e) = committed {
+                    txn.rollback().await;
+                    self.catalog.rollback();
+                    return Err(e);
+                }
                 self.catalog.after_commit().await?;
                 Ok(text)
             }

@@ -1,0 +1,193 @@
+//! Schema changes beside running transactions, on several nodes: nothing that was acknowledged is lost, and every index holds
+//! exactly what the rows say.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use meridian_storage::base::Runtime;
+use meridian_txn::testing::SimRuntime;
+use meridian_txn::testing::cluster::{Cluster, Faults};
+use meridian_txn::{Db, ScanOptions, TxnOptions};
+
+use parking_lot::Mutex;
+
+use super::world::Session;
+use crate::catalog::{CatalogCache, ElementState, TableDescriptor};
+use crate::row::{BatchRow, IndexEncoder, RowBuf, RowDecoder};
+use crate::schema_change::backfill::all_columns;
+use crate::schema_change::jobs;
+use crate::types::Oid;
+use crate::types::text::{TextContext, output};
+
+const NODES: u32 = 3;
+const ROWS: i64 = 150;
+
+/// What the writers were told.
+#[derive(Default)]
+struct Acknowledged {
+    increments: AtomicI64,
+    rows: AtomicI64,
+    next_id: AtomicI64,
+    stop: AtomicBool,
+    /// The change that is going on, for messages.
+    change: Mutex<&'static str>,
+}
+
+/// Runs a statement, again while the table has its other name.
+async fn on_table(session: &mut Session, sql: &str) -> String {
+    loop {
+        match session.retry(sql).await {
+            Ok(text) => return text,
+            Err(e) if e.code() == "42P01" => session.pause().await,
+            Err(e) => panic!("{sql}: {e:?}"),
+        }
+    }
+}
+
+/// Changes rows until it is told to stop.
+async fn write(runtime: SimRuntime, cache: Arc<CatalogCache>, done: Arc<Acknowledged>) {
+    let mut session = Session::new(cache);
+    while !done.stop.load(Ordering::SeqCst) {
+        let id = runtime.random() as i64 % ROWS;
+        let (id, k) = (id.abs(), runtime.random() % 1000);
+        match runtime.random() % 8 {
+            0 => {
+                let id = ROWS + done.next_id.fetch_add(1, Ordering::SeqCst);
+                on_table(&mut session, &format!("insert into t (id, k, n) values ({id}, {k}, 0)")).await;
+                done.rows.fetch_add(1, Ordering::SeqCst);
+            }
+            1 => {
+                // Rows beyond the first ones are only inserted and deleted: increments are never deleted.
+                let newest = ROWS + done.next_id.load(Ordering::SeqCst) - 3;
+                let sql = format!("delete from t where id >= {ROWS} and id < {newest}");
+                let gone = on_table(&mut session, &sql).await;
+                let gone: i64 = gone.trim_start_matches("DELETE ").parse().expect("a number");
+                done.rows.fetch_sub(gone, Ordering::SeqCst);
+            }
+            _ => {
+                let sql = format!("update t set n = n + 1, k = {k} where id = {id}");
+                assert_eq!(
+                    on_table(&mut session, &sql).await,
+                    "UPDATE 1",
+                    "row {id} during {}",
+                    done.change.lock()
+                );
+                done.increments.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        runtime.sleep(Duration::from_millis(runtime.random() % 30)).await;
+    }
+}
+
+const CHANGES: &[&str] = &[
+    "create index i_k on t (k)",
+    "alter table t add column c int default 5",
+    "alter table t add primary key (id)",
+    "create unique index i_kid on t (k desc, id) include (n)",
+    "alter table t alter column n type bigint",
+    "drop index i_k",
+    "create index i_part on t (k) where k > 500",
+    "alter table t drop column c",
+    "alter table t alter column k type numeric using k + 0.5",
+    "alter table t rename to u",
+    "alter table u rename to t",
+    "alter table t add constraint nonnegative check (n >= 0)",
+];
+
+async fn scenario(runtime: SimRuntime, gateways: Vec<Db>) {
+    let mut caches = Vec::new();
+    for db in &gateways {
+        let cache = CatalogCache::open(db.clone()).await.expect("the catalog");
+        runtime.spawn("jobs", Box::pin(jobs::run_loop(cache.clone())));
+        caches.push(cache);
+    }
+    let mut setup = Session::new(caches[0].clone());
+    setup.retry("create table t (id int not null, k int, n int)").await.expect("a table");
+    let fill = format!("insert into t select i, i, 0 from generate_series(0, {}) i", ROWS - 1);
+    setup.retry(&fill).await.expect("rows");
+    let done = Arc::new(Acknowledged::default());
+    for cache in &caches {
+        for _ in 0..2 {
+            runtime.spawn("writer", Box::pin(write(runtime.clone(), cache.clone(), done.clone())));
+        }
+    }
+    for change in CHANGES {
+        *done.change.lock() = change;
+        let node = runtime.random() as usize % caches.len();
+        let mut session = Session::new(caches[node].clone());
+        session.retry(change).await.unwrap_or_else(|e| panic!("{change}: {e:?}"));
+        runtime.sleep(Duration::from_millis(runtime.random() % 500)).await;
+    }
+    done.stop.store(true, Ordering::SeqCst);
+    runtime.sleep(Duration::from_secs(5)).await;
+    for cache in &caches {
+        let mut session = Session::new(cache.clone());
+        let sums = session.retry("select count(*), sum(n) from t").await.expect("a count");
+        let rows = ROWS + done.rows.load(Ordering::SeqCst);
+        assert_eq!(sums.trim(), format!("{rows}|{}", done.increments.load(Ordering::SeqCst)));
+    }
+    assert!(done.increments.load(Ordering::SeqCst) > 20, "the writers have hardly run");
+    let catalog = caches[0].refresh().await.expect("the catalog");
+    let table = catalog.tables.values().find(|t| t.name == "t").expect("the table");
+    assert_eq!(table.indexes.len(), 2);
+    check_indexes(&gateways[0], table).await;
+}
+
+/// Every index holds the entries of the rows, and nothing else.
+async fn check_indexes(db: &Db, table: &TableDescriptor) {
+    let txn = db.begin(TxnOptions::default());
+    let mut expected: Vec<BTreeMap<Vec<u8>, Vec<u8>>> = vec![BTreeMap::new(); table.indexes.len()];
+    let decoder = RowDecoder::primary(table, &all_columns(table)).expect("a decoder");
+    let primary = IndexEncoder::primary(table).expect("an encoder");
+    let mut scanner = txn.scan(primary.span(), ScanOptions::default());
+    let mut buf = RowBuf::default();
+    while let Some(block) = scanner.next_block().await.expect("rows") {
+        let batch = decoder.decode_block(&block).expect("rows");
+        for row in 0..batch.rows {
+            let source = BatchRow { batch: &batch, row };
+            for (index, entries) in table.indexes.iter().zip(&mut expected) {
+                assert_eq!(index.state, ElementState::Public, "{}", index.name);
+                if index.predicate.is_some() {
+                    let k = &batch.columns[1].datum(row);
+                    let k = output(Oid::NUMERIC, k, &TextContext::detached());
+                    if k.parse::<f64>().expect("a number") <= 500.0 {
+                        continue;
+                    }
+                }
+                let encoder = IndexEncoder::secondary(table, index).expect("an encoder");
+                let key = encoder.encode_key(&source).expect("a key").to_vec();
+                let value = encoder.encode_value(&source, &mut buf).expect("a value").to_vec();
+                assert!(entries.insert(key, value).is_none());
+            }
+        }
+    }
+    for (index, expected) in table.indexes.iter().zip(expected) {
+        let encoder = IndexEncoder::secondary(table, index).expect("an encoder");
+        let mut scanner = txn.scan(encoder.span(), ScanOptions::default());
+        let mut actual = BTreeMap::new();
+        while let Some(block) = scanner.next_block().await.expect("entries") {
+            actual.extend(block.iter().map(|(k, v)| (k.to_vec(), v.to_vec())));
+        }
+        assert_eq!(actual.len(), expected.len(), "{}", index.name);
+        assert!(actual == expected, "{} differs", index.name);
+    }
+}
+
+fn run(seed: u64, faults: Faults) {
+    let runtime = SimRuntime::shuffled(seed);
+    let cluster = Cluster::new(&runtime, NODES);
+    cluster.set_faults(faults);
+    runtime.block_on(scenario(runtime.clone(), cluster.gateways.clone()));
+    runtime.shut_down();
+}
+
+#[test]
+fn changes_beside_writers_lose_nothing() {
+    let seeds = std::env::var("SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(2);
+    for seed in 1..=seeds {
+        eprintln!("seed {seed}");
+        run(seed, Faults { delay: Duration::from_millis(3), ..Faults::default() });
+    }
+}
