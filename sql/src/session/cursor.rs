@@ -37,7 +37,7 @@ impl Session {
             return Err(SqlError::new(state::DUPLICATE_CURSOR, format!("cursor \"{name}\" already exists")));
         }
         let inner = parsed.inner()?;
-        let prepared = Arc::new(Prepared::new("", parsed.text(), Some(inner), Vec::new(), self.node.now()));
+        let prepared = Arc::new(Prepared::new(parsed.text(), Some(inner), Vec::new()));
         self.ensure_transaction()?;
         self.planned(&prepared)?;
         let portal = Session::new_portal(prepared, self.no_params.clone());

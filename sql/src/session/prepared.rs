@@ -18,7 +18,6 @@ use crate::plan::physical::PhysicalPlan;
 use crate::types::{Batch, Datum, Oid};
 
 pub struct Prepared {
-    pub name: String,
     pub text: Arc<str>,
     /// `None`: the empty statement.
     pub parsed: Option<ParsedStatement>,
@@ -27,8 +26,6 @@ pub struct Prepared {
     planned: Mutex<Option<(PlanKey, Arc<Planned>)>>,
     /// Made by SQL's PREPARE rather than by the protocol.
     pub from_sql: bool,
-    /// Microseconds since 2000-01-01 UTC.
-    pub prepared_at: i64,
 }
 
 /// What a plan was made for.
@@ -94,16 +91,8 @@ impl Planned {
 }
 
 impl Prepared {
-    pub fn new(name: &str, text: &str, parsed: Option<ParsedStatement>, hints: Vec<Oid>, now: i64) -> Self {
-        Prepared {
-            name: name.into(),
-            text: text.into(),
-            parsed,
-            hints,
-            planned: Mutex::new(None),
-            from_sql: false,
-            prepared_at: now,
-        }
+    pub fn new(text: &str, parsed: Option<ParsedStatement>, hints: Vec<Oid>) -> Self {
+        Prepared { text: text.into(), parsed, hints, planned: Mutex::new(None), from_sql: false }
     }
 
     /// The plan, if it is still good.

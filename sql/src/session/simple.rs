@@ -23,7 +23,6 @@ impl Session {
             return Ok(());
         }
         let alone = statements.len() == 1;
-        let now = self.node.now();
         let params = self.no_params.clone();
         for parsed in statements {
             let text = parsed.text().to_string();
@@ -31,7 +30,7 @@ impl Session {
                 &parsed.statement,
                 alone || matches!(self.state, State::Block(_)),
             )?;
-            let prepared = Arc::new(Prepared::new("", &text, Some(parsed), Vec::new(), now));
+            let prepared = Arc::new(Prepared::new(&text, Some(parsed), Vec::new()));
             let delivery = Delivery { client, formats: &[], describe: true, max_rows: 0, autocommit: alone };
             self.run(&prepared, &params, delivery).await?;
         }

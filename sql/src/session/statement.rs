@@ -96,6 +96,7 @@ impl Session {
         delivery: &mut Delivery<'_>,
     ) -> SqlResult<Outcome> {
         let outcome = self.run_plan(prepared, params, delivery).await?;
+        self.take_setting_changes(delivery.client)?;
         if let Outcome::Tag(_) = outcome {
             if delivery.autocommit && matches!(self.state, State::Implicit(_)) {
                 self.commit_implicit(delivery.client).await?;
@@ -104,6 +105,17 @@ impl Session {
             }
         }
         Ok(outcome)
+    }
+
+    /// What set_config() changed while the statement ran.
+    fn take_setting_changes(&mut self, client: &mut dyn Client) -> SqlResult<()> {
+        let changes = self.view.as_ref().map(|v| v.take_changes()).unwrap_or_default();
+        for (name, value, local) in changes {
+            if let Some((name, value)) = self.settings.set(&name, Some(&value), local, true)? {
+                client.parameter_status(name, &value);
+            }
+        }
+        Ok(())
     }
 
     async fn run_plan(

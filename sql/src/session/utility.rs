@@ -648,7 +648,7 @@ impl Session {
             .collect::<SqlResult<Vec<Oid>>>()?;
         let inner = parsed.inner()?;
         let text = parsed.text().to_string();
-        let mut prepared = Prepared::new(&name, &text, Some(inner), hints, self.node.now());
+        let mut prepared = Prepared::new(&text, Some(inner), hints);
         prepared.from_sql = true;
         let prepared = Arc::new(prepared);
         self.planned(&prepared)?;
