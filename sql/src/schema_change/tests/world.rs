@@ -335,7 +335,7 @@ impl Session {
         let mut text = String::new();
         while let Some(batch) = operator.next().await? {
             if let Some(fields) = &fields {
-                show_rows(&batch, fields, &*self.view, &mut text);
+                show_rows(&batch, fields, &self.view, &mut text);
             }
         }
         if let Some(affected) = operator.affected() {
