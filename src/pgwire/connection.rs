@@ -59,10 +59,6 @@ impl<S: Stream> Wire<S> {
         &mut self.input
     }
 
-    pub fn into_stream(self) -> S {
-        self.stream
-    }
-
     pub async fn send(&mut self) -> std::io::Result<()> {
         if !self.out.is_empty() {
             self.stream.write_all(&self.out).await?;

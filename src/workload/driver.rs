@@ -59,6 +59,8 @@ struct Counts {
     retries: u64,
     indeterminate: u64,
     errors: BTreeMap<String, u64>,
+    /// The first message of each code.
+    examples: BTreeMap<String, String>,
 }
 
 pub struct Stats {
@@ -102,15 +104,16 @@ impl Stats {
     pub fn failed(&self, failure: &Failure) {
         let mut sums = self.sums.lock();
         let mut w = self.window.lock();
-        let code = match failure {
-            Failure::Refused(code, _) => code.clone(),
-            Failure::Lost(_) => "lost".into(),
-            Failure::Indeterminate(_) => {
+        let (code, text) = match failure {
+            Failure::Refused(code, text) => (code.clone(), text),
+            Failure::Lost(text) => ("lost".into(), text),
+            Failure::Indeterminate(text) => {
                 sums.indeterminate += 1;
                 w.1.indeterminate += 1;
-                "indeterminate".into()
+                ("indeterminate".into(), text)
             }
         };
+        sums.examples.entry(code.clone()).or_insert_with(|| text.clone());
         *sums.errors.entry(code.clone()).or_default() += 1;
         *w.1.errors.entry(code).or_default() += 1;
     }
@@ -140,6 +143,9 @@ impl Stats {
             sums.retries,
             by_code(&sums.errors)
         );
+        for (code, text) in &sums.examples {
+            out += &format!("  first {code}: {text}\n");
+        }
         for (kind, h) in self.total.lock().iter() {
             let q = |q: f64| h.value_at_quantile(q) as f64 / 1000.0;
             out += &format!(
