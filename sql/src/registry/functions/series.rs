@@ -123,7 +123,7 @@ pub static FUNCTIONS: &[Function] = &[
     Function::set(938, "generate_series", &[Oid::TIMESTAMP, Oid::TIMESTAMP, Oid::INTERVAL], Oid::TIMESTAMP, timestamps),
     Function::set(939, "generate_series", &[Oid::TIMESTAMPTZ, Oid::TIMESTAMPTZ, Oid::INTERVAL], Oid::TIMESTAMPTZ, timestamptzs).stable(),
     Function::set(2331, "unnest", &[Oid::ANYARRAY], Oid::ANYELEMENT, unnest),
-    Function::set(3425, "pg_partition_ancestors", &[Oid::REGCLASS], Oid::REGCLASS, no_rows).stable(),
+    Function::set(3425, "pg_partition_ancestors", &[Oid::REGCLASS], Oid::REGCLASS, no_rows).volatile(),
     Function::set(1192, "generate_subscripts", &[Oid::ANYARRAY, Oid::INT4], Oid::INT4, subscripts),
     Function::set(1191, "generate_subscripts", &[Oid::ANYARRAY, Oid::INT4, Oid::BOOL], Oid::INT4, subscripts),
 ];
