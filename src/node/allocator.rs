@@ -39,7 +39,7 @@ pub async fn run(inner: Arc<Inner>) {
                 tracing::info!(?action, error = %e, "not done now");
             }
         }
-        if round % PUBLISH_EVERY == 0
+        if round.is_multiple_of(PUBLISH_EVERY)
             && let Err(e) = inner.db.publish(&led_ranges(&inner)).await
         {
             tracing::debug!(error = %e, "range descriptors could not be published again");

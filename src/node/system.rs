@@ -24,6 +24,7 @@ impl Default for SystemClock {
 }
 
 impl PhysicalClock for SystemClock {
+    #[allow(clippy::disallowed_methods, reason = "this is its home")]
     fn wall_ns(&self) -> u64 {
         // A clock before 1970 is as wrong as a clock can be; the offset checks between nodes find it.
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64)
