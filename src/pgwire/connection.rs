@@ -2,7 +2,7 @@
 //!
 //! The loop owns two buffers. Input is decoded message by message; output collects until Flush, Sync or [`FLUSH_AT`].
 //! While a statement runs the socket is not read, but for COPY data; a cancel request comes over another
-//! connection and reaches the session through its [`CancelHandle`].
+//! connection and reaches the session through its [`CancelHandle`](meridian_sql::session::CancelHandle).
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@
 //!   indexes. So there is one notion of order and equality, and the optimizer may take one for the other.
 //! - Whatever grows with the data is reserved in the statement's memory budget first, and fails with 53200 when that is
 //!   used up. Nothing spills to disk yet.
-//! - Rows that are written are checked and indexed in one place, [`write`]. An operator that writes reads its input to
+//! - Rows that are written are checked and indexed in one place, [`mod@write`]. An operator that writes reads its input to
 //!   the end first wherever it could otherwise meet its own writes.
 //! - Cancellation is looked at once per batch, in every operator that can loop without yielding.
 //!

@@ -3,7 +3,7 @@
 //! A commit is one write and one `fdatasync` over room that has been written before. Segments that hold nothing alive
 //! become the room of new ones; what little is alive in an old segment is written again, a whole range at a time.
 //!
-//! What must stay true, beside what [`segment`](super::segment) says of single files:
+//! What must stay true, beside what [`super::segment`] says of single files:
 //! - Segments are numbered without gaps; a segment is given up only when a replay of the younger ones gives the
 //!   same index, and always the oldest first.
 //! - After an error of a write or a sync nothing more is written: what the disk then holds is unknown (the kernel drops

@@ -72,7 +72,7 @@ impl Latches {
     }
 
     /// Enters the latches. The guard is returned at once, with the earlier requests that must be waited for:
-    /// [`LatchGuard::granted`] does that. Without any, the latches are held.
+    /// [`Latches::acquire`] does that. Without any, the latches are held.
     fn enter(
         self: &Arc<Self>,
         spans: SmallVec<[LatchSpan; 2]>,

@@ -7,7 +7,7 @@
 //!
 //! What must stay true:
 //! - A request is sent again only if it surely had no effect, or if doing it twice is the same as doing it once.
-//!   Anything else that gets no answer is [`KvError::Ambiguous`].
+//!   Anything else that gets no answer is [`KvError::Ambiguous`](crate::rpc::KvError::Ambiguous).
 //! - No loop is without an end: after [`GIVE_UP_AFTER`] without a leaseholder, the answer is `Unavailable`.
 //! - A batch is never spread over two ranges unseen: its parts are separate batches, and the caller knows
 //!   ([`divide`]).
