@@ -256,7 +256,18 @@ fn open_disks(config: &NodeConfig) -> Result<Disks, String> {
     let filter: Option<Arc<dyn VersionFilter>> = Some(GcThresholds::new());
     let options = RocksOptions { cache_bytes: config.cache as usize, filter, ..RocksOptions::default() };
     let engine = RocksEngine::open(folder.join("state"), options).map_err(at)?;
-    let log = DiskLog::open(folder.join("log"), Default::default()).map_err(at)?;
+    let log_folder = folder.join("log");
+    // A store gets its identity after both folders are there. Without its log, what was acknowledged and not yet
+    // flushed is gone, and so are its votes: it must not go on as if nothing had been lost.
+    if store::identity(&engine).map_err(at)?.is_some() && !log_folder.exists() {
+        return Err(format!(
+            "store {}: the log folder is missing, and with it commits that were acknowledged\n\
+             Restore {}, or start with an empty --store and --join a cluster that has the data.",
+            folder.display(),
+            log_folder.display()
+        ));
+    }
+    let log = DiskLog::open(log_folder, Default::default()).map_err(at)?;
     Ok((Arc::new(engine), Arc::new(log)))
 }
 

@@ -146,7 +146,6 @@ async fn a_damaged_state() {
     refused(start_command(folder.path(), Ports::free()), 1, &[&folder.path().display().to_string()]);
 }
 
-#[ignore = "the node starts, and waits for its cluster for ever"]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_without_its_log() {
     let folder = left_behind().await;
