@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -46,6 +46,8 @@ pub struct Peers {
 struct Peer {
     queue: mpsc::Sender<Frame>,
     pending: Arc<Pending>,
+    /// The stream's task has ended: the address may be dialled again.
+    over: Arc<AtomicBool>,
 }
 
 /// Requests that wait for their response; failed all at once when the stream breaks.
@@ -156,16 +158,21 @@ impl Peers {
     fn peer(self: &Arc<Self>, to: NodeId) -> Option<Arc<Peer>> {
         let mut streams = self.streams.lock();
         if let Some(peer) = streams.get(&to)
-            && !peer.queue.is_closed()
+            && !peer.over.load(Ordering::Acquire)
         {
             return Some(peer.clone());
         }
         let address = self.address(to)?;
         let (tx, rx) = mpsc::channel(QUEUE);
         let pending = Arc::new(Pending::default());
-        let peer = Arc::new(Peer { queue: tx, pending: pending.clone() });
+        let over = Arc::new(AtomicBool::new(false));
+        let peer = Arc::new(Peer { queue: tx, pending: pending.clone(), over: over.clone() });
         streams.insert(to, peer.clone());
-        self.runtime.spawn(stream(self.identity.clone(), to, address, rx, pending));
+        let stream = stream(self.identity.clone(), to, address, rx, pending);
+        self.runtime.spawn(async move {
+            stream.await;
+            over.store(true, Ordering::Release);
+        });
         Some(peer)
     }
 }
@@ -193,10 +200,11 @@ async fn stream(
         Err(e) => {
             tracing::debug!(%to, address, error = %e, "cannot connect");
             queue.close();
-            // Keep the queue closed for a moment, so that a dead address is not dialled for each message.
-            pending.fail_all(&TransportError::NotSent(format!("{to} at {address}: {e}")));
+            let end = TransportError::NotSent(format!("{to} at {address}: {e}"));
+            pending.fail_all(&end);
+            // The queue stays closed for a moment, so that a dead address is not dialled for each message.
             tokio::time::sleep(RETRY_AFTER).await;
-            TransportError::NotSent(format!("{to} at {address}: {e}"))
+            end
         }
         Ok(channel) => run(identity, to, channel, &mut queue, &pending).await,
     };
