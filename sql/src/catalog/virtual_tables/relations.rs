@@ -57,6 +57,11 @@ fn class_defaults(rows: &mut Rows) -> &mut Rows {
         .set("reltuples", -1)
 }
 
+/// In PostgreSQL foreign keys are triggers, on both sides: psql looks for them only where there are any.
+fn has_triggers(source: &Source<'_>, table: &TableDescriptor) -> bool {
+    !table.foreign_keys.is_empty() || source.catalog.inbound.contains_key(&table.id)
+}
+
 pub fn pg_class(source: &Source<'_>, rows: &mut Rows) -> SqlResult<()> {
     for table in tables(source) {
         let statistics = source.catalog.statistics.get(&table.id);
@@ -71,7 +76,7 @@ pub fn pg_class(source: &Source<'_>, rows: &mut Rows) -> SqlResult<()> {
             .set("relkind", relkind(table))
             .set("relnatts", table.visible_columns().count() as i32)
             .set("relchecks", table.checks.len() as i32)
-            .set("relhastriggers", !table.foreign_keys.is_empty())
+            .set("relhastriggers", has_triggers(source, table))
             .set("relhasrules", matches!(table.kind, TableKind::View { .. }))
             .set("relreplident", if table.is_table() { 'd' } else { 'n' });
         if let Some(statistics) = statistics {
@@ -87,6 +92,7 @@ pub fn pg_class(source: &Source<'_>, rows: &mut Rows) -> SqlResult<()> {
             .set("relam", BTREE)
             .set("relfilenode", index.oid)
             .set("relkind", 'i')
+            .set("reltuples", source.catalog.statistics.get(&table.id).map_or(-1.0, |s| s.rows))
             .set("relnatts", (index.key.len() + index.include.len()) as i32)
             .push();
     }
@@ -295,7 +301,7 @@ pub fn pg_tables(source: &Source<'_>, rows: &mut Rows) -> SqlResult<()> {
             .set("tablename", &table.name)
             .set("tableowner", "postgres")
             .set("hasindexes", table.has_primary_key() || !table.indexes.is_empty())
-            .set("hastriggers", !table.foreign_keys.is_empty())
+            .set("hastriggers", has_triggers(source, table))
             .set_all(&["hasrules", "rowsecurity"], false)
             .push();
     }
