@@ -65,11 +65,10 @@ impl Pages for NodePages {
                 "Statements run.",
                 c.statements.load(Relaxed) as f64,
             );
-            out.counter(
-                "meridian_sql_errors_total",
-                "Errors given to clients.",
-                c.errors.load(Relaxed) as f64,
-            );
+            out.head("meridian_sql_errors_total", "counter", "Errors given to clients, by SQLSTATE.");
+            for (code, n) in &*c.errors.lock() {
+                let _ = writeln!(out.0, "meridian_sql_errors_total{{sqlstate=\"{code}\"}} {n}");
+            }
             out.counter(
                 "meridian_sql_commits_total",
                 "Transactions committed.",

@@ -249,7 +249,7 @@ pub async fn serve<S: Stream>(
             Message::Password(_) => return protocol(wire, DecodeError::UnknownType(b'p')).await,
             Message::FunctionCall => {
                 let e = SqlError::unsupported("the function call sub-protocol");
-                session.fail().await;
+                session.fail(&e).await;
                 backend::error(wire.out(), &e);
                 backend::ready_for_query(wire.out(), session.status());
                 if wire.send().await.is_err() {
@@ -258,7 +258,7 @@ pub async fn serve<S: Stream>(
             }
             extended => {
                 if let Err(e) = extended_message(wire, session, extended).await {
-                    session.fail().await;
+                    session.fail(&e).await;
                     backend::error(wire.out(), &e);
                     skipping = true;
                 } else if wire.pending() > FLUSH_AT && wire.send().await.is_err() {
@@ -354,7 +354,7 @@ async fn simple_query<S: Stream>(wire: &mut Wire<S>, session: &mut Session, text
         Err(e) => Err(e),
     };
     if let Err(e) = result {
-        session.fail().await;
+        session.fail(&e).await;
         backend::error(wire.out(), &e);
     }
 }

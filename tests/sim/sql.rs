@@ -70,7 +70,7 @@ pub async fn query(session: &mut Session, text: &str) -> SqlResult<Answer> {
         done = client.flush().await;
     }
     if let Err(e) = done {
-        session.fail().await;
+        session.fail(&e).await;
         return Err(e);
     }
     let mut answer = Answer { rows: Vec::new(), tags: Vec::new() };

@@ -20,6 +20,11 @@ use crate::types::Oid;
 /// OIDs are taken from the cluster's counter in blocks of so many.
 const OID_BLOCK: u64 = 64;
 
+/// How often a load is begun again because somebody has changed what it had read.
+const REFRESH_ATTEMPTS: u32 = 20;
+
+type Loaded = (Option<Bytes>, Timestamp);
+
 pub struct CatalogCache {
     db: Db,
     current: RwLock<Arc<Catalog>>,
@@ -27,7 +32,7 @@ pub struct CatalogCache {
     version: AtomicU64,
     /// The stored version mark that `current` belongs to, and when it was last seen to be the newest. Held over a load,
     /// so that loads go one after the other.
-    loaded: tokio::sync::Mutex<(Option<Bytes>, Timestamp)>,
+    loaded: tokio::sync::Mutex<Loaded>,
     membership: Membership,
     oids: Mutex<Range<u64>>,
     pub(super) gates: Gates,
@@ -89,6 +94,16 @@ impl CatalogCache {
     /// Looks whether the stored catalog has changed, and loads it if so.
     pub async fn refresh(&self) -> SqlResult<Arc<Catalog>> {
         let mut loaded = self.loaded.lock().await;
+        for _ in 1..REFRESH_ATTEMPTS {
+            match self.load(&mut loaded).await {
+                Err(e) if store::is_retryable(&e) => {}
+                done => return done,
+            }
+        }
+        self.load(&mut loaded).await
+    }
+
+    async fn load(&self, loaded: &mut Loaded) -> SqlResult<Arc<Catalog>> {
         let txn = self.db.begin(TxnOptions { read_only: true, ..Default::default() });
         let mark = txn.get(&store::version_key()).await?;
         if mark == loaded.0 && self.version() > 0 {

@@ -146,6 +146,10 @@ async fn others(db: &Db, txn: &Txn) -> SqlResult<Vec<(u32, Lease)>> {
     Ok(leases.into_iter().filter(|(node, lease)| *node != db.node().0 && lease.expires >= now).collect())
 }
 
+async fn others_now(db: &Db) -> SqlResult<Vec<(u32, Lease)>> {
+    store::transact(db, |txn| async move { others(db, &txn).await }).await
+}
+
 impl CatalogCache {
     /// Whether the node may use tables now.
     pub(super) fn lease_holds(&self) -> bool {
@@ -227,11 +231,12 @@ impl CatalogCache {
             self.wait_or_give_up(deadline).await?;
         }
         loop {
-            let waiting = others(self.db(), &reader(self.db())).await?;
-            if waiting.iter().all(|(_, lease)| lease.acknowledged.contains(&id)) {
-                return Ok(id);
-            }
-            if let Err(error) = self.wait_or_give_up(deadline).await {
+            let failure = match others_now(self.db()).await {
+                Ok(waiting) if waiting.iter().all(|(_, lease)| lease.acknowledged.contains(&id)) => return Ok(id),
+                Ok(_) => self.wait_or_give_up(deadline).await.err(),
+                Err(e) => Some(e),
+            };
+            if let Some(error) = failure {
                 self.remove_closure(table, id).await?;
                 return Err(error);
             }
@@ -292,7 +297,7 @@ impl CatalogCache {
         let deadline = self.db().clock().monotonic() + LEASE;
         while self.db().clock().monotonic() < deadline {
             let (mark, loaded) = self.loaded().await;
-            let others = others(self.db(), &reader(self.db())).await?;
+            let others = others_now(self.db()).await?;
             if others.iter().all(|(_, lease)| lease.mark == mark || lease.loaded >= loaded) {
                 return Ok(());
             }

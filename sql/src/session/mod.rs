@@ -151,8 +151,9 @@ impl Session {
     }
 
     /// To be told of every error that was given to the client: ends the implicit transaction, or fails the block.
-    pub async fn fail(&mut self) {
-        Counters::add(&self.node.counters.errors);
+    pub async fn fail(&mut self, error: &SqlError) {
+        *self.node.counters.errors.lock().entry(error.code()).or_default() += 1;
+        tracing::debug!(code = error.code(), %error, query = %self.activity.now.lock().query, "given to the client");
         match std::mem::take(&mut self.state) {
             State::Idle => {}
             State::Implicit(active) => self.abandon(active).await,

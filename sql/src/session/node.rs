@@ -44,7 +44,8 @@ pub struct ActivityNow {
 #[derive(Default)]
 pub struct Counters {
     pub statements: AtomicU64,
-    pub errors: AtomicU64,
+    /// Errors given to clients, by SQLSTATE.
+    pub errors: Mutex<BTreeMap<&'static str, u64>>,
     pub commits: AtomicU64,
     pub rollbacks: AtomicU64,
     /// Serialization failures that were retried unseen.

@@ -59,7 +59,7 @@ impl Session {
         self.refuse_in_failed(&parsed.statement)?;
         self.note_activity(&prepared.text);
         if super::utility::is_utility(&parsed.statement) {
-            self.run_utility(prepared, params, &mut delivery).await?;
+            self.utility(prepared, params, &mut delivery).await?;
             return Ok(Running::Finished);
         }
         let mut attempt = 0;
@@ -85,6 +85,37 @@ impl Session {
                     self.prepare_retry(savepoint, attempt).await?;
                 }
             }
+        }
+    }
+
+    /// A statement that is not a plan. Where it changes the schema and is a transaction of its own, what stands in its
+    /// way is met by doing it again from the start: a failed schema change leaves nothing behind.
+    async fn utility(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        params: &Arc<[Datum]>,
+        delivery: &mut Delivery<'_>,
+    ) -> SqlResult<()> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let mark = delivery.client.mark();
+            let error = match self.run_utility(prepared, params, delivery).await {
+                Ok(()) => return Ok(()),
+                Err(e) => e,
+            };
+            let in_the_way =
+                matches!(error.code(), state::SERIALIZATION_FAILURE | state::DEADLOCK_DETECTED);
+            let alone = delivery.autocommit
+                && matches!(&self.state, State::Implicit(active) if active.has_ddl && active.statements <= 1 && !active.txn.is_committed());
+            if !in_the_way || !alone || attempt >= MAX_ATTEMPTS || !delivery.client.rewind(mark) {
+                return Err(error);
+            }
+            Counters::add(&self.node.counters.retries);
+            if let Some(active) = self.take_active() {
+                self.abandon(active).await;
+            }
+            self.pause_before(attempt).await?;
         }
     }
 
@@ -552,16 +583,19 @@ impl Session {
             }
         }
         if attempt > 2 {
-            // Those in each other's way part by chance.
-            let spread = self.node.runtime().random() % (1 << attempt.min(6));
-            let pause = self.node.runtime().sleep(Duration::from_micros(200 * (spread + 1)));
-            self.guarded(async {
-                pause.await;
-                Ok(())
-            })
-            .await?;
+            self.pause_before(attempt).await?;
         }
         Ok(())
+    }
+
+    /// Those in each other's way part by chance.
+    fn pause_before(&self, attempt: u32) -> impl Future<Output = SqlResult<()>> + use<> {
+        let spread = self.node.runtime().random() % (1 << attempt.min(6));
+        let pause = self.node.runtime().sleep(Duration::from_micros(200 * (spread + 1)));
+        self.guarded(async {
+            pause.await;
+            Ok(())
+        })
     }
 
     /// What pg_stat_activity shows.

@@ -146,6 +146,11 @@ impl Txn {
         self.lock_state().results_sent = true;
     }
 
+    /// Whether it is known to have been committed.
+    pub fn is_committed(&self) -> bool {
+        matches!(self.lock_state().phase, Phase::Committed(_))
+    }
+
     /// Whether [`restart`](Self::restart) would be invisible to the client.
     pub fn can_restart(&self) -> bool {
         let state = self.lock_state();
