@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, StreamExt};
 use meridian_storage::base::{BoxFuture, NodeId};
 use prost::Message;
 use tokio::net::TcpListener;
@@ -16,6 +16,9 @@ use tonic::{Status, Streaming};
 use super::generated::node_server::{Node, NodeServer};
 use super::peers::{Identity, MAX_MESSAGE_BYTES};
 use super::proto::{Frame, FrameKind, Hello, Request, Response};
+
+/// Larger messages come in pieces; HTTP/2's default is 16 KiB.
+const MAX_FRAME_BYTES: u32 = 1 << 20;
 
 /// What the node does with what arrives.
 pub trait Handler: Send + Sync + 'static {
@@ -41,13 +44,19 @@ impl RpcServer {
         let service = NodeServer::new(self)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        // tonic sets this only for listeners of its own. Without it, an answer of more than one frame waits for an ACK.
+        let incoming = TcpListenerStream::new(listener).map(|stream| {
+            let stream = stream?;
+            stream.set_nodelay(true)?;
+            Ok::<_, std::io::Error>(stream)
+        });
         tonic::transport::Server::builder()
-            .tcp_nodelay(true)
+            .max_frame_size(MAX_FRAME_BYTES)
             .http2_keepalive_interval(Some(std::time::Duration::from_secs(2)))
             .initial_stream_window_size(8 << 20)
             .initial_connection_window_size(16 << 20)
             .add_service(service)
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)
+            .serve_with_incoming_shutdown(incoming, stop)
             .await
     }
 
