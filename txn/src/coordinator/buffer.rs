@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use bytes::Bytes;
-use meridian_storage::base::{Key, Span};
+use meridian_storage::base::{Key, Span, keys};
 
 use crate::rpc::Write;
 
@@ -78,6 +78,17 @@ impl WriteBuffer {
 
     pub fn writes(&self) -> Vec<Write> {
         self.writes.iter().map(|(k, v)| (k.clone(), v.clone())).collect()
+    }
+
+    /// The buffered writes to what is not the system's.
+    pub fn writes_in_tables(&self) -> Vec<Write> {
+        let tables = Key::copy_from(&[keys::TABLE]);
+        self.writes.range(tables..).map(|(k, v)| (k.clone(), v.clone())).collect()
+    }
+
+    pub fn first_in_tables(&self) -> Option<Key> {
+        let tables = Key::copy_from(&[keys::TABLE]);
+        self.writes.range(tables..).next().map(|(k, _)| k.clone())
     }
 
     /// First and last buffered key.

@@ -20,10 +20,10 @@ impl Txn {
         self.flush().await
     }
 
-    /// Spills whatever is buffered.
+    /// Spills whatever is buffered of tables' data. What belongs to the system - descriptors, the version mark of the
+    /// catalog - stays: it is small, and every node reads it several times a second and would wait for an intent.
     pub async fn flush(&self) -> TxnResult<()> {
-        let first = self.lock_state().buffer.extent().map(|(first, _)| first);
-        let Some(first) = first else { return Ok(()) };
+        let Some(first) = self.lock_state().buffer.first_in_tables() else { return Ok(()) };
         self.prepare(Some(&first)).await?;
         if !self.lock_state().has_record {
             self.heartbeat().await?;
@@ -34,7 +34,7 @@ impl Txn {
                 let mut state = self.lock_state();
                 state.check_active()?;
                 state.meta.sequence += 1;
-                let writes = state.buffer.writes();
+                let writes = state.buffer.writes_in_tables();
                 state.buffer.note_spilling(&writes);
                 (writes, state.header(WaitPolicy::Block), state.locked.clone())
             };
