@@ -68,6 +68,17 @@ pub struct StartArgs {
     /// How long a node may be silent before its replicas are replaced.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
     pub replace_after: Duration,
+    /// How long old versions of rows are kept at least, and longer while a transaction may read them.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_gc_after)]
+    pub gc_after: Duration,
+}
+
+pub const DEFAULT_GC_AFTER: Duration = Duration::from_secs(300);
+
+/// Nodes hear of one another's transactions within a few seconds.
+fn parse_gc_after(text: &str) -> Result<Duration, String> {
+    let time = parse_duration(text)?;
+    if time < Duration::from_secs(5) { Err("must be at least 5s".into()) } else { Ok(time) }
 }
 
 #[derive(Args, Clone, Debug)]

@@ -28,6 +28,7 @@ pub async fn start(args: StartArgs) -> Result<(), String> {
         insecure: args.insecure,
         max_clock_offset: args.max_clock_offset,
         replace_after: args.replace_after,
+        gc_after: args.gc_after,
         store: StoreConfig::default(),
     };
     let folder = config.folder.clone();
@@ -79,6 +80,7 @@ pub async fn demo(args: DemoArgs) -> Result<(), String> {
             insecure: false,
             max_clock_offset: None,
             replace_after: Duration::from_secs(300),
+            gc_after: super::DEFAULT_GC_AFTER,
             store: StoreConfig::default(),
         };
         nodes.push(Node::start(config).await?);

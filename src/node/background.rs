@@ -22,6 +22,7 @@ pub fn start(inner: &Arc<Inner>, stop: watch::Receiver<bool>) {
     tokio::spawn(until(stop.clone(), gossip(inner.clone())));
     tokio::spawn(until(stop.clone(), registry(inner.clone())));
     tokio::spawn(until(stop.clone(), super::allocator::run(inner.clone())));
+    tokio::spawn(until(stop.clone(), super::garbage::run(inner.clone())));
     let inner = inner.clone();
     // Flushing blocks: it has a thread of its own, which must not need the runtime: it may see its end.
     let spawned = std::thread::Builder::new().name("maintenance".into()).spawn(move || {
@@ -63,6 +64,7 @@ async fn gossip(inner: Arc<Inner>) {
             me.ranges = status.ranges as u32;
             me.leases = status.leases as u32;
             me.bytes = inner.log.size();
+            me.oldest_transaction = inner.sql.get().and_then(|(sql, _)| sql.oldest_transaction()).unwrap_or(0);
         });
         let others = inner.peers.others();
         // A small cluster hears at once; a large one by and by.

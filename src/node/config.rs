@@ -22,6 +22,8 @@ pub struct NodeConfig {
     pub max_clock_offset: Option<Duration>,
     /// How long a node may be silent before its replicas are replaced.
     pub replace_after: Duration,
+    /// How long an old version of a row is kept at least.
+    pub gc_after: Duration,
     pub store: StoreConfig,
 }
 

@@ -12,6 +12,7 @@ pub mod system;
 pub mod members;
 mod allocator;
 mod background;
+mod garbage;
 mod handler;
 mod metrics;
 
@@ -70,6 +71,8 @@ pub(crate) struct Inner {
     pub members: Arc<Members>,
     pub peers: Arc<Peers>,
     pub config: NodeConfig,
+    /// What the engine's compactions may drop.
+    pub thresholds: Arc<GcThresholds>,
     pub bound: BoundSource,
     /// Set once the catalog is open and statements can run.
     pub sql: std::sync::OnceLock<(Arc<SqlNode>, Arc<PgServer>)>,
@@ -90,7 +93,8 @@ impl Node {
         let local = |l: &TcpListener| l.local_addr().map_err(|e| e.to_string());
         let (sql_at, rpc_at, http_at) = (local(&sql)?, local(&rpc)?, local(&http)?);
 
-        let (engine, log) = open_disks(&config)?;
+        let thresholds = GcThresholds::new();
+        let (engine, log) = open_disks(&config, thresholds.clone())?;
         let joined = identify(&config, &*engine, &clock, runtime.as_ref(), rpc_at).await?;
 
         let identity = store::identity(&*engine).map_err(fault)?.ok_or("the store has no identity")?;
@@ -143,6 +147,7 @@ impl Node {
             store,
             log,
             participant,
+            thresholds,
             db,
             members,
             peers,
@@ -247,13 +252,13 @@ async fn listen(flag: &str, address: SocketAddr) -> Result<TcpListener, String> 
 
 type Disks = (Arc<dyn Engine>, Arc<dyn LogStore>);
 
-fn open_disks(config: &NodeConfig) -> Result<Disks, String> {
+fn open_disks(config: &NodeConfig, thresholds: Arc<GcThresholds>) -> Result<Disks, String> {
     let Some(folder) = &config.folder else {
         return Ok((Arc::new(MemEngine::new()), Arc::new(MemLog::new())));
     };
     let at = |e: meridian_storage::base::StorageError| format!("store {}: {e}", folder.display());
     std::fs::create_dir_all(folder).map_err(|e| format!("cannot create {}: {e}", folder.display()))?;
-    let filter: Option<Arc<dyn VersionFilter>> = Some(GcThresholds::new());
+    let filter: Option<Arc<dyn VersionFilter>> = Some(thresholds);
     let options = RocksOptions { cache_bytes: config.cache as usize, filter, ..RocksOptions::default() };
     let engine = RocksEngine::open(folder.join("state"), options).map_err(at)?;
     let log_folder = folder.join("log");

@@ -122,6 +122,9 @@ pub struct NodeState {
     pub sql_address: String,
     #[prost(string, tag = "11")]
     pub version: String,
+    /// When the node's oldest open transaction began, nanoseconds since the Unix epoch; 0 if there is none.
+    #[prost(uint64, tag = "12")]
+    pub oldest_transaction: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -28,6 +28,9 @@ pub struct Activity {
     pub user: String,
     pub database: String,
     pub started: i64,
+    /// The wall clock at the beginning of its open transaction, nanoseconds since the Unix epoch; 0 if there is none.
+    /// What that transaction may read is not garbage.
+    pub transaction: AtomicU64,
     pub now: Mutex<ActivityNow>,
 }
 
@@ -37,7 +40,6 @@ pub struct ActivityNow {
     pub state: &'static str,
     pub query: Arc<str>,
     pub query_start: i64,
-    pub transaction_start: Option<i64>,
 }
 
 /// Counted for the metrics page.
@@ -62,6 +64,12 @@ impl Counters {
 pub const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
 
 impl SqlNode {
+    /// When the oldest open transaction of the node began, nanoseconds since the Unix epoch.
+    pub fn oldest_transaction(&self) -> Option<u64> {
+        let sessions = self.sessions.lock();
+        sessions.values().map(|a| a.transaction.load(Ordering::Relaxed)).filter(|began| *began > 0).min()
+    }
+
     pub fn clock(&self) -> &Clock {
         self.db.clock()
     }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -468,8 +469,10 @@ impl Session {
         let read_only = read_only.unwrap_or_else(|| on("default_transaction_read_only", &self.settings));
         let deferrable = deferrable.unwrap_or_else(|| on("default_transaction_deferrable", &self.settings));
         let options = TxnOptions { isolation, read_only, deferrable, ..TxnOptions::default() };
+        let txn = self.node.db.begin(options);
+        self.activity.transaction.store(txn.read_timestamp().wall, Ordering::Relaxed);
         Ok(Active {
-            txn: self.node.db.begin(options),
+            txn,
             isolation,
             read_only,
             started: self.node.now(),
@@ -534,6 +537,7 @@ impl Session {
 
     /// Tells the client of settings that changed back; forgets the transaction's portals.
     pub(super) fn after_transaction(&mut self, committed: bool, client: &mut dyn Client) {
+        self.activity.transaction.store(0, Ordering::Relaxed);
         self.portals.clear();
         for (name, value) in self.settings.end_transaction(committed) {
             client.parameter_status(name, &value);
@@ -543,6 +547,7 @@ impl Session {
     /// Rolls back and forgets a transaction.
     pub(super) async fn abandon(&mut self, active: Active) {
         active.txn.rollback().await;
+        self.activity.transaction.store(0, Ordering::Relaxed);
         Counters::add(&self.node.counters.rollbacks);
         self.catalog.rollback();
         self.portals.clear();

@@ -2,12 +2,14 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use meridian_storage::base::BoxFuture;
 use meridian_txn::Txn;
 use parking_lot::Mutex;
 
+use super::node::POSTGRES_EPOCH_MICROS;
 use super::{Session, Settings, SqlNode};
 use crate::catalog::sequence::SessionSequences;
 use crate::catalog::virtual_tables::{SessionInfo, SettingInfo};
@@ -358,7 +360,9 @@ impl virtual_tables::NodeState for View {
                 state: now.state,
                 query: now.query.to_string(),
                 started: activity.started,
-                transaction_started: now.transaction_start,
+                transaction_started: Some(activity.transaction.load(Ordering::Relaxed))
+                    .filter(|began| *began > 0)
+                    .map(|began| (began / 1000) as i64 - POSTGRES_EPOCH_MICROS),
                 query_started: Some(now.query_start),
             }
         };

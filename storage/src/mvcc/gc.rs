@@ -24,7 +24,10 @@ pub struct Collected {
     pub resume: Option<Key>,
 }
 
-/// Deletes what reads at or above `threshold` cannot see, until the batch holds `max_bytes`.
+/// A collection looks at so many versions at a time, so that it keeps nobody waiting for long.
+const MAX_EXAMINED: usize = 4096;
+
+/// Deletes what reads at or above `threshold` cannot see, until the batch holds `max_bytes` or enough has been looked at.
 pub fn collect(
     reader: &dyn Reader,
     batch: &mut WriteBatch,
@@ -38,24 +41,25 @@ pub fn collect(
     let mut data = reader.iter(Cf::Data, bounds);
     let mut out = Collected::default();
     let mut part = Vec::new();
+    let mut examined = 0;
     data.seek_to_first();
     while data.valid() {
         part.clear();
         part.extend_from_slice(key::split_version(data.key())?.0);
-        if batch.as_bytes().len() >= max_bytes {
+        if batch.as_bytes().len() >= max_bytes || examined >= MAX_EXAMINED {
             let mut next = Vec::new();
             key::decode_key(&part, &mut next)?;
             out.resume = Some(next.into());
             return Ok(out);
         }
         let provisional = locks.on(&part)?.filter(|l| l.is_intent()).map(|l| l.write_ts);
-        collect_key(&mut *data, batch, &part, threshold, provisional, &mut out.delta)?;
+        examined += collect_key(&mut *data, batch, &part, threshold, provisional, &mut out.delta)?;
     }
     data.status()?;
     Ok(out)
 }
 
-/// Leaves the iterator on the next key.
+/// Leaves the iterator on the next key. Answers how many versions it met.
 fn collect_key(
     data: &mut dyn EngineIter,
     batch: &mut WriteBatch,
@@ -63,8 +67,9 @@ fn collect_key(
     threshold: Timestamp,
     provisional: Option<Timestamp>,
     delta: &mut Delta,
-) -> StorageResult<()> {
+) -> StorageResult<usize> {
     let mut covered = false;
+    let mut met = 0;
     while let Some(version) = version_of(data, part)? {
         let stays = if version > threshold || Some(version) == provisional {
             true
@@ -80,7 +85,8 @@ fn collect_key(
             delta.versions -= 1;
             delta.bytes -= (data.key().len() + data.value().len()) as i64;
         }
+        met += 1;
         data.next();
     }
-    Ok(())
+    Ok(met)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use meridian_storage::base::keys::{META1, SYSTEM, max_key, meta_key, min_key, system_key};
-use meridian_storage::base::{Clock, Key, NodeId, RangeId, Runtime, Span};
+use meridian_storage::base::{Clock, Key, NodeId, RangeId, Runtime, Span, Timestamp};
 use meridian_storage::replica::RangeDescriptor;
 
 use super::heartbeat::{Hearts, beat};
@@ -95,6 +95,15 @@ impl Db {
         }
         txn.rollback().await;
         Err(TxnError::new(TxnErrorKind::Retry, "could not serialize access due to concurrent update"))
+    }
+
+    /// Has the leaseholder of a range drop what no read at or above `threshold` can see.
+    pub async fn collect_garbage(&self, range: &RangeDescriptor, threshold: Timestamp) -> TxnResult<()> {
+        let route = self.inner.router.route(&range.start).await?;
+        let header = Header { gateway: self.node(), ..Header::default() };
+        let batch = BatchRequest { header, requests: vec![Request::Gc { threshold }] };
+        self.inner.router.send_to(&route, batch).await?;
+        Ok(())
     }
 
     /// Makes `key` the start of a range; nothing to do if it is one.

@@ -5,9 +5,11 @@
 //! then a coordinator that was cut off may ask how its commit went.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
-use meridian_storage::base::Timestamp;
+use meridian_storage::base::{RangeId, Timestamp};
 use meridian_storage::engine::{Cf, IterOptions};
 use meridian_storage::mvcc::{gc, key as version_key};
 use meridian_storage::replica::{Command, Trigger};
@@ -20,7 +22,17 @@ use crate::rpc::{BatchRequest, BatchResponse, KvError, PushKind, Request, Resolu
 /// How many bytes of operations go into one command.
 const COMMAND_BYTES: usize = 1 << 20;
 
+/// Between two commands.
+const PAUSE: Duration = Duration::from_millis(2);
+
 impl Participant {
+    /// How much has been applied to a range under the lease that this node holds, as `(term, commands)`: garbage grows no
+    /// faster.
+    pub fn applied(&self, range: RangeId) -> Option<(u64, u64)> {
+        let state = self.range(range).ok()?;
+        Some((state.lease.term, state.applied.load(Ordering::Relaxed)))
+    }
+
     /// Raises the range's threshold, then drops what cannot be seen any more, in small commands.
     pub(super) async fn collect_garbage(
         &self,
@@ -45,6 +57,8 @@ impl Participant {
             }
             let Some(next) = found.resume else { break };
             span.start = next;
+            // Everybody else first.
+            self.runtime.sleep(PAUSE).await;
         }
         for record in self.old_records(&range, threshold)? {
             self.retire_record(record).await?;
