@@ -85,7 +85,7 @@ impl Wire {
 }
 
 /// A field of an error message.
-fn field(body: &[u8], code: u8) -> String {
+pub fn field(body: &[u8], code: u8) -> String {
     let fields = body.split(|b| *b == 0);
     let mut found =
         fields.filter(|f| f.first() == Some(&code)).map(|f| String::from_utf8_lossy(&f[1..]).into_owned());
