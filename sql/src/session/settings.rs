@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use meridian_txn::Isolation;
+
 use crate::error::{SqlError, SqlResult, state};
 use crate::types::datetime::{DateOrder, DateStyle, IntervalStyle, TimeZone};
 use crate::types::text::FormatSettings;
@@ -267,6 +269,10 @@ pub struct Cached {
     pub idle_in_transaction_timeout: Option<Duration>,
     pub format: FormatSettings,
     pub search_path: Vec<String>,
+    /// Of new transactions.
+    pub isolation: Isolation,
+    pub read_only: bool,
+    pub deferrable: bool,
     /// Changes with every change of a setting that a plan may depend on.
     pub generation: u64,
 }
@@ -464,6 +470,9 @@ impl Settings {
                 .into_iter()
                 .map(|s| if s == "$user" { user.to_string() } else { s })
                 .collect(),
+            isolation: isolation_of(self.raw("default_transaction_isolation")),
+            read_only: self.raw("default_transaction_read_only") == "on",
+            deferrable: self.raw("default_transaction_deferrable") == "on",
             generation: self.cached.generation + 1,
         };
     }
@@ -662,6 +671,15 @@ pub fn isolation_name(v: &str) -> Option<&'static str> {
         // As in PostgreSQL, the next stricter level that exists.
         "read uncommitted" => Some("read uncommitted"),
         _ => None,
+    }
+}
+
+/// The level by its canonical name.
+fn isolation_of(name: &str) -> Isolation {
+    match name {
+        "read committed" | "read uncommitted" => Isolation::ReadCommitted,
+        "repeatable read" => Isolation::Snapshot,
+        _ => Isolation::Serializable,
     }
 }
 

@@ -105,8 +105,7 @@ impl Session {
                 Ok(()) => return Ok(()),
                 Err(e) => e,
             };
-            let in_the_way =
-                matches!(error.code(), state::SERIALIZATION_FAILURE | state::DEADLOCK_DETECTED);
+            let in_the_way = matches!(error.code(), state::SERIALIZATION_FAILURE | state::DEADLOCK_DETECTED);
             let alone = delivery.autocommit
                 && matches!(&self.state, State::Implicit(active) if active.has_ddl && active.statements <= 1 && !active.txn.is_committed());
             if !in_the_way || !alone || attempt >= MAX_ATTEMPTS || !delivery.client.rewind(mark) {
@@ -459,15 +458,10 @@ impl Session {
         read_only: Option<bool>,
         deferrable: Option<bool>,
     ) -> SqlResult<Active> {
-        let on = |name: &str, settings: &super::Settings| settings.get(name).as_deref() == Some("on");
-        let isolation = match isolation {
-            Some(i) => i,
-            None => super::utility::isolation_of(
-                &self.settings.get("default_transaction_isolation").unwrap_or_default(),
-            ),
-        };
-        let read_only = read_only.unwrap_or_else(|| on("default_transaction_read_only", &self.settings));
-        let deferrable = deferrable.unwrap_or_else(|| on("default_transaction_deferrable", &self.settings));
+        let defaults = self.settings.cached();
+        let isolation = isolation.unwrap_or(defaults.isolation);
+        let read_only = read_only.unwrap_or(defaults.read_only);
+        let deferrable = deferrable.unwrap_or(defaults.deferrable);
         let options = TxnOptions { isolation, read_only, deferrable, ..TxnOptions::default() };
         let txn = self.node.db.begin(options);
         self.activity.transaction.store(txn.read_timestamp().wall, Ordering::Relaxed);

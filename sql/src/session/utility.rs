@@ -66,14 +66,6 @@ pub fn finished_tag(prepared: &Prepared) -> &'static str {
     }
 }
 
-pub fn isolation_of(name: &str) -> Isolation {
-    match isolation_name(name) {
-        Some("read committed" | "read uncommitted") => Isolation::ReadCommitted,
-        Some("repeatable read") => Isolation::Snapshot,
-        _ => Isolation::Serializable,
-    }
-}
-
 fn level(l: IsolationLevel) -> Isolation {
     match l {
         // As in PostgreSQL, the next stricter level that exists.
