@@ -22,7 +22,7 @@ use crossbeam_skiplist::SkipMap;
 use crossbeam_skiplist::map::Entry;
 use parking_lot::Mutex;
 
-use super::{BatchOp, Cf, Engine, EngineIter, IterOptions, Reader, Snapshot, WriteBatch};
+use super::{BatchOp, Cf, Engine, EngineIter, IterOptions, Reader, RowCache, Snapshot, WriteBatch};
 use crate::base::StorageResult;
 
 /// `None` is a tombstone.
@@ -110,9 +110,12 @@ fn version_at<'a>(list: &'a Versions, key: &[u8], seq: u64) -> Option<VersionEnt
     at_or_after(list, key, seq).filter(|e| *e.key().key == *key)
 }
 
+/// Small, so that tests see rows come and go.
+const ROW_CACHE_BYTES: usize = 1 << 20;
+
 /// See the module's documentation.
-#[derive(Default)]
 pub struct MemEngine {
+    rows: RowCache,
     lists: [Versions; 4],
     /// One writer at a time.
     writing: Mutex<()>,
@@ -127,7 +130,15 @@ pub struct MemEngine {
 
 impl MemEngine {
     pub fn new() -> Self {
-        Self::default()
+        MemEngine {
+            rows: RowCache::new(ROW_CACHE_BYTES),
+            lists: Default::default(),
+            writing: Mutex::default(),
+            published: AtomicU64::default(),
+            durable: AtomicU64::default(),
+            pins: Mutex::default(),
+            unflushed_bytes: AtomicU64::default(),
+        }
     }
 
     /// Loses everything that was not flushed, as a crash of the machine would.
@@ -151,6 +162,7 @@ impl MemEngine {
         self.published.store(keep, SeqCst);
         self.durable.store(keep, SeqCst);
         self.unflushed_bytes.store(0, SeqCst);
+        self.rows.clear();
     }
 
     fn list(&self, cf: Cf) -> &Versions {
@@ -240,6 +252,16 @@ impl Reader for MemEngine {
     fn iter(&self, cf: Cf, options: IterOptions) -> Box<dyn EngineIter + '_> {
         Box::new(MemIter::new(self.list(cf), self.pin(&self.published), options))
     }
+
+    fn rows(&self) -> Option<&RowCache> {
+        Some(&self.rows)
+    }
+}
+
+impl Default for MemEngine {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Engine for MemEngine {
@@ -252,6 +274,7 @@ impl Engine for MemEngine {
             return Ok(());
         }
         let _writing = self.writing.lock();
+        let taken = self.rows.begin(batch);
         let seq = self.published.load(SeqCst) + 1;
         // Readers that come later pin at least `published`, which the floor never exceeds.
         let floor = {
@@ -270,6 +293,7 @@ impl Engine for MemEngine {
         }
         self.unflushed_bytes.fetch_add(batch.as_bytes().len() as u64, SeqCst);
         self.published.store(seq, SeqCst);
+        self.rows.end(batch, taken, true);
         Ok(())
     }
 

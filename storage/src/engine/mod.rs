@@ -13,16 +13,18 @@
 pub mod batch;
 pub mod memory;
 pub mod rocks;
+pub mod rows;
 #[cfg(test)]
 mod conformance;
 
 use bytes::Bytes;
 
-use crate::base::StorageResult;
+use crate::base::{StorageResult, Timestamp};
 
 pub use batch::{BatchOp, WriteBatch};
 pub use memory::MemEngine;
 pub use rocks::{RocksEngine, RocksOptions};
+pub use rows::RowCache;
 
 /// Column families. The numbers are stored in the Raft log: never reuse one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
@@ -67,6 +69,14 @@ pub fn key_part(raw: &[u8]) -> Option<&[u8]> {
     part.ends_with(&KEY_TERMINATOR).then_some(part)
 }
 
+/// A version key's key part and timestamp. `None` as for [`key_part`].
+pub fn split_timestamp(raw: &[u8]) -> Option<(&[u8], Timestamp)> {
+    let part = key_part(raw)?;
+    let [w0, w1, w2, w3, w4, w5, w6, w7, logical @ ..] = *raw.last_chunk::<VERSION_SUFFIX_LEN>()?;
+    let wall = u64::from_be_bytes([w0, w1, w2, w3, w4, w5, w6, w7]);
+    Some((part, Timestamp::new(!wall, !u32::from_be_bytes(logical))))
+}
+
 /// Decides, while files of [`Cf::Data`] are compacted, which versions are not needed any more.
 pub trait VersionFilter: Send + Sync + 'static {
     /// Called at the beginning of each compaction.
@@ -96,6 +106,14 @@ pub trait Reader: Send + Sync {
     fn get(&self, cf: Cf, key: &[u8]) -> StorageResult<Option<Bytes>>;
     /// An iterator over the view as of this call.
     fn iter(&self, cf: Cf, options: IterOptions) -> Box<dyn EngineIter + '_>;
+    /// What is remembered of rows that were read. Only if the view is of the present.
+    fn rows(&self) -> Option<&RowCache> {
+        None
+    }
+    /// Whether [`Cf::Lock`] is known to be empty at this moment. `false` says nothing.
+    fn knows_no_locks(&self) -> bool {
+        false
+    }
 }
 
 /// A cursor. After any move, `valid` says whether it stands on an entry; an I/O error shows in `status`, and

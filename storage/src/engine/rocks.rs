@@ -10,12 +10,13 @@
 //! a seek for one key looks only into the files that may hold it. That is sound only for whole version keys; every
 //! other iterator asks for total order.
 //!
-//! Memory: the block cache is shared and bounded; indexes and filters are held outside of it (two lookups fewer for
+//! Memory: of what is given for caching, a quarter is for rows, the rest for blocks of all families. Indexes and filters are held outside of it (two lookups fewer for
 //! every read), about 1.5 bytes per key. Memtables grow as they are filled.
 
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use bytes::Bytes;
 use rocksdb::compaction_filter::{CompactionFilter, Decision};
@@ -27,8 +28,8 @@ use rocksdb::{
 };
 
 use super::{
-    BatchOp, Cf, Engine, EngineIter, IterOptions, Reader, Snapshot, VersionFilter, VersionSweep, WriteBatch,
-    key_part,
+    BatchOp, Cf, Engine, EngineIter, IterOptions, Reader, RowCache, Snapshot, VersionFilter, VersionSweep,
+    WriteBatch, key_part,
 };
 use crate::base::{StorageError, StorageResult};
 
@@ -40,7 +41,7 @@ const OTHER_MEMTABLE_BYTES: usize = 8 * MIB;
 /// How the engine is opened.
 #[derive(Clone)]
 pub struct RocksOptions {
-    /// For blocks of all families, uncompressed.
+    /// For blocks of all families, uncompressed, and for rows that are read again and again.
     pub cache_bytes: usize,
     /// Threads for flushes and compactions, at low priority.
     pub background_threads: usize,
@@ -64,6 +65,24 @@ pub struct RocksEngine {
     /// What empty memtables occupy.
     idle_memtable_bytes: u64,
     cache: Cache,
+    rows: RowCache,
+    locks: LockWatch,
+}
+
+/// Of the memory for caching, the part that is for rows.
+const ROWS_SHARE: usize = 4;
+
+/// Knows whether the lock family, which is normally empty, is so right now. Then nobody needs to look.
+///
+/// What must stay true: `seen_empty_at` equals `begun` only if the family was seen empty and no batch that puts a lock has
+/// begun since. A batch counts itself before it is written, so whoever sees the old count may as well have looked
+/// before the lock was there.
+struct LockWatch {
+    /// Batches that put locks, beginning with 1.
+    begun: AtomicU64,
+    seen_empty_at: AtomicU64,
+    /// Those that have begun and are not written yet.
+    under_way: AtomicU64,
 }
 
 /// Removed locks in memory beyond which they are swept out.
@@ -73,7 +92,8 @@ impl RocksEngine {
     /// Opens the engine in `path`, which is created if it does not exist.
     pub fn open(path: impl AsRef<Path>, options: RocksOptions) -> StorageResult<Self> {
         let path = path.as_ref().to_owned();
-        let cache = Cache::new_lru_cache(options.cache_bytes);
+        let row_bytes = options.cache_bytes / ROWS_SHARE;
+        let cache = Cache::new_lru_cache(options.cache_bytes - row_bytes);
         let error = |e| classify(&path, e);
         let db_options = database_options(&options).map_err(error)?;
         let families = Cf::ALL.map(|cf| {
@@ -92,8 +112,11 @@ impl RocksEngine {
             write_options,
             idle_memtable_bytes: 0,
             cache,
+            rows: RowCache::new(row_bytes),
+            locks: LockWatch { begun: 1.into(), seen_empty_at: 0.into(), under_way: 0.into() },
         };
         engine.idle_memtable_bytes = engine.memtable_bytes();
+        engine.watch_locks();
         Ok(engine)
     }
 
@@ -108,6 +131,20 @@ impl RocksEngine {
 
     fn error(&self, e: rocksdb::Error) -> StorageError {
         classify(&self.path, e)
+    }
+
+    /// Looks whether there are locks.
+    fn watch_locks(&self) {
+        let begun = self.locks.begun.load(SeqCst);
+        // What is under way was counted before, and may not be seen.
+        if self.locks.under_way.load(SeqCst) > 0 || self.locks.seen_empty_at.load(SeqCst) == begun {
+            return;
+        }
+        let mut it = self.iter(Cf::Lock, IterOptions::default());
+        it.seek_to_first();
+        if !it.valid() && it.status().is_ok() {
+            self.locks.seen_empty_at.store(begun, SeqCst);
+        }
     }
 
     fn memtable_bytes(&self) -> u64 {
@@ -221,6 +258,14 @@ impl Reader for RocksEngine {
         let it = self.db.raw_iterator_cf_opt(self.family(cf), iterator_options(cf, options));
         Box::new(RocksIter { it, engine: self })
     }
+
+    fn rows(&self) -> Option<&RowCache> {
+        Some(&self.rows)
+    }
+
+    fn knows_no_locks(&self) -> bool {
+        self.locks.seen_empty_at.load(SeqCst) == self.locks.begun.load(SeqCst)
+    }
 }
 
 impl Engine for RocksEngine {
@@ -233,9 +278,13 @@ impl Engine for RocksEngine {
             return Ok(());
         }
         let mut to = rocksdb::WriteBatch::with_capacity_bytes(batch.as_bytes().len() + 8 * batch.len() + 16);
+        let mut puts_locks = false;
         for op in batch.ops() {
             match op {
-                BatchOp::Put { cf, key, value } => to.put_cf(self.family(cf), key, value),
+                BatchOp::Put { cf, key, value } => {
+                    puts_locks |= cf == Cf::Lock;
+                    to.put_cf(self.family(cf), key, value);
+                }
                 BatchOp::Delete { cf, key } => to.delete_cf(self.family(cf), key),
                 BatchOp::DeleteRange { cf, start, end } if start < end => {
                     to.delete_range_cf(self.family(cf), start, end);
@@ -243,7 +292,17 @@ impl Engine for RocksEngine {
                 BatchOp::DeleteRange { .. } => {}
             }
         }
-        self.db.write_opt(to, &self.write_options).map_err(|e| self.error(e))
+        if puts_locks {
+            self.locks.under_way.fetch_add(1, SeqCst);
+            self.locks.begun.fetch_add(1, SeqCst);
+        }
+        let taken = self.rows.begin(batch);
+        let written = self.db.write_opt(to, &self.write_options).map_err(|e| self.error(e));
+        self.rows.end(batch, taken, written.is_ok());
+        if puts_locks {
+            self.locks.under_way.fetch_sub(1, SeqCst);
+        }
+        written
     }
 
     fn get_durable(&self, cf: Cf, key: &[u8]) -> StorageResult<Option<Bytes>> {
@@ -258,10 +317,12 @@ impl Engine for RocksEngine {
         // Locks live shortly: what a flush writes of them are mostly tombstones, which every scan would have to step
         // over. The family is nearly empty afterwards, so rewriting it is cheap.
         self.db.compact_range_cf(self.family(Cf::Lock), None::<&[u8]>, None::<&[u8]>);
+        self.watch_locks();
         Ok(())
     }
 
     fn wants_flush(&self) -> bool {
+        self.watch_locks();
         let property = "rocksdb.num-deletes-active-mem-table";
         let deletes = self.db.property_int_value_cf(self.family(Cf::Lock), property).ok().flatten();
         deletes.is_some_and(|n| n >= LOCK_TOMBSTONES)

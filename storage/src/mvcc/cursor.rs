@@ -147,6 +147,9 @@ pub(super) struct LockCursor<'a> {
 
 impl<'a> LockCursor<'a> {
     pub fn new(reader: &'a dyn Reader, bounds: IterOptions, reverse: bool) -> StorageResult<Self> {
+        if reader.knows_no_locks() {
+            return Ok(LockCursor { it: None, reverse });
+        }
         let mut it = reader.iter(Cf::Lock, bounds);
         if reverse {
             it.seek_to_last();

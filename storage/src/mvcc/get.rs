@@ -1,8 +1,12 @@
-//! Reading single keys: one lookup for the lock, one seek for the version.
+//! Reading single keys: one lookup in the row cache; else one for the lock and one seek for the version.
+//!
+//! What the cache gives is the newest version of a key without a lock ([`crate::engine::rows`]): whoever reads at or above it
+//! sees it, and nothing above it makes the read uncertain. A reader below it looks into the engine.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use crate::base::{StorageResult, Timestamp, TxnId};
+use crate::engine::rows::{Found, Ticket};
 use crate::engine::{Cf, EngineIter, IterOptions, Reader};
 
 use super::cursor::{KeyView, Pick, View, pick};
@@ -69,9 +73,34 @@ impl<'a> PointReader<'a> {
     pub fn get(&mut self, key: &[u8]) -> StorageResult<MvccGet> {
         self.target.clear();
         key::push_key(key, &mut self.target);
+        let ticket = match self.reader.rows().map(|rows| rows.find(&self.target)) {
+            Some(Found::Newest(row)) if row.version <= self.view.ts => {
+                let seen = match value::decode(&row.stored)? {
+                    Some(_) => {
+                        let mut value = row.stored;
+                        value.advance(value::HEADER_LEN);
+                        Seen::Value(value, row.version)
+                    }
+                    None => Seen::Nothing,
+                };
+                return Ok(MvccGet { seen, newest_above: None });
+            }
+            // An iterator that is older than the ticket may see what the ticket does not vouch for.
+            Some(Found::Unknown(ticket)) if self.data.is_none() => Some(ticket),
+            _ => None,
+        };
+        self.look(ticket)
+    }
+
+    /// Reads the key whose part is in `target` from the engine, and with a ticket enters it into the row cache.
+    fn look(&mut self, ticket: Option<Ticket>) -> StorageResult<MvccGet> {
         let part = self.target.len();
-        let lock = self.reader.get(Cf::Lock, &self.target)?;
+        let lock = match self.reader.knows_no_locks() {
+            true => None,
+            false => self.reader.get(Cf::Lock, &self.target)?,
+        };
         let lock = lock.map(|bytes| LockRecord::decode(&bytes)).transpose()?;
+        let ticket = ticket.filter(|_| lock.is_none());
         let (ts, limit, ignored) = match (self.view.of_key(lock.as_ref()), lock) {
             (KeyView::At { ts, limit, ignored }, _) => (ts, limit, ignored),
             (KeyView::Conflict, Some(lock)) => {
@@ -79,7 +108,8 @@ impl<'a> PointReader<'a> {
             }
             (KeyView::Conflict, None) => unreachable!("a conflict is with a lock"),
         };
-        let from = if self.view.options.newest { Timestamp::MAX } else { limit };
+        // To know that a version is the newest, one must have begun above it.
+        let from = if self.view.options.newest || ticket.is_some() { Timestamp::MAX } else { limit };
         key::push_timestamp(from, &mut self.target);
         let reader = self.reader;
         let data = self.data.get_or_insert_with(|| {
@@ -90,12 +120,20 @@ impl<'a> PointReader<'a> {
         let picked = pick(&mut **data, &self.target[..part], (ts, limit, ignored), &mut newest_above)?;
         let seen = match picked {
             Pick::Visible(version) => {
-                let stored = &data.value()[value::HEADER_LEN..];
-                Seen::Value(Bytes::copy_from_slice(stored), version)
+                let mut stored = Bytes::copy_from_slice(data.value());
+                if let (Some(ticket), None, Some(rows)) = (ticket, newest_above, reader.rows()) {
+                    rows.enter(&self.target[..part], ticket, version, stored.clone());
+                }
+                stored.advance(value::HEADER_LEN);
+                Seen::Value(stored, version)
             }
             Pick::Nothing => Seen::Nothing,
             Pick::Uncertain(version) => Seen::Uncertain(version),
         };
+        if !self.view.options.newest {
+            // Versions above the limit were only stepped over.
+            newest_above = if let Seen::Uncertain(version) = seen { Some(version) } else { None };
+        }
         Ok(MvccGet { seen, newest_above })
     }
 }

@@ -12,7 +12,7 @@
 use bytes::Bytes;
 
 use crate::base::{Span, StorageError, StorageResult, Timestamp, TxnId};
-use crate::engine::{KEY_TERMINATOR as TERMINATOR, VERSION_SUFFIX_LEN as TS_LEN};
+use crate::engine::{KEY_TERMINATOR as TERMINATOR, VERSION_SUFFIX_LEN as TS_LEN, split_timestamp};
 
 /// Above the terminator and below any continuation of a longer key.
 const AFTER_TERMINATOR: [u8; 2] = [0, 2];
@@ -56,31 +56,21 @@ pub fn push_timestamp(ts: Timestamp, out: &mut Vec<u8>) {
 
 /// A version key's key part and timestamp.
 pub fn split_version(raw: &[u8]) -> StorageResult<(&[u8], Timestamp)> {
-    match raw.split_last_chunk::<TS_LEN>() {
-        Some((part, ts)) if part.ends_with(&TERMINATOR) => Ok((part, timestamp_of(ts))),
-        _ => Err(malformed(raw)),
-    }
-}
-
-fn timestamp_of(ts: &[u8; TS_LEN]) -> Timestamp {
-    let [w0, w1, w2, w3, w4, w5, w6, w7, logical @ ..] = *ts;
-    let wall = u64::from_be_bytes([w0, w1, w2, w3, w4, w5, w6, w7]);
-    Timestamp::new(!wall, !u32::from_be_bytes(logical))
+    split_timestamp(raw).ok_or_else(|| malformed(raw))
 }
 
 /// Appends the key whose key part this is.
 pub fn decode_key(part: &[u8], out: &mut Vec<u8>) -> StorageResult<()> {
     let Some(escaped) = part.strip_suffix(&TERMINATOR) else { return Err(malformed(part)) };
-    let start = out.len();
-    out.resize(start + escaped.len(), 0);
-    let space = &mut out[start..];
-    let (mut read, mut written) = (0, 0);
-    while let Some(&b) = escaped.get(read) {
-        space[written] = b;
-        written += 1;
-        read += 1 + usize::from(b == 0);
+    out.reserve(escaped.len());
+    // From one zero byte to the next: what stands between is copied as it is.
+    let mut rest = escaped;
+    while let Some(zero) = memchr::memchr(0, rest) {
+        let (plain, tail) = rest.split_at(zero + 1);
+        out.extend_from_slice(plain);
+        rest = tail.get(1..).unwrap_or_default();
     }
-    out.truncate(start + written);
+    out.extend_from_slice(rest);
     Ok(())
 }
 

@@ -129,6 +129,8 @@ fn check_gets(engine: &dyn Engine, model: &Model, at: Timestamp, options: GetOpt
             (seen, expected) => panic!("{key:?}: {seen:?} instead of {expected:?}"),
         }
         assert_eq!(found, get(engine, key, at, options).expect("read"));
+        // Again, perhaps from the row cache.
+        assert_eq!(found, get(engine, key, at, options).expect("read"));
     }
 }
 

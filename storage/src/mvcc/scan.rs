@@ -13,6 +13,9 @@ use super::get::GetOptions;
 use super::lock::LockRecord;
 use super::{key, value};
 
+/// Room made for a block at its second row.
+const ROOM: usize = 8 << 10;
+
 /// How a span is read. A limit of 0 is none.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct ScanOptions {
@@ -197,7 +200,13 @@ impl Scanner<'_> {
     /// Adds the version on which the iterator stands, unless it is a tombstone.
     fn push_row(&mut self) -> StorageResult<()> {
         if let Some(v) = value::decode(self.data.value())? {
-            key::decode_key(&self.part, self.out.block.key_space())?;
+            let rows = self.out.block.len();
+            let space = self.out.block.key_space();
+            if rows == 1 {
+                // There are more than one: mostly there are many.
+                space.reserve(ROOM);
+            }
+            key::decode_key(&self.part, space)?;
             self.out.block.push_value_after_key(v);
         }
         Ok(())
