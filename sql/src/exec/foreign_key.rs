@@ -474,8 +474,9 @@ async fn referencing_pairs(
     };
     // A scan of the whole table would lock it; the rows are locked when they are changed.
     let whole_table = inbound.index.is_none();
-    let options =
-        ScanOptions { lock: (!whole_table).then_some((lock, WaitPolicy::Block)), ..ScanOptions::default() };
+    let lock_too = (!whole_table).then_some((lock, WaitPolicy::Block));
+    // The referenced row is locked, so no new reference can come; one that has come since the snapshot must be seen.
+    let options = ScanOptions { lock: lock_too, newest: true, ..ScanOptions::default() };
     let mut scanner = ctx.txn().scan(span, options);
     let mut out = Vec::new();
     while let Some(block) = scanner.next_block().await? {

@@ -26,6 +26,9 @@ use crate::plan::{RowLock, RowLockStrength, RowLockWait};
 use crate::types::column::BATCH_ROWS;
 use crate::types::{Batch, Datum};
 
+/// What a scan that is to lock a few rows looks at in one step.
+const LOCKING_BLOCK_BYTES: u64 = 4 << 10;
+
 pub type Lock = (LockStrength, WaitPolicy);
 
 /// The transaction layer's names for a row lock.
@@ -187,10 +190,13 @@ impl Running {
                 }
                 let Some(running) = scanner else {
                     let Some(span) = spans.pop_front() else { return Ok(None) };
-                    let exact = access.filter.is_none() && self.remaining != u64::MAX;
+                    let limited = self.remaining != u64::MAX;
+                    // Of rows that are locked one by one some may be skipped, or turn out to be gone.
+                    let exact = limited && access.filter.is_none() && self.lock.is_none();
                     let options = ScanOptions {
                         reverse: access.reverse,
                         limit: if exact { self.remaining } else { 0 },
+                        batch_bytes: if limited && self.lock.is_some() { LOCKING_BLOCK_BYTES } else { 0 },
                         lock,
                         ..ScanOptions::default()
                     };

@@ -157,7 +157,14 @@ impl Session {
         match std::mem::take(&mut self.state) {
             State::Idle => {}
             State::Implicit(active) => self.abandon(active).await,
-            State::Block(active) | State::Failed(active) => self.state = State::Failed(active),
+            State::Block(active) => {
+                // Nothing of it can be kept: others need not wait for the client to say so.
+                if active.savepoints.is_empty() {
+                    active.txn.rollback().await;
+                }
+                self.state = State::Failed(active);
+            }
+            State::Failed(active) => self.state = State::Failed(active),
         }
     }
 

@@ -445,9 +445,15 @@ impl Session {
             self.state = State::Implicit(active);
         }
         let lock_timeout = self.settings.cached().lock_timeout;
-        if let Some(active) = self.state.active() {
+        let in_block = self.state.in_block();
+        if let Some(active) = self.state.active_mut() {
             active.txn.set_lock_timeout(lock_timeout);
             active.txn.begin_statement();
+            // The implicit transaction has only just begun.
+            if in_block && !active.has_snapshot {
+                active.txn.take_snapshot();
+            }
+            active.has_snapshot = true;
         }
         Ok(())
     }
@@ -471,6 +477,7 @@ impl Session {
             read_only,
             started: self.node.now(),
             statements: 0,
+            has_snapshot: false,
             savepoints: Vec::new(),
             has_ddl: false,
         })

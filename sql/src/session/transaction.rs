@@ -42,6 +42,8 @@ pub struct Active {
     pub started: i64,
     /// Statements that ran to their end: while there are none, a serialization failure can be retried unseen.
     pub statements: u64,
+    /// The first statement has begun: the snapshot is that of its beginning, not of BEGIN's.
+    pub has_snapshot: bool,
     pub savepoints: Vec<NamedSavepoint>,
     /// Names of this transaction's portals are forgotten with it.
     pub has_ddl: bool,

@@ -24,6 +24,9 @@ pub struct ScanOptions {
     /// The size aimed at for one block; 0 for the default.
     pub batch_bytes: u64,
     pub lock: Option<(LockStrength, WaitPolicy)>,
+    /// Below SERIALIZABLE: what is committed now, not what the snapshot has. For the checks of constraints, which a snapshot
+    /// would let miss what was committed since.
+    pub newest: bool,
 }
 
 /// How a commit went.

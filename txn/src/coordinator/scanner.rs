@@ -3,6 +3,9 @@
 //! The transaction's writes are those of the moment in which the scan began: a statement that updates what it scans does
 //! not meet its own new rows (the Halloween problem). Under READ COMMITTED a scan that outlives its statement - a
 //! cursor - goes on in the snapshot of that statement.
+//!
+//! A scan of what is newest takes the time anew for every request and leaves nothing in the books: who asks for it
+//! holds a lock that keeps the answer true.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -31,6 +34,8 @@ pub struct Scanner {
     /// The transaction's own writes in the span, ascending.
     own: Vec<Write>,
     snapshot: Snapshot,
+    /// A scan of what is newest has met a version of this age.
+    met: Timestamp,
 }
 
 /// The statement in which the scan began, and its snapshot.
@@ -52,7 +57,15 @@ impl Scanner {
             };
             (state.buffer.in_span(&span), snapshot)
         };
-        Scanner { txn, options, rest: Some(span), limit: options.limit, own, snapshot }
+        Scanner {
+            txn,
+            options,
+            rest: Some(span),
+            limit: options.limit,
+            own,
+            snapshot,
+            met: Timestamp::default(),
+        }
     }
 
     /// The next rows, at least one; `None` at the end.
@@ -118,11 +131,19 @@ impl Scanner {
     fn batch(&self, state: &State, piece: &Span) -> BatchRequest {
         let mut header = state.header(self.options.lock.map(|l| l.1).unwrap_or_default());
         header.gateway = self.txn.router().node();
-        if self.outlived(state) {
-            header.read_ts = self.snapshot.read_ts;
-            header.uncertainty_limit = self.snapshot.uncertainty_limit;
+        let other_time = if self.newest(state) {
+            let now = self.txn.inner.db.clock().now().max(self.met);
+            Some((now, self.txn.inner.db.clocks().uncertainty_limit(now)))
+        } else if self.outlived(state) {
+            Some((self.snapshot.read_ts, self.snapshot.uncertainty_limit))
+        } else {
+            None
+        };
+        if let Some((read_ts, uncertainty_limit)) = other_time {
+            header.read_ts = read_ts;
+            header.uncertainty_limit = uncertainty_limit;
             if let Some(txn) = &mut header.txn {
-                txn.read_ts = self.snapshot.read_ts;
+                txn.read_ts = read_ts;
             }
         }
         header.max_bytes = if self.options.batch_bytes > 0 { self.options.batch_bytes } else { BLOCK_BYTES };
@@ -140,9 +161,20 @@ impl Scanner {
         state.meta.isolation == Isolation::ReadCommitted && state.statement != self.snapshot.statement
     }
 
-    async fn react(&self, e: KvError) -> TxnResult<()> {
-        let outlived = self.outlived(&self.txn.lock_state());
+    fn newest(&self, state: &State) -> bool {
+        self.options.newest && !state.serializable() && !state.fixed
+    }
+
+    async fn react(&mut self, e: KvError) -> TxnResult<()> {
+        let (outlived, newest) = {
+            let state = self.txn.lock_state();
+            (self.outlived(&state), self.newest(&state))
+        };
         match e {
+            KvError::ReadWithinUncertainty { ts, .. } | KvError::WriteTooOld { ts, .. } if newest => {
+                self.met.forward(ts);
+                Ok(())
+            }
             KvError::ReadWithinUncertainty { .. } if outlived => Err(e.into()),
             e => self.txn.react(e).await,
         }
@@ -183,13 +215,14 @@ impl Scanner {
     }
 
     fn note(&self, state: &mut State, seen: &Span, rows: &KvBlock, at: Timestamp, ts: Timestamp) -> Noted {
-        if self.outlived(state) {
+        let newest = self.newest(state);
+        if self.outlived(state) || newest && self.options.lock.is_none() {
             return Noted::Kept;
         }
-        if at != state.meta.read_ts {
+        if !newest && at != state.meta.read_ts {
             return Noted::Stale;
         }
-        if state.tracks_reads() {
+        if state.tracks_reads() && !newest {
             state.reads.add_span(seen.clone());
         }
         if self.options.lock.is_some() && !state.serializable() {

@@ -128,9 +128,21 @@ impl Txn {
 
     /// To be called before each statement. READ COMMITTED: takes a new snapshot.
     pub fn begin_statement(&self) {
+        let renew = {
+            let mut state = self.lock_state();
+            state.statement += 1;
+            state.meta.isolation == Isolation::ReadCommitted
+        };
+        if renew {
+            self.take_snapshot();
+        }
+    }
+
+    /// Takes the snapshot anew, unless the transaction reads the past. At REPEATABLE READ and SERIALIZABLE, to be called
+    /// before the first statement and never again: what was committed since BEGIN is to be seen.
+    pub fn take_snapshot(&self) {
         let mut state = self.lock_state();
-        state.statement += 1;
-        if state.meta.isolation != Isolation::ReadCommitted || state.fixed {
+        if state.fixed {
             return;
         }
         // What earlier statements have read is of no consequence any more.
