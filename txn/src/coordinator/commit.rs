@@ -362,7 +362,13 @@ fn unknown(why: &str) -> TxnError {
 
 /// Whether the batch that failed so surely had no effect and never will.
 fn is_certain(e: &KvError) -> bool {
-    !matches!(e, KvError::Ambiguous { .. } | KvError::Unavailable { .. } | KvError::Internal { .. })
+    !matches!(
+        e,
+        KvError::Ambiguous { .. }
+            | KvError::Unavailable { .. }
+            | KvError::Internal { .. }
+            | KvError::Corruption { .. }
+    )
 }
 
 /// Whether the commit may succeed when tried again at once.

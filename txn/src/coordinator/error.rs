@@ -28,6 +28,8 @@ pub enum TxnErrorKind {
     Unsupported,
     /// XX000
     Internal,
+    /// XX001: what is stored is not what was written.
+    Corrupted,
 }
 
 impl TxnErrorKind {
@@ -43,6 +45,7 @@ impl TxnErrorKind {
             TxnErrorKind::Unavailable => "57P03",
             TxnErrorKind::Unsupported => "0A000",
             TxnErrorKind::Internal => "XX000",
+            TxnErrorKind::Corrupted => "XX001",
         }
     }
 }
@@ -149,6 +152,7 @@ impl From<KvError> for TxnError {
             | KvError::RangeMismatch { .. } => Self::new(Unavailable, text),
             KvError::Unsupported { reason } => Self::new(Unsupported, reason),
             KvError::Internal { reason } => Self::new(Internal, reason),
+            KvError::Corruption { reason } => Self::new(Corrupted, reason),
         }
     }
 }

@@ -55,9 +55,12 @@ pub enum KvError {
     Unavailable { reason: String },
     #[error("{reason}")]
     Unsupported { reason: String },
-    /// A bug, or a broken disk.
+    /// A bug, or a disk that fails.
     #[error("{reason}")]
     Internal { reason: String },
+    /// What is stored is not what was written.
+    #[error("{reason}")]
+    Corruption { reason: String },
 }
 
 wire_enum!(KvError {
@@ -78,6 +81,7 @@ wire_enum!(KvError {
     15 => Unavailable { reason },
     16 => Unsupported { reason },
     17 => Internal { reason },
+    18 => Corruption { reason },
 });
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -132,9 +136,8 @@ impl From<StorageError> for KvError {
             e @ (StorageError::Shutdown | StorageError::ClockOffset { .. }) => {
                 KvError::Unavailable { reason: e.to_string() }
             }
-            e @ (StorageError::Io(_) | StorageError::Corruption(_) | StorageError::Config(_)) => {
-                KvError::internal(e.to_string())
-            }
+            e @ StorageError::Corruption(_) => KvError::Corruption { reason: e.to_string() },
+            e @ (StorageError::Io(_) | StorageError::Config(_)) => KvError::internal(e.to_string()),
         }
     }
 }
