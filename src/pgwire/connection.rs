@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use meridian_sql::error::{SqlError, SqlResult, state};
 use meridian_sql::plan::Field;
 use meridian_sql::session::{Client, Described, FLUSH_AT, Format, Session, Severity, TransactionStatus};
@@ -90,6 +90,25 @@ impl<S: Stream> Wire<S> {
     }
 }
 
+impl<S: Stream> Wire<S> {
+    /// Reads a body of this length and forgets it; the error says why.
+    async fn skip(&mut self, mut body: usize) -> SqlError {
+        let e = SqlError::new(
+            state::PROGRAM_LIMIT_EXCEEDED,
+            format!("a message of {body} bytes is longer than the maximum of {}", frontend::MAX_TAKEN),
+        )
+        .with_hint("Send large amounts of data in several statements, or with COPY.");
+        loop {
+            let here = body.min(self.input.len());
+            self.input.advance(here);
+            body -= here;
+            if body == 0 || !matches!(self.fill().await, Ok(true)) {
+                return e;
+            }
+        }
+    }
+}
+
 fn gone() -> SqlError {
     SqlError::new(state::CONNECTION_FAILURE, "connection to client lost")
 }
@@ -167,6 +186,7 @@ impl<S: Stream> Client for Wire<S> {
                             format!("COPY from stdin failed: {}", why.as_str()),
                         ));
                     }
+                    Ok(Some(Message::TooLong { body, .. })) => return Err(self.skip(body).await),
                     // Allowed while copying, and without effect.
                     Ok(Some(Message::Flush | Message::Sync)) => {}
                     Ok(Some(_)) => {
@@ -231,6 +251,23 @@ pub async fn serve<S: Stream>(
                 }
             }
             Message::Terminate => return End::Closed,
+            Message::TooLong { kind, body } => {
+                let e = wire.skip(body).await;
+                // Left over from a COPY that failed, or behind an error: skipped as any other.
+                if skipping || matches!(kind, b'd' | b'c' | b'f') {
+                    continue;
+                }
+                session.fail(&e).await;
+                backend::error(wire.out(), &e);
+                if kind == b'Q' {
+                    backend::ready_for_query(wire.out(), session.status());
+                } else {
+                    skipping = true;
+                }
+                if wire.send().await.is_err() {
+                    return End::Closed;
+                }
+            }
             _ if skipping => {}
             Message::Query(text) => {
                 simple_query(wire, session, &text).await;

@@ -4,8 +4,11 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// The longest message that is taken: PostgreSQL's limit of one gigabyte.
+/// The longest message that can be meant: PostgreSQL's limit of one gigabyte. Beyond it the stream makes no sense.
 pub const MAX_MESSAGE: usize = 0x3fff_ffff;
+/// The longest message that is taken: a value of 64 MiB with a statement around it. A statement is held several times over
+/// while it is parsed, planned and replicated, so a longer one could take the node's memory.
+pub const MAX_TAKEN: usize = 65 << 20;
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Message {
@@ -44,6 +47,11 @@ pub enum Message {
     Password(Bytes),
     /// The fast-path function call, which nobody uses.
     FunctionCall,
+    /// Longer than [`MAX_TAKEN`]: its body still stands in the stream and is to be skipped.
+    TooLong {
+        kind: u8,
+        body: usize,
+    },
 }
 
 /// A name: checked UTF-8, sharing the message's buffer.
@@ -92,6 +100,10 @@ pub fn decode(input: &mut BytesMut) -> Result<Option<Message>, DecodeError> {
     let Some(body) = body else {
         return Err(DecodeError::Length { kind, length: length.into() });
     };
+    if body > MAX_TAKEN {
+        input.advance(5);
+        return Ok(Some(Message::TooLong { kind, body }));
+    }
     if input.len() < 5 + body {
         // Grow as data comes, not by what the client claims.
         input.reserve((5 + body - input.len()).min(1 << 20));
@@ -250,6 +262,16 @@ mod tests {
         assert_eq!(formats, [1]);
         assert_eq!(values, [Some(Bytes::from_static(b"\0\0\0\x07")), None]);
         assert!(result_formats.is_empty());
+    }
+
+    #[test]
+    fn a_message_that_is_too_long_is_known_by_its_length() {
+        let body = MAX_TAKEN + 1;
+        let mut input = BytesMut::from(&b"Q"[..]);
+        input.extend_from_slice(&(body as i32 + 4).to_be_bytes());
+        input.extend_from_slice(b"SELECT");
+        assert_eq!(decode(&mut input), Ok(Some(Message::TooLong { kind: b'Q', body })));
+        assert_eq!(input, &b"SELECT"[..]);
     }
 
     #[test]

@@ -70,6 +70,31 @@ impl Node {
         if let Some(to) = join {
             command.args(["--join", &to.to_string()]);
         }
+        Node::run(command, ports).await
+    }
+
+    /// Starts a node whose words on standard error go to a file.
+    pub async fn start_logged(store: &Path, ports: Ports, errors: &Path) -> Node {
+        let mut command = start_command(store, ports);
+        command.stderr(std::fs::File::create(errors).expect("a file for the log"));
+        Node::run(command, ports).await
+    }
+
+    /// `None` if the process ends by itself before it is well.
+    pub async fn try_start(store: &Path, ports: Ports) -> Option<Node> {
+        let mut command = start_command(store, ports);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary runs");
+        let mut node = Node { child, sql: ports.sql, rpc: ports.rpc, http: ports.http };
+        let mut ended = false;
+        until("the node is well, or has ended", async || {
+            ended = !node.runs();
+            ended || node.page("/health").await.is_some()
+        })
+        .await;
+        (!ended).then_some(node)
+    }
+
+    async fn run(mut command: Command, ports: Ports) -> Node {
         let child = command.stdout(Stdio::null()).spawn().expect("the binary runs");
         let mut node = Node { child, sql: ports.sql, rpc: ports.rpc, http: ports.http };
         until("the node is well", async || {
@@ -82,6 +107,13 @@ impl Node {
 
     pub fn runs(&mut self) -> bool {
         self.child.try_wait().expect("the process can be asked").is_none()
+    }
+
+    /// The most memory that the process has had so far; `None` where the system does not tell.
+    pub fn peak_bytes(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+        Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
     }
 
     /// SIGKILL, and waits for the end.

@@ -1,7 +1,7 @@
 //! Whatever a client sends: the right SQLSTATE, and the process serves on.
 
 use super::node::{Node, Ports};
-use super::wire::{Wire, framed, query};
+use super::wire::{Wire, field, framed, query};
 
 async fn node() -> Node {
     Node::start("mem".as_ref(), Ports::free(), None).await
@@ -136,5 +136,56 @@ async fn a_large_literal() {
     let (messages, _) = wire.answer().await;
     assert!(messages.iter().any(|m| m.0 == b'D' && m.1.len() == 2 + 4 + LENGTH));
     wire.works().await;
+    serves(&mut node).await;
+}
+
+/// Sends a message of `length` bytes after its type, filled up with `x` after `begin`.
+async fn send_long(wire: &mut Wire, kind: u8, begin: &[u8], length: usize) {
+    wire.send(&[&[kind], &(length as u32).to_be_bytes()[..], begin].concat()).await;
+    let chunk = vec![b'x'; 1 << 20];
+    let mut left = length - 4 - begin.len();
+    while left > 0 {
+        let n = left.min(chunk.len());
+        wire.send(&chunk[..n]).await;
+        left -= n;
+    }
+}
+
+/// What would take the node's memory is refused without taking it, and nobody else notices.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_and_rows_that_are_too_long() {
+    let mut node = node().await;
+    let mut other = Wire::session(node.sql).await;
+    other.send(&query(b"CREATE TABLE big (k int PRIMARY KEY, v text)")).await;
+    other.answer().await;
+
+    // More than PostgreSQL's gigabyte: the length makes no sense, the connection ends.
+    let mut wire = Wire::session(node.sql).await;
+    send_long(&mut wire, b'Q', b"SELECT '", 0x4000_0000 + 4).await;
+    let (messages, open) = wire.answer().await;
+    assert!(!open, "the connection lives on");
+    // The answer may be lost in a connection that is reset while the client still writes.
+    if let Some((_, error)) = messages.iter().find(|m| m.0 == b'E') {
+        assert_eq!(field(error, b'C'), "08P01");
+    }
+    other.works().await;
+
+    // Less than that: the statement is refused, the session goes on.
+    let mut wire = Wire::session(node.sql).await;
+    for (kind, begin) in [(b'Q', &b"INSERT INTO big VALUES (1, '"[..]), (b'P', b"\0SELECT '")] {
+        send_long(&mut wire, kind, begin, 300 << 20).await;
+        other.works().await;
+        if kind == b'P' {
+            wire.send(&framed(b'S', b"")).await;
+        }
+        let (messages, open) = wire.answer().await;
+        let error = messages.iter().find(|m| m.0 == b'E').map(|m| field(&m.1, b'C'));
+        assert_eq!((error.as_deref(), open), (Some("54000"), true));
+        wire.works().await;
+    }
+    let answer = wire.error(&query(b"INSERT INTO big SELECT 1, repeat('x', 100000000)")).await;
+    assert_eq!(answer, (Some("54000".into()), true));
+    other.works().await;
+    assert!(node.peak_bytes().is_none_or(|b| b < 1 << 30), "{:?} bytes of memory", node.peak_bytes());
     serves(&mut node).await;
 }

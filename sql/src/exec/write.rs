@@ -86,6 +86,10 @@ struct Changes {
     absent: Vec<(Key, usize, u32)>,
 }
 
+/// The largest row that is stored. It is replicated in one piece, so it takes several times its size in memory on every
+/// node that holds it.
+const ROW_BYTES_MAX: usize = 65 << 20;
+
 /// Stores new rows. Uniqueness of the indexes in `checked` has been looked after by the caller.
 pub async fn insert_rows(
     target: &TargetTable,
@@ -210,6 +214,12 @@ impl Touched {
 }
 
 async fn apply(target: &TargetTable, changes: Changes, rows: &Batch, ctx: &ExecContext) -> SqlResult<()> {
+    if let Some(bytes) = changes.puts.iter().map(|(_, value)| value.len()).find(|n| *n > ROW_BYTES_MAX) {
+        return Err(SqlError::new(
+            state::PROGRAM_LIMIT_EXCEEDED,
+            format!("row is too big: size {bytes}, maximum size {ROW_BYTES_MAX}"),
+        ));
+    }
     let txn = ctx.txn();
     changes.deletes.into_iter().for_each(|key| txn.delete(key));
     check_absent(target, &changes.absent, rows, ctx).await?;
