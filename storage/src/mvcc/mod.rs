@@ -43,7 +43,7 @@ mod model;
 pub use block::KvBlock;
 pub use get::{GetOptions, MvccGet, PointReader, Seen, get};
 pub use lock::{LockRecord, LockStrength};
-pub use refresh::{any_newer_in, newest_version_ts};
+pub use refresh::{any_intent_in, any_newer_in, newest_version_ts};
 pub use scan::{ScanOptions, ScanResult, scan};
 pub use split::{MvccStats, compute_stats, find_split_key};
 pub use thresholds::GcThresholds;

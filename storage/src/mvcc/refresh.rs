@@ -84,6 +84,31 @@ pub fn any_newer_in(
     Ok(None)
 }
 
+/// Whether there is an intent in `span`, at or below `to`, of a transaction other than `txn`.
+pub fn any_intent_in(
+    reader: &dyn Reader,
+    span: &Span,
+    to: Timestamp,
+    txn: Option<TxnId>,
+) -> StorageResult<Option<Newer>> {
+    if reader.knows_no_locks() {
+        return Ok(None);
+    }
+    let (lower, upper) = key::bounds(span);
+    let bounds = IterOptions { lower: Some(lower), upper: Some(upper), ..IterOptions::default() };
+    let mut locks = reader.iter(Cf::Lock, bounds);
+    locks.seek_to_first();
+    while locks.valid() {
+        let record = LockRecord::decode(locks.value())?;
+        if record.is_intent() && Some(record.txn) != txn && record.write_ts <= to {
+            return Ok(Some(Newer::Intent(Box::new(record))));
+        }
+        locks.next();
+    }
+    locks.status()?;
+    Ok(None)
+}
+
 fn newer_on_key(
     data: &mut dyn EngineIter,
     part: &[u8],

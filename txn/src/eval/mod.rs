@@ -62,6 +62,8 @@ pub trait Memory {
     fn outcome(&self, txn: TxnId) -> Option<Outcome>;
     /// Whether everything about a transaction that began at `min_ts` would be remembered.
     fn remembers(&self, txn: TxnId, min_ts: Timestamp) -> bool;
+    /// The keys in `span` that may have a version above `from`; `None` if that is not known.
+    fn written_since(&self, span: &Span, from: Timestamp) -> Option<Vec<Key>>;
     /// The time above which a transaction without a record was told to commit.
     fn pushed(&self, txn: TxnId) -> Timestamp;
 }

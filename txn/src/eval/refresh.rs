@@ -1,6 +1,6 @@
 //! `Refresh`: what was read has not changed up to a later time, and will not. Also what commits validate of it.
 
-use meridian_storage::base::{Key, Timestamp};
+use meridian_storage::base::{Key, Span, Timestamp};
 use meridian_storage::mvcc::{self, refresh::Newer};
 
 use smallvec::SmallVec;
@@ -56,11 +56,31 @@ pub(super) fn check(cx: &Context<'_>, refresh: &RefreshSpan, to: Timestamp) -> E
     if refresh.from >= to {
         return Ok(());
     }
-    let newer = mvcc::any_newer_in(cx.engine, &refresh.span, refresh.from, to, cx.txn_id())?;
+    let newer = match cx.memory.written_since(&refresh.span, refresh.from) {
+        Some(keys) => newer_among(cx, &keys, refresh, to)?,
+        None => mvcc::any_newer_in(cx.engine, &refresh.span, refresh.from, to, cx.txn_id())?,
+    };
     let ts = match newer {
         None => return Ok(()),
         Some(Newer::Version(ts)) => ts,
         Some(Newer::Intent(record)) => record.write_ts,
     };
     Err(Stop::Fail(KvError::RefreshFailed { key: refresh.span.start.clone(), ts }))
+}
+
+/// As [`mvcc::any_newer_in`], where only `keys` can have newer versions.
+fn newer_among(
+    cx: &Context<'_>,
+    keys: &[Key],
+    refresh: &RefreshSpan,
+    to: Timestamp,
+) -> Evaluated<Option<Newer>> {
+    for key in keys {
+        let span = Span::point(key.clone());
+        let newer = mvcc::any_newer_in(cx.engine, &span, refresh.from, to, cx.txn_id())?;
+        if newer.is_some() {
+            return Ok(newer);
+        }
+    }
+    Ok(mvcc::any_intent_in(cx.engine, &refresh.span, to, cx.txn_id())?)
 }

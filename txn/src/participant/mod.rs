@@ -27,6 +27,7 @@ mod garbage;
 mod range;
 mod wait_graph;
 mod outcomes;
+mod recent;
 pub mod lock_table;
 pub mod latch;
 pub mod timestamp_cache;
@@ -47,6 +48,7 @@ use rustc_hash::FxHashMap;
 use lock_table::{LockTable, Place};
 use outcomes::Outcomes;
 use range::{RangeState, RequestMemory};
+use recent::RecentWrites;
 use timestamp_cache::TimestampCache;
 use wait_graph::WaitGraph;
 
@@ -58,6 +60,7 @@ use crate::rpc::{
 const MARKED_KEYS: usize = 256 * 1024;
 const MARKED_SPANS: usize = 16 * 1024;
 const REMEMBERED_TRANSACTIONS: usize = 64 * 1024;
+const REMEMBERED_WRITES: usize = 32 * 1024;
 
 pub struct Participant {
     me: Weak<Participant>,
@@ -67,6 +70,7 @@ pub struct Participant {
     ranges: RwLock<FxHashMap<RangeId, Arc<RangeState>>>,
     reads: TimestampCache,
     outcomes: Outcomes,
+    recent: RecentWrites,
     graph: Arc<WaitGraph>,
     sender: RwLock<Option<Arc<dyn KeySender>>>,
 }
@@ -82,6 +86,7 @@ impl Participant {
             ranges: RwLock::default(),
             reads: TimestampCache::new(MARKED_KEYS, MARKED_SPANS, Timestamp::ZERO),
             outcomes: Outcomes::new(REMEMBERED_TRANSACTIONS),
+            recent: RecentWrites::new(REMEMBERED_WRITES),
             graph: Arc::default(),
             sender: RwLock::new(None),
         })
@@ -191,7 +196,15 @@ impl Participant {
         places: &'a [Place],
     ) -> RequestMemory<'a> {
         let txn = header.txn.as_ref().map(|t| t.id);
-        RequestMemory { range, reads: &self.reads, outcomes: &self.outcomes, txn, places }
+        RequestMemory {
+            range,
+            reads: &self.reads,
+            outcomes: &self.outcomes,
+            recent: &self.recent,
+            max_offset: self.clock.max_offset(),
+            txn,
+            places,
+        }
     }
 
     fn sender(&self) -> Option<Arc<dyn KeySender>> {

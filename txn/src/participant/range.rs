@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use meridian_storage::base::{Key, Span, Timestamp, TxnId};
 use meridian_storage::replica::{Lease, RangeDescriptor, Replica};
@@ -12,6 +13,7 @@ use meridian_storage::replica::{Lease, RangeDescriptor, Replica};
 use super::latch::Latches;
 use super::lock_table::{LockTable, Place};
 use super::outcomes::Outcomes;
+use super::recent::RecentWrites;
 use super::timestamp_cache::TimestampCache;
 use crate::eval::{Conflict, Memory, Outcome, Want};
 use crate::rpc::{BatchRequest, KvError, LockStrength, Request};
@@ -163,6 +165,8 @@ pub struct RequestMemory<'a> {
     pub range: &'a RangeState,
     pub reads: &'a TimestampCache,
     pub outcomes: &'a Outcomes,
+    pub recent: &'a RecentWrites,
+    pub max_offset: Duration,
     pub txn: Option<TxnId>,
     pub places: &'a [Place],
 }
@@ -195,6 +199,14 @@ impl Memory for RequestMemory<'_> {
         min_ts > self.range.lease.start
             && min_ts > self.outcomes.floor(txn)
             && !self.outcomes.is_in_doubt(txn)
+    }
+
+    fn written_since(&self, span: &Span, from: Timestamp) -> Option<Vec<Key>> {
+        // What was written before the lease may have been written elsewhere; an intent may even have been committed there
+        // above the lease under which that was done, but not above what clocks can show.
+        let seen = self.range.since_ns.saturating_add(self.max_offset.as_nanos() as u64);
+        let complete = Timestamp::new(seen, u32::MAX).max(self.range.lease.start);
+        if from <= complete { None } else { self.recent.since(span, from) }
     }
 
     fn pushed(&self, txn: TxnId) -> Timestamp {

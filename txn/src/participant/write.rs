@@ -197,6 +197,7 @@ impl Participant {
             if let Some(at) = effects.wrote_at {
                 guard.writes_at(at);
             }
+            self.recent.note(&effects.batch);
             let command = Command {
                 term: range.lease.term,
                 batch: std::mem::take(&mut effects.batch),
