@@ -1,4 +1,4 @@
-//! The state of a session's transaction, as ReadyForQuery reports it.
+//! The state of a session's transaction, as ReadyForQuery reports it, and how it begins and ends.
 //!
 //! ```text
 //!            statement              BEGIN
@@ -11,7 +11,14 @@
 //! What must stay true: in `Failed` nothing runs but ROLLBACK, COMMIT (which rolls back) and ROLLBACK TO; the transaction's writes
 //! are never committed from there.
 
-use meridian_txn::{Isolation, Savepoint, Txn};
+use std::sync::atomic::Ordering;
+
+use meridian_txn::{Isolation, Savepoint, Txn, TxnOptions};
+
+use super::Session;
+use super::client::Client;
+use super::node::Counters;
+use crate::error::SqlResult;
 
 /// What the client sees.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,5 +88,107 @@ impl State {
 
     pub fn in_block(&self) -> bool {
         matches!(self, State::Block(_) | State::Failed(_))
+    }
+}
+
+impl Session {
+    /// Begins the implicit transaction unless there is one already, and the statement within it.
+    pub(super) fn ensure_transaction(&mut self) -> SqlResult<()> {
+        if matches!(self.state, State::Idle) {
+            let active = self.begin_active(None, None, None)?;
+            self.state = State::Implicit(active);
+        }
+        let lock_timeout = self.settings.cached().lock_timeout;
+        let in_block = self.state.in_block();
+        if let Some(active) = self.state.active_mut() {
+            active.txn.set_lock_timeout(lock_timeout);
+            active.txn.begin_statement();
+            // The implicit transaction has only just begun.
+            if in_block && !active.has_snapshot {
+                active.txn.take_snapshot();
+            }
+            active.has_snapshot = true;
+        }
+        Ok(())
+    }
+
+    pub(super) fn begin_active(
+        &mut self,
+        isolation: Option<Isolation>,
+        read_only: Option<bool>,
+        deferrable: Option<bool>,
+    ) -> SqlResult<Active> {
+        let defaults = self.settings.cached();
+        let isolation = isolation.unwrap_or(defaults.isolation);
+        let read_only = read_only.unwrap_or(defaults.read_only);
+        let deferrable = deferrable.unwrap_or(defaults.deferrable);
+        let options = TxnOptions { isolation, read_only, deferrable, ..TxnOptions::default() };
+        let txn = self.node.db.begin(options);
+        self.activity.transaction.store(txn.read_timestamp().wall, Ordering::Relaxed);
+        Ok(Active {
+            txn,
+            isolation,
+            read_only,
+            started: self.node.now(),
+            statements: 0,
+            has_snapshot: false,
+            savepoints: Vec::new(),
+            has_ddl: false,
+        })
+    }
+
+    /// Commits the implicit transaction; its error is the statement's.
+    pub(super) async fn commit_implicit(&mut self, client: &mut dyn Client) -> SqlResult<()> {
+        if !matches!(self.state, State::Implicit(_)) {
+            return Ok(());
+        }
+        let Some(active) = self.take_active() else { return Ok(()) };
+        match self.commit_active(&active).await {
+            Ok(()) => {
+                self.after_transaction(true, client);
+                Ok(())
+            }
+            Err(e) => {
+                // Still there, so that a retry can restart it and `fail` can end it.
+                self.state = State::Implicit(active);
+                Err(e)
+            }
+        }
+    }
+
+    pub(super) async fn commit_active(&mut self, active: &Active) -> SqlResult<()> {
+        self.catalog.before_commit(&active.txn).await?;
+        match active.txn.commit().await {
+            Ok(_) => {
+                Counters::add(&self.node.counters.commits);
+                self.catalog.after_commit().await
+            }
+            Err(e) => {
+                if e.kind == meridian_txn::TxnErrorKind::Ambiguous {
+                    // It may have happened: what others see of the schema must be asked for.
+                    self.catalog.after_commit().await?;
+                }
+                Err(e.into())
+            }
+        }
+    }
+
+    /// Tells the client of settings that changed back; forgets the transaction's portals.
+    pub(super) fn after_transaction(&mut self, committed: bool, client: &mut dyn Client) {
+        self.activity.transaction.store(0, Ordering::Relaxed);
+        self.portals.clear();
+        for (name, value) in self.settings.end_transaction(committed) {
+            client.parameter_status(name, &value);
+        }
+    }
+
+    /// Rolls back and forgets a transaction.
+    pub(super) async fn abandon(&mut self, active: Active) {
+        active.txn.rollback().await;
+        self.activity.transaction.store(0, Ordering::Relaxed);
+        Counters::add(&self.node.counters.rollbacks);
+        self.catalog.rollback();
+        self.portals.clear();
+        self.settings.end_transaction(false);
     }
 }
