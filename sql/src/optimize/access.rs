@@ -55,7 +55,7 @@ impl Builder<'_> {
     ) -> SqlResult<(Node, Ordering)> {
         let table = scan.table.clone();
         let facts = TableFacts::of(self.catalog, &table);
-        let selectivity: f64 = conjuncts.iter().map(|c| facts.selectivity(c, &scan.columns)).product();
+        let selectivity = facts.combined(&conjuncts, &scan.columns);
         let rows = (facts.rows() * selectivity).max(1.0);
         let mut best: Option<(f64, Candidate<'_>)> = None;
         for (primary, index) in readable(&table) {
@@ -95,16 +95,26 @@ impl Builder<'_> {
             let mut prefix = Vec::new();
             let mut used_keys = Vec::new();
             let mut share = 1.0;
+            let mut used = vec![false; conjuncts.len()];
             for column in &index.key {
                 let key = keys.iter().position(|(c, e)| {
                     scan.columns[*c] == column.column && comparable(scan.schema[*c].ty.oid, e.ty().oid)
                 });
-                let Some(key) = key else { break };
+                if let Some(key) = key {
+                    prefix.push(KeyPart::Eq(keys[key].1.clone()));
+                    used_keys.push(key);
+                } else {
+                    // A column may as well be pinned by a condition of its own.
+                    let place = scan.columns.iter().position(|c| *c == column.column);
+                    let pinned =
+                        place.and_then(|p| equality(p, scan.schema[p].ty.oid, &conjuncts, &used));
+                    let Some((n, part @ KeyPart::Eq(_))) = pinned else { break };
+                    prefix.push(part);
+                    used[n] = true;
+                }
                 share /= facts.distinct(column.column);
-                prefix.push(KeyPart::Eq(keys[key].1.clone()));
-                used_keys.push(key);
             }
-            if prefix.is_empty() {
+            if used_keys.is_empty() {
                 continue;
             }
             let unique = index.unique && prefix.len() == index.key.len();
@@ -117,7 +127,7 @@ impl Builder<'_> {
                     index,
                     primary,
                     bounds: Bounds { prefix, range: None, conjuncts: Vec::new() },
-                    used: vec![false; conjuncts.len()],
+                    used,
                     index_only,
                     reverse: false,
                     ordered: false,
@@ -323,16 +333,16 @@ fn candidate<'t>(
             continue;
         }
         let mut range = KeyRange::default();
-        let mut found = false;
+        let mut found = Vec::new();
         for (n, conjunct) in conjuncts.iter().enumerate() {
             if out.used[n] || !bounds_range(position, ty, conjunct, &mut range) {
                 continue;
             }
-            found = true;
+            found.push(conjunct);
             out.used[n] = true;
-            out.bounded_rows *= facts.selectivity(conjunct, &scan.columns);
         }
-        if found {
+        if !found.is_empty() {
+            out.bounded_rows *= facts.combined(found, &scan.columns);
             out.bounds.range = Some(range);
         }
         break;

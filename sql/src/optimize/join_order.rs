@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::build::Builder;
 use super::conjuncts::{self, Comparison, comparison_of};
 use super::statistics::{FUNCTION_ROWS, TableFacts, blind_selectivity};
+use crate::catalog::IndexDescriptor;
 use crate::expr::Expr;
 use crate::plan::{Field, JoinKind, LogicalPlan};
 
@@ -139,7 +140,7 @@ pub fn estimate(builder: &Builder<'_>, plan: &LogicalPlan) -> f64 {
             let share: f64 = match &**input {
                 LogicalPlan::Scan(scan) => {
                     let facts = TableFacts::of(builder.catalog, &scan.table);
-                    all.iter().map(|c| facts.selectivity(c, &scan.columns)).product()
+                    facts.combined(&all, &scan.columns)
                 }
                 _ => all.iter().map(blind_selectivity).product(),
             };
@@ -197,16 +198,25 @@ fn condition(builder: &Builder<'_>, expr: Expr, relations: &[Relation]) -> Condi
     Condition { expr, reads, selectivity, lookups }
 }
 
-/// Whether a column of the joined row is the first of an index of its relation, which must be a stored table.
+/// Whether a column of the joined row is the first of an index of its relation, which must be a stored table; not
+/// counting columns that are pinned to a value.
 fn leads_an_index(relation: &Relation, column: usize) -> bool {
     let mut plan = relation.plan.as_ref();
-    while let Some(LogicalPlan::Filter { input, .. }) = plan {
+    let mut conditions = Vec::new();
+    while let Some(LogicalPlan::Filter { input, predicate }) = plan {
+        conjuncts::split(predicate.clone(), &mut conditions);
         plan = Some(input);
     }
     let Some(LogicalPlan::Scan(scan)) = plan else { return false };
     let id = scan.columns[column - relation.start];
     let mut indexes = std::iter::once(&scan.table.primary).chain(&scan.table.indexes);
-    scan.lock.is_none() && indexes.any(|i| i.key.first().is_some_and(|k| k.column == id))
+    let pins = |condition: &Expr| match conjuncts::restriction(condition) {
+        Some((column, conjuncts::Restriction::Compare(Comparison::Equal, _))) => Some(scan.columns[column]),
+        _ => None,
+    };
+    let pinned: Vec<_> = conditions.iter().filter_map(pins).collect();
+    let first = |i: &IndexDescriptor| i.key.iter().map(|k| k.column).find(|c| !pinned.contains(c));
+    scan.lock.is_none() && indexes.any(|i| first(i) == Some(id))
 }
 
 /// Distinct values of a column of the joined row.

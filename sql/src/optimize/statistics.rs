@@ -10,6 +10,8 @@ use crate::types::{Datum, Oid, SqlType};
 
 pub const DEFAULT_ROWS: f64 = 1000.0;
 const RANGE: f64 = 1.0 / 3.0;
+/// A column between two bounds.
+const INTERVAL: f64 = 0.005;
 const MATCH: f64 = 0.005;
 const OTHER: f64 = 0.33;
 const NULLS: f64 = 0.005;
@@ -56,6 +58,36 @@ impl<'c> TableFacts<'c> {
 
     pub fn width(&self, id: ColumnId, ty: SqlType) -> f64 {
         self.column(id).map_or_else(|| type_width(ty), |c| c.width)
+    }
+
+    /// The share of rows for which all of the conjuncts over `columns` are true. A lower and an upper bound of the same
+    /// column are one interval.
+    pub fn combined<'e>(
+        &self,
+        conjuncts: impl IntoIterator<Item = &'e Expr>,
+        columns: &[ColumnId],
+    ) -> f64 {
+        let mut share = 1.0;
+        let mut bounds: Vec<(ColumnId, bool)> = Vec::new();
+        for conjunct in conjuncts {
+            let bound = match restriction(conjunct) {
+                Some((column, Restriction::Compare(Comparison::Less | Comparison::LessEqual, _))) => {
+                    Some((columns[column], true))
+                }
+                Some((column, Restriction::Compare(Comparison::Greater | Comparison::GreaterEqual, _))) => {
+                    Some((columns[column], false))
+                }
+                _ => None,
+            };
+            share *= match bound {
+                Some((id, upper)) if bounds.contains(&(id, !upper)) && !bounds.contains(&(id, upper)) => {
+                    INTERVAL / RANGE
+                }
+                _ => self.selectivity(conjunct, columns),
+            };
+            bounds.extend(bound);
+        }
+        share
     }
 
     /// The share of rows for which a conjunct over `columns` is true.
