@@ -64,7 +64,8 @@ async fn gossip(inner: Arc<Inner>) {
             me.ranges = status.ranges as u32;
             me.leases = status.leases as u32;
             me.bytes = inner.log.size();
-            me.oldest_transaction = inner.sql.get().and_then(|(sql, _)| sql.oldest_transaction()).unwrap_or(0);
+            me.oldest_transaction =
+                inner.sql.get().and_then(|(sql, _)| sql.oldest_transaction()).unwrap_or(0);
         });
         let others = inner.peers.others();
         // A small cluster hears at once; a large one by and by.

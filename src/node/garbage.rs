@@ -43,7 +43,8 @@ pub async fn run(inner: Arc<Inner>) {
         for (descriptor, applied) in leads {
             // The first look is put off too: a node that has just started has other things to do.
             let before = last.entry(descriptor.range).or_insert(Last { at: now, applied });
-            let commands = if before.applied.0 == applied.0 { applied.1 - before.applied.1 } else { applied.1 };
+            let commands =
+                if before.applied.0 == applied.0 { applied.1 - before.applied.1 } else { applied.1 };
             let waited = now.saturating_sub(before.at);
             if waited < inner.config.gc_after
                 || (commands < COMMANDS && (commands == 0 || waited < AT_LEAST_EVERY))

@@ -232,7 +232,9 @@ impl CatalogCache {
         }
         loop {
             let failure = match others_now(self.db()).await {
-                Ok(waiting) if waiting.iter().all(|(_, lease)| lease.acknowledged.contains(&id)) => return Ok(id),
+                Ok(waiting) if waiting.iter().all(|(_, lease)| lease.acknowledged.contains(&id)) => {
+                    return Ok(id);
+                }
                 Ok(_) => self.wait_or_give_up(deadline).await.err(),
                 Err(e) => Some(e),
             };

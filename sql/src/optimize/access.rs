@@ -106,8 +106,7 @@ impl Builder<'_> {
                 } else {
                     // A column may as well be pinned by a condition of its own.
                     let place = scan.columns.iter().position(|c| *c == column.column);
-                    let pinned =
-                        place.and_then(|p| equality(p, scan.schema[p].ty.oid, &conjuncts, &used));
+                    let pinned = place.and_then(|p| equality(p, scan.schema[p].ty.oid, &conjuncts, &used));
                     let Some((n, part @ KeyPart::Eq(_))) = pinned else { break };
                     prefix.push(part);
                     used[n] = true;

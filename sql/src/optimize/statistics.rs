@@ -62,11 +62,7 @@ impl<'c> TableFacts<'c> {
 
     /// The share of rows for which all of the conjuncts over `columns` are true. A lower and an upper bound of the same
     /// column are one interval.
-    pub fn combined<'e>(
-        &self,
-        conjuncts: impl IntoIterator<Item = &'e Expr>,
-        columns: &[ColumnId],
-    ) -> f64 {
+    pub fn combined<'e>(&self, conjuncts: impl IntoIterator<Item = &'e Expr>, columns: &[ColumnId]) -> f64 {
         let mut share = 1.0;
         let mut bounds: Vec<(ColumnId, bool)> = Vec::new();
         for conjunct in conjuncts {
