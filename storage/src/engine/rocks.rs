@@ -16,7 +16,7 @@
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, Ordering::SeqCst};
 
 use bytes::Bytes;
 use rocksdb::compaction_filter::{CompactionFilter, Decision};
@@ -34,8 +34,10 @@ use super::{
 use crate::base::{StorageError, StorageResult};
 
 const MIB: usize = 1 << 20;
-/// Of [`Cf::Data`]; the other families are small.
+/// Of [`Cf::Data`], and of [`Cf::Lock`], which holds as many entries while much is being written; the other families are
+/// small. When one is full, all families are flushed.
 const DATA_MEMTABLE_BYTES: usize = 64 * MIB;
+const LOCK_MEMTABLE_BYTES: usize = 32 * MIB;
 const OTHER_MEMTABLE_BYTES: usize = 8 * MIB;
 
 /// How the engine is opened.
@@ -67,6 +69,11 @@ pub struct RocksEngine {
     cache: Cache,
     rows: RowCache,
     locks: LockWatch,
+    /// Since the lock family was rewritten last: how many locks were set and removed one by one, and whether spans of them were
+    /// removed.
+    locks_set: AtomicU64,
+    locks_removed: AtomicU64,
+    lock_spans_removed: AtomicBool,
 }
 
 /// RocksDB asks the kernel to read ahead at the third block of a scan, whether the blocks are cached or not: that is a
@@ -122,6 +129,9 @@ impl RocksEngine {
             cache,
             rows: RowCache::new(row_bytes),
             locks: LockWatch { begun: 1.into(), seen_empty_at: 0.into(), under_way: 0.into() },
+            locks_set: AtomicU64::new(0),
+            locks_removed: AtomicU64::new(0),
+            lock_spans_removed: AtomicBool::new(false),
         };
         engine.idle_memtable_bytes = engine.memtable_bytes();
         engine.watch_locks();
@@ -152,6 +162,18 @@ impl RocksEngine {
         it.seek_to_first();
         if !it.valid() && it.status().is_ok() {
             self.locks.seen_empty_at.store(begun, SeqCst);
+        }
+    }
+
+    /// What the lock family will have to be rid of.
+    fn count(&self, op: &BatchOp<'_>) {
+        match op {
+            BatchOp::Put { cf: Cf::Lock, .. } => _ = self.locks_set.fetch_add(1, Ordering::Relaxed),
+            BatchOp::Delete { cf: Cf::Lock, .. } => _ = self.locks_removed.fetch_add(1, Ordering::Relaxed),
+            BatchOp::DeleteRange { cf: Cf::Lock, .. } => {
+                self.lock_spans_removed.store(true, Ordering::Relaxed)
+            }
+            _ => {}
         }
     }
 
@@ -196,7 +218,11 @@ fn family_options(cf: Cf, cache: &Cache, filter: Option<&Arc<dyn VersionFilter>>
     table.set_optimize_filters_for_memory(true);
     let mut o = Options::default();
     o.set_compression_type(DBCompressionType::Lz4);
-    o.set_write_buffer_size(if cf == Cf::Data { DATA_MEMTABLE_BYTES } else { OTHER_MEMTABLE_BYTES });
+    o.set_write_buffer_size(match cf {
+        Cf::Data => DATA_MEMTABLE_BYTES,
+        Cf::Lock => LOCK_MEMTABLE_BYTES,
+        _ => OTHER_MEMTABLE_BYTES,
+    });
     o.set_max_write_buffer_number(3);
     if cf == Cf::Data {
         o.set_prefix_extractor(SliceTransform::create(
@@ -288,6 +314,7 @@ impl Engine for RocksEngine {
         let mut to = rocksdb::WriteBatch::with_capacity_bytes(batch.as_bytes().len() + 8 * batch.len() + 16);
         let mut puts_locks = false;
         for op in batch.ops() {
+            self.count(&op);
             match op {
                 BatchOp::Put { cf, key, value } => {
                     puts_locks |= cf == Cf::Lock;
@@ -321,10 +348,18 @@ impl Engine for RocksEngine {
 
     fn flush(&self) -> StorageResult<()> {
         let families = Cf::ALL.map(|cf| self.family(cf));
+        let spans_removed = self.lock_spans_removed.swap(false, Ordering::Relaxed);
         self.db.flush_cfs_opt(&families.each_ref(), &FlushOptions::default()).map_err(|e| self.error(e))?;
         // Locks live shortly: what a flush writes of them are mostly tombstones, which every scan would have to step
-        // over. The family is nearly empty afterwards, so rewriting it is cheap.
-        self.db.compact_range_cf(self.family(Cf::Lock), None::<&[u8]>, None::<&[u8]>);
+        // over. The family is nearly empty afterwards, so rewriting it is cheap - but not while a large transaction
+        // fills it.
+        let set = self.locks_set.load(Ordering::Relaxed);
+        let removed = self.locks_removed.load(Ordering::Relaxed);
+        if spans_removed || removed >= LOCK_TOMBSTONES || removed > 0 && 2 * removed >= set {
+            self.locks_set.fetch_sub(set, Ordering::Relaxed);
+            self.locks_removed.fetch_sub(removed, Ordering::Relaxed);
+            self.db.compact_range_cf(self.family(Cf::Lock), None::<&[u8]>, None::<&[u8]>);
+        }
         self.watch_locks();
         Ok(())
     }
@@ -333,7 +368,7 @@ impl Engine for RocksEngine {
         self.watch_locks();
         let property = "rocksdb.num-deletes-active-mem-table";
         let deletes = self.db.property_int_value_cf(self.family(Cf::Lock), property).ok().flatten();
-        deletes.is_some_and(|n| n >= LOCK_TOMBSTONES)
+        self.lock_spans_removed.load(Ordering::Relaxed) || deletes.is_some_and(|n| n >= LOCK_TOMBSTONES)
     }
 
     fn unflushed_bytes(&self) -> u64 {

@@ -93,6 +93,30 @@ pub fn put_intent(
     Ok(IntentWrite::Written(delta))
 }
 
+/// Writes many intents of one statement on keys that have neither lock nor version, without looking.
+pub struct NewIntents {
+    ts: Timestamp,
+    lock: Vec<u8>,
+    raw: Vec<u8>,
+}
+
+impl NewIntents {
+    pub fn new(record: &LockRecord) -> Self {
+        assert!(record.is_intent(), "a provisional version needs an intent");
+        NewIntents { ts: record.write_ts, lock: record.encode(), raw: Vec::new() }
+    }
+
+    /// The caller has made sure that nothing stands on the key.
+    pub fn put(&mut self, batch: &mut WriteBatch, key: &[u8], value: Option<&[u8]>) {
+        self.raw.clear();
+        key::push_key(key, &mut self.raw);
+        batch.put(Cf::Lock, &self.raw, &self.lock);
+        key::push_timestamp(self.ts, &mut self.raw);
+        let (header, value) = value::parts(value, Origin::Provisional);
+        batch.put_concat(Cf::Data, &self.raw, &header, value);
+    }
+}
+
 /// Writes a lock without a value, or the lock of an intent whose version is written beside it.
 ///
 /// The caller has made sure that no other transaction's lock stands against it.
@@ -111,7 +135,7 @@ pub fn remove_lock(batch: &mut WriteBatch, key: &[u8], record: &LockRecord) -> D
     Delta { bytes: -(bytes as i64), versions: 0, intents: -i64::from(record.is_intent()) }
 }
 
-fn remove_version(
+pub(super) fn remove_version(
     reader: &dyn Reader,
     batch: &mut WriteBatch,
     key: &[u8],
@@ -129,6 +153,10 @@ pub enum Resolution {
     /// The transaction committed at this time, in this epoch: intents of other epochs are void.
     Commit {
         at: Timestamp,
+        epoch: u32,
+    },
+    /// As `Commit`, but versions stay at their intents' times, below that of the commit: nobody can have read there.
+    CommitInPlace {
         epoch: u32,
     },
     Abort,
@@ -160,9 +188,12 @@ pub fn resolve_intent(
         Resolution::Commit { at, epoch } if own.is_intent() && own.epoch == epoch => {
             commit(reader, batch, key, &own, at)?
         }
+        Resolution::CommitInPlace { epoch } if own.is_intent() && own.epoch == epoch => {
+            remove_lock(batch, key, &own)
+        }
         Resolution::Push { to } if to <= own.write_ts => Delta::default(),
         Resolution::Push { to } => push(reader, batch, key, &own, to)?,
-        Resolution::Commit { .. } | Resolution::Abort => {
+        Resolution::Commit { .. } | Resolution::CommitInPlace { .. } | Resolution::Abort => {
             let mut delta = remove_lock(batch, key, &own);
             if own.is_intent() {
                 delta += remove_version(reader, batch, key, own.write_ts)?;
@@ -202,7 +233,7 @@ fn push(
     Ok(delta)
 }
 
-fn move_version(
+pub(super) fn move_version(
     reader: &dyn Reader,
     batch: &mut WriteBatch,
     key: &[u8],
