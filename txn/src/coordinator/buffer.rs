@@ -7,6 +7,8 @@
 //! - A key's value is the buffered one if there is one, else that of the transaction's intent if it is live.
 //! - For a key that is about to be spilled again, an undo entry that says "as spilled" is replaced by the value
 //!   first: afterwards nobody knows it any more.
+//! - Keys that were spilled in great number are known only as spans ([`IntentSet`]). A key there may have an intent of this
+//!   transaction or not: where it matters, the ranges are asked.
 //! - A spilled key stays in `spilled` until the transaction ends: whoever cleans up must look there.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +17,7 @@ use std::ops::Bound;
 use bytes::Bytes;
 use meridian_storage::base::{Key, Span, keys};
 
+use super::intents::IntentSet;
 use crate::rpc::Write;
 
 /// A point that the transaction's writes can be rolled back to.
@@ -29,6 +32,8 @@ enum Before {
     Buffered(Option<Bytes>),
     /// In an intent, whose value was not overwritten since.
     Spilled,
+    /// As the last, or not written: it lies where many were spilled.
+    PerhapsSpilled,
 }
 
 #[derive(Default)]
@@ -36,9 +41,11 @@ pub(super) struct WriteBuffer {
     writes: BTreeMap<Key, Option<Bytes>>,
     bytes: usize,
     /// Every key that may have an intent, for cleaning up.
-    spilled: BTreeSet<Key>,
-    /// Of these, the ones whose intent holds what the transaction has written.
+    spilled: IntentSet,
+    /// Of these, the ones whose intent holds what the transaction has written; but for those known only as spans.
     live: BTreeSet<Key>,
+    /// Whether this attempt has written what is known only as spans.
+    live_spans: bool,
     /// Of these, the ones whose intents were rolled back and are still there.
     void: BTreeSet<Key>,
     undo: Vec<(Key, Before)>,
@@ -64,6 +71,7 @@ impl WriteBuffer {
             let before = match before {
                 Some(value) => Before::Buffered(value),
                 None if self.live.contains(&key) => Before::Spilled,
+                None if self.spilled.is_in_span(&key) => Before::PerhapsSpilled,
                 None => Before::Untouched,
             };
             self.undo.push((key, before));
@@ -104,9 +112,10 @@ impl WriteBuffer {
 
     /// Whether anything is buffered or spilled.
     pub fn is_empty(&self) -> bool {
-        self.writes.is_empty() && self.live.is_empty()
+        self.writes.is_empty() && self.live.is_empty() && !self.live_spans
     }
 
+    /// Whether it is known to have written the key.
     pub fn wrote(&self, key: &Key) -> bool {
         self.writes.contains_key(key) || self.live.contains(key)
     }
@@ -148,12 +157,12 @@ impl WriteBuffer {
                 self.writes.insert(key.clone(), value)
             }
             Before::Untouched => {
-                if self.live.remove(&key) {
+                if self.live.remove(&key) || self.spilled.is_in_span(&key) {
                     self.void.insert(key.clone());
                 }
                 self.writes.remove(&key)
             }
-            Before::Spilled => self.writes.remove(&key),
+            Before::Spilled | Before::PerhapsSpilled => self.writes.remove(&key),
         };
         if let Some(old) = old {
             self.bytes -= size_of(&key, &old);
@@ -162,8 +171,8 @@ impl WriteBuffer {
 
     // ----- spilling -----
 
-    pub fn spilled(&self) -> impl Iterator<Item = &Key> {
-        self.spilled.iter()
+    pub fn spilled(&self) -> &IntentSet {
+        &self.spilled
     }
 
     pub fn has_spilled(&self) -> bool {
@@ -172,9 +181,16 @@ impl WriteBuffer {
 
     /// These keys may have intents from now on.
     pub fn note_spilling(&mut self, writes: &[Write]) {
+        if self.spilled.add(writes.iter().map(|(key, _)| key)) {
+            self.live.clear();
+            self.live_spans = true;
+        }
         for (key, _) in writes {
-            self.spilled.insert(key.clone());
-            self.live.insert(key.clone());
+            if self.spilled.is_in_span(key) {
+                self.live_spans = true;
+            } else {
+                self.live.insert(key.clone());
+            }
             self.void.remove(key);
         }
     }
@@ -206,14 +222,18 @@ impl WriteBuffer {
 
     /// Buffered keys whose intent's value a savepoint still needs, before they are spilled again.
     pub fn needed_before_spilling(&self) -> Vec<Key> {
-        let needed = self.undo.iter().filter(|(k, b)| *b == Before::Spilled && self.writes.contains_key(k));
-        needed.map(|(k, _)| k.clone()).collect()
+        let needed = |(k, b): &&(Key, Before)| is_spilled(b) && self.writes.contains_key(k);
+        let needed: BTreeSet<&Key> = self.undo.iter().filter(needed).map(|(k, _)| k).collect();
+        needed.into_iter().cloned().collect()
     }
 
-    /// What [`needed_before_spilling`](Self::needed_before_spilling) asked for.
-    pub fn remember(&mut self, key: &Key, value: Option<Bytes>) {
-        for (_, before) in self.undo.iter_mut().filter(|(k, b)| k == key && *b == Before::Spilled) {
-            *before = Before::Buffered(value.clone());
+    /// What [`needed_before_spilling`](Self::needed_before_spilling) asked for: the intents' values; a key that is not
+    /// named has none.
+    pub fn remember(&mut self, asked: &[Key], values: &BTreeMap<Key, Option<Bytes>>) {
+        for (key, before) in self.undo.iter_mut().filter(|(_, b)| is_spilled(b)) {
+            if asked.binary_search(key).is_ok() {
+                *before = values.get(key).map_or(Before::Untouched, |v| Before::Buffered(v.clone()));
+            }
         }
     }
 
@@ -221,11 +241,17 @@ impl WriteBuffer {
     pub fn restart(&mut self) {
         self.writes.clear();
         self.bytes = 0;
-        self.void = self.spilled.clone();
+        // Those in spans are left until the end: intents of earlier attempts count for nothing.
+        self.void = self.spilled.keys().clone();
         self.live.clear();
+        self.live_spans = false;
         self.undo.clear();
         self.savepoints.clear();
     }
+}
+
+fn is_spilled(before: &Before) -> bool {
+    matches!(before, Before::Spilled | Before::PerhapsSpilled)
 }
 
 fn size_of(key: &Key, value: &Option<Bytes>) -> usize {
@@ -278,7 +304,7 @@ mod tests {
         b.put(key("a"), value("2"));
         b.put(key("b"), value("2"));
         assert_eq!(b.needed_before_spilling(), [key("a")]);
-        b.remember(&key("a"), value("1"));
+        b.remember(&[key("a")], &BTreeMap::from([(key("a"), value("1"))]));
         let writes = b.writes();
         b.note_spilling(&writes);
         b.note_spilled(&writes);
@@ -307,6 +333,6 @@ mod tests {
         assert!(b.needed_before_spilling().is_empty());
         b.rollback_to(sp);
         assert!(b.is_empty() && !b.has_void());
-        assert_eq!(b.spilled().count(), 1, "cleaning up still looks there");
+        assert_eq!(b.spilled().keys().len(), 1, "cleaning up still looks there");
     }
 }

@@ -20,8 +20,8 @@ use super::state::Phase;
 use super::{CommitOutcome, Txn, TxnError, TxnErrorKind, TxnResult};
 use crate::route::{FanOut, Route};
 use crate::rpc::{
-    AbortReason, BatchRequest, BatchResponse, EndKind, Header, Isolation, KeySender, KvError, RefreshSpan,
-    Request, Response, WaitPolicy, Write,
+    AbortReason, BatchRequest, BatchResponse, EndKind, Header, IntentSpan, Isolation, KeySender, KvError,
+    RefreshSpan, Request, Response, WaitPolicy, Write,
 };
 
 /// At most so many spans are validated inside a one-phase commit; more are refreshed before, if need be.
@@ -52,6 +52,7 @@ enum Attempt {
 struct Staged {
     header: Header,
     intents: Vec<Key>,
+    spans: Vec<IntentSpan>,
     in_flight: Vec<Key>,
 }
 
@@ -63,6 +64,10 @@ impl Txn {
                 return Ok(CommitOutcome { timestamp });
             }
             state.check_active()?;
+        }
+        if self.has_bulk() {
+            // What is known one by one is to be little: it stands in the record.
+            self.flush().await?;
         }
         self.prepare(None).await?;
         {
@@ -102,6 +107,7 @@ impl Txn {
         for _ in 0..MAX_TRIES {
             let attempt = match self.only_range().await? {
                 Some(route) => self.one_phase(&route).await?,
+                None if self.has_bulk() && !self.has_buffered() => self.record_alone().await?,
                 None => self.parallel().await?,
             };
             if let Attempt::Committed { ts, left } = attempt {
@@ -213,6 +219,30 @@ impl Txn {
         Ok(route.is_some_and(|route| spans.iter().all(|r| route.contains_span(&r.span))))
     }
 
+    // ----- everything is spilled -----
+
+    /// Whether it has spilled more than it can name.
+    fn has_bulk(&self) -> bool {
+        !self.lock_state().buffer.spilled().spans().is_empty()
+    }
+
+    fn has_buffered(&self) -> bool {
+        self.lock_state().buffer.extent().is_some()
+    }
+
+    /// All intents stand: the record alone decides.
+    async fn record_alone(&self) -> TxnResult<Attempt> {
+        self.catch_up().await?;
+        let (staged, ts) = {
+            let mut state = self.lock_state();
+            self.register(&mut state);
+            let (intents, spans) = named(&state);
+            let header = self.header(&state);
+            (Staged { header, intents, spans, in_flight: Vec::new() }, state.meta.write_ts)
+        };
+        self.commit_explicitly(staged, ts).await
+    }
+
     // ----- several ranges -----
 
     async fn parallel(&self) -> TxnResult<Attempt> {
@@ -233,20 +263,26 @@ impl Txn {
         let (near, far): (Vec<Write>, Vec<Write>) =
             writes.into_iter().partition(|(key, _)| anchor_route.descriptor.contains(key));
         let in_flight: Vec<Key> = far.iter().map(|(key, _)| key.clone()).collect();
-        let intents: Vec<Key> = self.lock_state().buffer.spilled().cloned().collect();
+        let (intents, spans) = named(&self.lock_state());
         let how = if in_flight.is_empty() { EndKind::Commit } else { EndKind::Stage };
         let mut requests = Vec::with_capacity(2);
         if !near.is_empty() {
             requests.push(put_intents(&near, &locked));
         }
-        requests.push(Request::EndTxn { how, intents: intents.clone(), in_flight: in_flight.clone() });
+        let (listed, in_spans) = (intents.clone(), spans.clone());
+        requests.push(Request::EndTxn {
+            how,
+            intents: listed,
+            spans: in_spans,
+            in_flight: in_flight.clone(),
+        });
         let stage = self.router().send_to(&anchor_route, BatchRequest { header: header.clone(), requests });
         let puts = self.router().fan_out(far, |writes: &[Write]| BatchRequest {
             header: header.clone(),
             requests: vec![put_intents(writes, &locked)],
         });
         let (stage, puts) = futures::join!(stage, puts);
-        self.judge(Staged { header, intents, in_flight }, stage, puts).await
+        self.judge(Staged { header, intents, spans, in_flight }, stage, puts).await
     }
 
     /// A serializable transaction whose writes were pushed refreshes before it stages, not after.
@@ -314,8 +350,12 @@ impl Txn {
         let Some(meta) = header.txn.clone() else {
             return Err(KvError::internal("a commit needs a transaction").into());
         };
-        let end =
-            Request::EndTxn { how: EndKind::Commit, intents: staged.intents.clone(), in_flight: Vec::new() };
+        let end = Request::EndTxn {
+            how: EndKind::Commit,
+            intents: staged.intents.clone(),
+            spans: staged.spans.clone(),
+            in_flight: Vec::new(),
+        };
         let batch = BatchRequest { header, requests: vec![end] };
         loop {
             return match self.send_to_key(&meta.anchor, batch.clone()).await {
@@ -341,7 +381,8 @@ impl Txn {
         let Some(anchor) = header.txn.as_ref().map(|t| t.anchor.clone()) else {
             return Err(KvError::internal("a commit needs a transaction").into());
         };
-        let end = Request::EndTxn { how: EndKind::Abort, intents: staged.intents, in_flight: Vec::new() };
+        let Staged { intents, spans, .. } = staged;
+        let end = Request::EndTxn { how: EndKind::Abort, intents, spans, in_flight: Vec::new() };
         let batch = BatchRequest { header, requests: vec![end] };
         let answer = self.router().send_to_key(anchor, batch).await;
         match answer.map(|mut response| response.responses.pop()) {
@@ -353,6 +394,11 @@ impl Txn {
             Err(e) => Err(unknown(&e.to_string())),
         }
     }
+}
+
+/// What the record must say of where intents are.
+fn named(state: &super::state::State) -> (Vec<Key>, Vec<IntentSpan>) {
+    (state.buffer.spilled().keys().iter().cloned().collect(), state.intent_spans())
 }
 
 fn unknown(why: &str) -> TxnError {

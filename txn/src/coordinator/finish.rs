@@ -13,8 +13,8 @@ use super::state::{Phase, State};
 use super::txn::Inner;
 use crate::route::Router;
 use crate::rpc::{
-    BatchRequest, BatchResponse, EndKind, Header, KeySender, KvError, Request, Resolution, TxnMeta,
-    WaitPolicy,
+    BatchRequest, BatchResponse, EndKind, Header, IntentSpan, KeySender, KvError, Request, Resolution,
+    TxnMeta, WaitPolicy,
 };
 
 /// What a transaction has left in the ranges.
@@ -22,6 +22,8 @@ pub(super) struct Traces {
     header: Header,
     meta: TxnMeta,
     intents: Vec<Key>,
+    /// Where further intents may be.
+    spans: Vec<IntentSpan>,
     locks: Vec<Span>,
     has_record: bool,
 }
@@ -38,7 +40,8 @@ impl Traces {
         Traces {
             header: state.header(WaitPolicy::Block),
             meta: state.meta.clone(),
-            intents: state.buffer.spilled().cloned().collect(),
+            intents: state.buffer.spilled().keys().iter().cloned().collect(),
+            spans: state.intent_spans(),
             locks: std::mem::take(&mut state.locks).spans(),
             has_record: std::mem::take(&mut state.has_record),
         }
@@ -101,10 +104,10 @@ impl Drop for Inner {
 /// Locks on this node's ranges are released at once, so that what follows in the same session, or waits, finds them free;
 /// the rest happens in the background.
 fn clean_up(router: &Arc<Router>, mut traces: Traces, fate: Fate) {
-    if traces.intents.is_empty() {
+    if traces.intents.is_empty() && traces.spans.is_empty() {
         release_here(router, &mut traces);
     }
-    if traces.intents.is_empty() && traces.locks.is_empty() && !traces.has_record {
+    if traces.intents.is_empty() && traces.spans.is_empty() && traces.locks.is_empty() && !traces.has_record {
         return;
     }
     let task_router = router.clone();
@@ -135,8 +138,8 @@ fn release_here(router: &Router, traces: &mut Traces) {
 }
 
 async fn clean_up_remotely(router: &Router, traces: Traces, fate: Fate) -> Result<(), KvError> {
-    let Traces { header, meta, intents, locks, has_record } = traces;
-    let touched_record = has_record || !intents.is_empty();
+    let Traces { header, meta, intents, spans, locks, has_record } = traces;
+    let touched_record = has_record || !intents.is_empty() || !spans.is_empty();
     let end = match fate {
         Fate::Committed { left: Left::Staging, .. } => Some(EndKind::Commit),
         Fate::Committed { left: Left::Intents, .. } => None,
@@ -149,7 +152,8 @@ async fn clean_up_remotely(router: &Router, traces: Traces, fate: Fate) -> Resul
             txn.write_ts = *ts;
             txn.read_ts = *ts;
         }
-        let request = Request::EndTxn { how, intents: intents.clone(), in_flight: Vec::new() };
+        let (intents, spans) = (intents.clone(), spans.clone());
+        let request = Request::EndTxn { how, intents, spans, in_flight: Vec::new() };
         send(router, &meta.anchor, header, request).await?;
     }
     let to = match fate {
@@ -166,7 +170,10 @@ async fn clean_up_remotely(router: &Router, traces: Traces, fate: Fate) -> Resul
             spans: Vec::new(),
         }],
     });
-    let resolved = resolved.await.into_result();
+    let mut resolved = resolved.await.into_result().map(drop);
+    if !spans.is_empty() {
+        resolved = resolved.and(router.resolve_spans(header.clone(), &meta, to, spans).await);
+    }
     let released = router.fan_out(locks, |spans: &[Span]| BatchRequest {
         header: header.clone(),
         requests: vec![Request::ReleaseLocks { txn: meta.id, spans: spans.to_vec() }],

@@ -1,14 +1,21 @@
 //! Spilling the write buffer into replicated intents, and taking spilled writes back.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
+use futures::future::join_all;
 use meridian_storage::base::Key;
 
 use super::read::{MAX_TRIES, too_many_tries};
 use super::{Txn, TxnResult};
-use crate::rpc::{BatchRequest, KvError, RefreshSpan, Request, Response, WaitPolicy, Write};
+use crate::route::FanOut;
+use crate::rpc::{BatchRequest, Header, KvError, RefreshSpan, Request, Response, WaitPolicy, Write};
 
 /// A buffer beyond this size is spilled.
 const LARGE: usize = 8 << 20;
+
+/// In commands of about this size.
+const PART: usize = 1 << 20;
 
 impl Txn {
     /// Spills a large write buffer into replicated intents. To be called now and then by statements that write much,
@@ -38,11 +45,7 @@ impl Txn {
                 state.buffer.note_spilling(&writes);
                 (writes, state.header(WaitPolicy::Block), state.locked.clone())
             };
-            let sent = self.router().fan_out(writes, |writes: &[Write]| BatchRequest {
-                header: header.clone(),
-                requests: vec![put_intents(writes, &locked)],
-            });
-            match sent.await.into_result() {
+            match self.put_in_parts(writes, &header, &locked).await.into_result() {
                 Ok(done) => {
                     let mut state = self.lock_state();
                     for (writes, response) in done {
@@ -62,26 +65,68 @@ impl Txn {
         Err(too_many_tries())
     }
 
+    /// Sends the writes as several commands: one is replicated while the next is being evaluated, and none is so large
+    /// that it holds up what else is in the log.
+    async fn put_in_parts(
+        &self,
+        writes: Vec<Write>,
+        header: &Header,
+        locked: &[RefreshSpan],
+    ) -> FanOut<Write> {
+        let sent = parts(writes).into_iter().map(|part| {
+            self.router().fan_out(part, |writes: &[Write]| BatchRequest {
+                header: header.clone(),
+                requests: vec![put_intents(writes, locked)],
+            })
+        });
+        let mut all = FanOut { done: Vec::new(), failed: Vec::new() };
+        for part in join_all(sent).await {
+            all.done.extend(part.done);
+            all.failed.extend(part.failed);
+        }
+        all
+    }
+
     /// A savepoint may need what an intent says that is about to be overwritten.
     async fn remember_overwritten(&self) -> TxnResult<()> {
         let keys = self.lock_state().buffer.needed_before_spilling();
         if keys.is_empty() {
             return Ok(());
         }
-        let header = self.lock_state().header(WaitPolicy::Block);
-        let sent = self.router().fan_out(keys, |keys: &[Key]| BatchRequest {
+        let (header, meta, perhaps) = {
+            let state = self.lock_state();
+            let spilled = state.buffer.spilled();
+            let perhaps: BTreeSet<Key> = keys.iter().filter(|k| spilled.is_in_span(k)).cloned().collect();
+            (state.header(WaitPolicy::Block), state.meta.clone(), perhaps)
+        };
+        // Whether there is an intent is asked only where it is not known: the answer holds for ever, at a price.
+        let ask = |key: &Key| {
+            let query =
+                perhaps.contains(key).then(|| Request::QueryIntent { key: key.clone(), txn: meta.clone() });
+            query.into_iter().chain([Request::Get { key: key.clone(), lock: None }])
+        };
+        let sent = self.router().fan_out(keys.clone(), |keys: &[Key]| BatchRequest {
             header: header.clone(),
-            requests: keys.iter().map(|key| Request::Get { key: key.clone(), lock: None }).collect(),
+            requests: keys.iter().flat_map(ask).collect(),
         });
+        let mut values = BTreeMap::new();
         for (keys, response) in sent.await.into_result()? {
-            for (key, answer) in keys.iter().zip(response.responses) {
-                let value: Option<Bytes> = match answer {
-                    Response::Get { value, .. } => value,
-                    _ => return Err(KvError::internal("a read was answered with something else").into()),
+            let mut answers = response.responses.into_iter();
+            for key in keys {
+                let mut answer = answers.next();
+                let mut is_own = true;
+                if let Some(Response::Found { found }) = answer {
+                    (is_own, answer) = (found, answers.next());
+                }
+                let Some(Response::Get { value, .. }) = answer else {
+                    return Err(KvError::internal("a read was answered with something else").into());
                 };
-                self.lock_state().buffer.remember(key, value);
+                if is_own {
+                    values.insert(key, value);
+                }
             }
         }
+        self.lock_state().buffer.remember(&keys, &values);
         Ok(())
     }
 
@@ -112,6 +157,23 @@ impl Txn {
         }
         Ok(())
     }
+}
+
+fn parts(writes: Vec<Write>) -> Vec<Vec<Write>> {
+    let mut parts: Vec<Vec<Write>> = Vec::new();
+    let mut room = 0usize;
+    for (key, value) in writes {
+        let size = key.len() + value.as_ref().map_or(0, Bytes::len) + 64;
+        match parts.last_mut() {
+            Some(part) if room >= size => part.push((key, value)),
+            _ => {
+                parts.push(vec![(key, value)]);
+                room = PART;
+            }
+        }
+        room = room.saturating_sub(size);
+    }
+    parts
 }
 
 /// Rows that were read under a lock must still be as they were when their intents are written.

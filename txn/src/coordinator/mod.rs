@@ -22,6 +22,7 @@
 pub mod error;
 pub mod options;
 mod buffer;
+mod intents;
 mod reads;
 mod state;
 pub mod db;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use meridian_storage::base::{Key, Timestamp};
+use meridian_storage::base::{Key, Span, Timestamp};
 
 use super::buffer::WriteBuffer;
 use super::reads::SpanSet;
 use super::{TxnError, TxnErrorKind, TxnResult};
-use crate::rpc::{Header, Isolation, RefreshSpan, TxnMeta, WaitPolicy};
+use crate::rpc::{Header, IntentSpan, Isolation, RefreshSpan, TxnMeta, WaitPolicy};
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
@@ -38,6 +38,8 @@ pub(super) struct State {
     /// Rows that were read under a lock, and as of when: must not have changed at the commit, should the lock get lost.
     /// Only below SERIALIZABLE, where `reads` says it.
     pub locked: Vec<RefreshSpan>,
+    /// Where nobody else can read or write before the transaction has committed.
+    pub private: Vec<Span>,
     /// Where locks may be held.
     pub locks: SpanSet,
     /// A heartbeat has written the record.
@@ -100,6 +102,13 @@ impl State {
         } else {
             self.locked.clone()
         }
+    }
+
+    /// Where its intents may be, as far as they are too many to name.
+    pub fn intent_spans(&self) -> Vec<IntentSpan> {
+        let private = |span: &Span| self.private.iter().any(|p| p.contains_span(span));
+        let spans = self.buffer.spilled().spans().iter();
+        spans.map(|span| IntentSpan { span: span.clone(), private: private(span) }).collect()
     }
 
     /// Whether there is anything in the ranges that must be cleaned up.

@@ -291,6 +291,84 @@ fn spilled_writes_are_read_rolled_back_and_committed() {
     });
 }
 
+fn row(n: u32) -> Key {
+    table(&format!("{n:05}"))
+}
+
+/// Too many to be named: they are found again by spans.
+#[test]
+fn a_bulk_of_spilled_writes_is_read_rolled_back_and_committed() {
+    run(async |db| {
+        db.split_at(row(150)).await.expect("split");
+        set(&db, &row(1000), "other").await;
+        let txn = begin(&db);
+        for part in 0..3 {
+            (part * 100..part * 100 + 100).for_each(|n| txn.put(row(n), "1".into()));
+            txn.flush().await.expect("spill");
+        }
+        assert_eq!(read(&db, &row(1000)).await.as_deref(), Some("other"), "in nobody's way");
+        let sp = txn.savepoint();
+        txn.put(row(7), "2".into());
+        txn.delete(row(8));
+        txn.put(row(9), "2".into());
+        txn.put(table("00009x"), "2".into());
+        txn.put(row(400), "2".into());
+        txn.flush().await.expect("spill");
+        for (n, value) in [(7, Some("2")), (8, None), (9, Some("2")), (10, Some("1")), (400, Some("2"))] {
+            assert_eq!(get(&txn, &row(n)).await.as_deref(), value, "{n}");
+        }
+        txn.rollback_to(sp);
+        for (n, value) in [(7, Some("1")), (8, Some("1")), (9, Some("1")), (400, None)] {
+            assert_eq!(get(&txn, &row(n)).await.as_deref(), value, "{n}");
+        }
+        assert_eq!(get(&txn, &table("00009x")).await, None, "lies where many were spilled, and was not");
+        assert_eq!(scan(&txn, ScanOptions::default()).await.split(' ').count(), 301);
+        // Pushes the transaction above where its intents stand.
+        txn.put(key("hot"), "1".into());
+        assert_eq!(read(&db, &key("hot")).await, None);
+        let at = txn.commit().await.expect("commit").timestamp;
+        let after = begin(&db);
+        assert_eq!(scan(&after, ScanOptions::default()).await.split(' ').count(), 301);
+        assert_eq!(read(&db, &row(299)).await.as_deref(), Some("1"));
+        let just_before = db.begin(TxnOptions { as_of: Some(at.prev()), ..TxnOptions::default() });
+        assert_eq!(get(&just_before, &row(299)).await, None, "not to be seen before the commit");
+    });
+}
+
+#[test]
+fn a_bulk_that_is_rolled_back_leaves_nothing() {
+    run(async |db| {
+        let txn = begin(&db);
+        (0..200).for_each(|n| txn.put(row(n), "1".into()));
+        txn.flush().await.expect("spill");
+        txn.rollback().await;
+        assert_eq!(scan(&begin(&db), ScanOptions::default()).await, "");
+        set(&db, &row(100), "2").await;
+        assert_eq!(read(&db, &row(100)).await.as_deref(), Some("2"));
+    });
+}
+
+/// Nobody can tell when rows came to be that could not be found before.
+#[test]
+fn private_rows_stay_where_they_were_written() {
+    run(async |db| {
+        let txn = begin(&db);
+        txn.note_private(Span::new(row(0), row(1000)));
+        (0..200).for_each(|n| txn.put(row(n), "1".into()));
+        txn.flush().await.expect("spill");
+        let written = txn.read_timestamp();
+        db.runtime().sleep(Duration::from_millis(50)).await;
+        txn.put(key("hot"), "1".into());
+        assert_eq!(read(&db, &key("hot")).await, None);
+        let at = txn.commit().await.expect("commit").timestamp;
+        assert!(at > written);
+        db.runtime().sleep(Duration::from_millis(50)).await;
+        assert_eq!(scan(&begin(&db), ScanOptions::default()).await.split(' ').count(), 200);
+        let before = db.begin(TxnOptions { as_of: Some(at.prev()), ..TxnOptions::default() });
+        assert_eq!(get(&before, &row(100)).await.as_deref(), Some("1"), "its version was not moved");
+    });
+}
+
 #[test]
 fn a_rolled_back_spill_leaves_nothing() {
     run(async |db| {

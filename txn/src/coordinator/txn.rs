@@ -56,6 +56,7 @@ impl Txn {
             buffer: WriteBuffer::default(),
             reads: SpanSet::default(),
             locked: Vec::new(),
+            private: Vec::new(),
             locks: SpanSet::default(),
             has_record: false,
             registered: false,
@@ -105,6 +106,12 @@ impl Txn {
 
     pub fn delete(&self, key: Key) {
         self.lock_state().buffer.put(key, None);
+    }
+
+    /// Nobody else can read or write in the span before this transaction has committed: it is made known only by what the
+    /// transaction writes elsewhere. (A table's storage, created by the same transaction.)
+    pub fn note_private(&self, span: Span) {
+        self.lock_state().private.push(span);
     }
 
     /// Whether the transaction has written anything.
@@ -178,6 +185,7 @@ impl Txn {
         let mut state = self.lock_state();
         state.reads.clear();
         state.locked.clear();
+        state.private.clear();
         state.statement += 1;
         if let Phase::Failed(_) = state.phase {
             let traces = Traces::take(&mut state);

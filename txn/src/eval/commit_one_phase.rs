@@ -16,7 +16,7 @@ use meridian_storage::engine::{Cf, IterOptions};
 use meridian_storage::mvcc;
 use meridian_storage::mvcc::{key as version_key, value};
 
-use super::put_intents::choose_timestamp;
+use super::put_intents::{choose_timestamp, untouched};
 use super::{Afterwards, Context, Effects, Evaluated, Outcome, Stop, refresh};
 use crate::rpc::{AbortReason, KvError, RefreshSpan, Response, TxnMeta, Write};
 
@@ -37,7 +37,8 @@ pub fn evaluate(
         None if !cx.memory.remembers(txn.id, txn.min_ts) => refuse_if_applied(cx, &txn, writes)?,
         None => {}
     }
-    let at = choose_timestamp(cx, &txn, writes)?;
+    let new = untouched(cx, writes)?;
+    let at = choose_timestamp(cx, &txn, writes, &new)?;
     if at > txn.read_ts && !refresh_complete {
         return Err(KvError::RefreshNeeded { ts: at }.into());
     }

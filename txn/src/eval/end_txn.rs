@@ -1,17 +1,18 @@
 //! `EndTxn`: commits, stages or aborts a transaction by its record.
 //!
 //! Intents in the record's own range are resolved in the same command; only those elsewhere are kept in the record until
-//! they are resolved. The record of a commit stays until the coordinator, who has then told its client, removes it: it is
+//! they are resolved; as are spans, whose intents are too many for one command. The record of a commit stays until the coordinator, who has then told its client, removes it: it is
 //! what a repeated request is answered from. A transaction that is aborted needs none: without a record it counts as
 //! aborted, once that it has ended is remembered (or forgotten).
 
 use meridian_storage::base::{Key, Timestamp};
 use meridian_storage::mvcc;
+use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 
 use super::{Afterwards, Context, Effects, Evaluated, LatchSpan, Stop, record};
 use crate::record::{TxnRecord, TxnStatus};
-use crate::rpc::{AbortReason, EndKind, Header, Isolation, KvError, Response, TxnMeta};
+use crate::rpc::{AbortReason, EndKind, Header, IntentSpan, Isolation, KvError, Response, TxnMeta};
 
 pub fn latches(header: &Header, intents: &[Key], out: &mut SmallVec<[LatchSpan; 2]>) {
     out.extend(header.txn.iter().map(|t| LatchSpan::record(t.id)));
@@ -22,7 +23,7 @@ pub fn latches(header: &Header, intents: &[Key], out: &mut SmallVec<[LatchSpan; 
 pub fn evaluate(
     cx: &mut Context<'_>,
     how: EndKind,
-    intents: &[Key],
+    (intents, spans): (&[Key], &[IntentSpan]),
     in_flight: &[Key],
     out: &mut Effects,
 ) -> Evaluated<Response> {
@@ -37,12 +38,12 @@ pub fn evaluate(
         );
     }
     if how == EndKind::Abort {
-        return finish(cx, &txn, TxnStatus::Aborted, intents, found.is_some(), out);
+        return finish(cx, &txn, TxnStatus::Aborted, (intents, spans), found.is_some(), out);
     }
     let mut ending = txn.clone();
     ending.write_ts = commit_timestamp(cx, &txn, found.as_ref(), out)?;
     if how == EndKind::Commit {
-        return finish(cx, &ending, TxnStatus::Committed, intents, found.is_some(), out);
+        return finish(cx, &ending, TxnStatus::Committed, (intents, spans), found.is_some(), out);
     }
     let ts = ending.write_ts;
     record::store(
@@ -52,6 +53,7 @@ pub fn evaluate(
             status: TxnStatus::Staging,
             heartbeat: cx.now,
             intents: intents.to_vec(),
+            spans: spans.to_vec(),
             in_flight: in_flight.to_vec(),
         },
     );
@@ -98,7 +100,7 @@ fn finish(
     cx: &Context<'_>,
     txn: &TxnMeta,
     status: TxnStatus,
-    intents: &[Key],
+    (intents, spans): (&[Key], &[IntentSpan]),
     recorded: bool,
     out: &mut Effects,
 ) -> Evaluated<Response> {
@@ -110,7 +112,8 @@ fn finish(
         _ => (mvcc::Resolution::Abort, Response::Done),
     };
     // What the same batch writes cannot be read yet.
-    let here = |key: &&Key| cx.descriptor.contains(key) && !out.intents.contains(key);
+    let unread: FxHashSet<&Key> = out.intents.iter().collect();
+    let here = |key: &&Key| cx.descriptor.contains(key) && !unread.contains(key);
     let (here, elsewhere): (Vec<&Key>, Vec<&Key>) = intents.iter().partition(here);
     for key in here {
         if mvcc::resolve_intent(cx.engine, &mut out.batch, key, txn.id, resolution)?.is_some() {
@@ -122,6 +125,7 @@ fn finish(
         status,
         heartbeat: cx.now,
         intents: elsewhere.into_iter().cloned().collect(),
+        spans: spans.to_vec(),
         in_flight: Vec::new(),
     };
     if status == TxnStatus::Committed {

@@ -126,14 +126,16 @@ pub enum Afterwards {
     Finished { txn: TxnId, min_ts: Timestamp, outcome: Outcome },
     /// The intent of `txn` on the key was resolved.
     IntentGone { key: Key, txn: TxnId },
+    /// The intents of `txn` in the span were resolved, or moved up.
+    IntentsGone { span: Span, txn: TxnId },
     /// The intent of `txn` on the key was moved up, the transaction lives.
     IntentMoved { key: Key, txn: TxnId },
     /// Gives up locks whose transaction may go on.
     Release { txn: TxnId, spans: Vec<Span> },
     /// A transaction without a record must commit above this time.
     Pushed { txn: TxnId, min_ts: Timestamp, above: Timestamp },
-    /// Evaluate the batch again: there was too much for one command.
-    Repeat,
+    /// There was too much for one command: evaluate the batch again, to resolve what is in these spans.
+    Repeat { spans: Vec<Span> },
 }
 
 /// What a batch does.
@@ -208,7 +210,9 @@ pub fn evaluate(cx: &mut Context<'_>, request: &Request, out: &mut Effects) -> E
             out.afterwards.push(Afterwards::Release { txn: *txn, spans: spans.clone() });
             Response::Done
         }
-        Request::EndTxn { how, intents, in_flight } => end_txn::evaluate(cx, *how, intents, in_flight, out)?,
+        Request::EndTxn { how, intents, spans, in_flight } => {
+            end_txn::evaluate(cx, *how, (intents, spans), in_flight, out)?
+        }
         Request::HeartbeatTxn { now } => heartbeat_txn::evaluate(cx, *now, out)?,
         Request::PushTxn { pushee, pusher, kind, active, .. } => {
             push_txn::evaluate(cx, pushee, pusher.as_ref(), *kind, *active, out)?

@@ -2,7 +2,7 @@
 
 use meridian_storage::base::{Key, Timestamp};
 use meridian_storage::mvcc::{
-    self, GetOptions, IntentWrite, LockRecord, PointReader, Resolution, Seen, lock,
+    self, GetOptions, IntentWrite, LockRecord, NewIntents, PointReader, Resolution, Seen, lock,
 };
 
 use super::{Afterwards, Conflict, Context, Effects, Evaluated, Stop, Want, refresh};
@@ -23,7 +23,8 @@ pub fn evaluate(
         out.wrote_at = out.wrote_at.max(Some(at));
         return Ok(Response::Done);
     }
-    let at = choose_timestamp(cx, &txn, writes)?;
+    let new = untouched(cx, writes)?;
+    let at = choose_timestamp(cx, &txn, writes, &new)?;
     refresh::validate(cx, writes, refresh, at)?;
     let record = LockRecord {
         txn: txn.id,
@@ -33,7 +34,13 @@ pub fn evaluate(
         strength: mvcc::LockStrength::Intent,
         seq: txn.sequence,
     };
-    for (key, value) in writes {
+    let mut intents = NewIntents::new(&record);
+    for (n, (key, value)) in writes.iter().enumerate() {
+        if new[n] {
+            intents.put(&mut out.batch, key, value.as_deref());
+            out.intents.push(key.clone());
+            continue;
+        }
         if is_outdated(cx, key, &txn)? {
             continue;
         }
@@ -64,6 +71,17 @@ fn written_before(cx: &Context<'_>, writes: &[Write], txn: &TxnMeta) -> Evaluate
     Ok(highest)
 }
 
+/// Fewer keys are looked up one by one.
+const BULK: usize = 16;
+
+/// For each write, whether its key surely has neither lock nor version in the engine: nothing need be read about it.
+pub(super) fn untouched(cx: &Context<'_>, writes: &[Write]) -> Evaluated<Vec<bool>> {
+    if writes.len() < BULK || !writes.is_sorted_by(|(a, _), (b, _)| a < b) {
+        return Ok(vec![false; writes.len()]);
+    }
+    Ok(mvcc::untouched(cx.engine, writes.iter().map(|(key, _)| key))?)
+}
+
 /// A write locks as strongly as the transaction holds the key, and at least as an update or a deletion would.
 pub(super) fn strength_of(cx: &Context<'_>, key: &Key, deletes: bool) -> LockStrength {
     let least = if deletes { LockStrength::Update } else { LockStrength::NoKeyUpdate };
@@ -71,18 +89,27 @@ pub(super) fn strength_of(cx: &Context<'_>, key: &Key, deletes: bool) -> LockStr
 }
 
 /// The earliest time at or above `txn.write_ts` at which all the keys can be written: above the reads of others and
-/// above the newest versions. Meets all conflicts on the way.
-pub(super) fn choose_timestamp(cx: &Context<'_>, txn: &TxnMeta, writes: &[Write]) -> Evaluated<Timestamp> {
+/// above the newest versions. Meets all conflicts on the way. `new`: see [`untouched`].
+pub(super) fn choose_timestamp(
+    cx: &Context<'_>,
+    txn: &TxnMeta,
+    writes: &[Write],
+    new: &[bool],
+) -> Evaluated<Timestamp> {
     let mut at = txn.write_ts;
     // Versions below the provisional timestamp do not matter: a reader just beneath it reports those above.
     let beneath = txn.write_ts.prev();
     let options =
         GetOptions { txn: Some(txn.id), epoch: txn.epoch, uncertainty_limit: Timestamp::ZERO, newest: true };
     let mut reader = PointReader::new(cx.engine, beneath, options);
-    for (key, value) in writes {
+    for ((key, value), new) in writes.iter().zip(new) {
         let want = Want::Lock(strength_of(cx, key, value.is_none()));
         if let Some(conflict) = cx.memory.conflict(key, want) {
             return Err(Stop::Conflict(conflict));
+        }
+        if *new {
+            at = cx.memory.writable(key, at);
+            continue;
         }
         let found = reader.get(key)?;
         if let Seen::Locked(record) = found.seen {

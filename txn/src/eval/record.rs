@@ -31,7 +31,14 @@ pub(super) fn may_create(cx: &Context<'_>, txn: &TxnMeta) -> bool {
 
 /// A record that is not written anywhere.
 pub fn synthesized(txn: &TxnMeta, status: TxnStatus) -> TxnRecord {
-    TxnRecord { meta: txn.clone(), status, heartbeat: txn.min_ts, intents: Vec::new(), in_flight: Vec::new() }
+    TxnRecord {
+        meta: txn.clone(),
+        status,
+        heartbeat: txn.min_ts,
+        intents: Vec::new(),
+        spans: Vec::new(),
+        in_flight: Vec::new(),
+    }
 }
 
 /// The record; for a transaction that ended without one, what it would say; `None` if it may still get one.

@@ -3,6 +3,7 @@
 use meridian_storage::base::{Key, Span, Timestamp};
 use meridian_storage::mvcc::{self, refresh::Newer};
 
+use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 
 use super::{Context, Evaluated, LatchSpan, Stop};
@@ -32,7 +33,11 @@ pub(super) fn validate(
     at: Timestamp,
 ) -> Evaluated<()> {
     let stale = || spans.iter().filter(|r| r.from < at);
-    let writes_key = |k: &Key| writes.iter().any(|(key, _)| key == k);
+    if stale().next().is_none() {
+        return Ok(());
+    }
+    let written: FxHashSet<&Key> = writes.iter().map(|(key, _)| key).collect();
+    let writes_key = |k: &Key| written.contains(k);
     let is_written = |r: &RefreshSpan| r.span.is_point() && writes_key(&r.span.start);
     if !cx.reads_latched && stale().any(|r| !is_written(r)) {
         return Err(Stop::LatchReads);

@@ -1,8 +1,7 @@
 //! `ResolveIntents`: the intents of a transaction become committed versions, vanish, or move up.
 
 use meridian_storage::base::{Key, Span, TxnId};
-use meridian_storage::engine::{Cf, IterOptions};
-use meridian_storage::mvcc::{self, LockRecord, key as version_key};
+use meridian_storage::mvcc::{self, ResolveLimits};
 use smallvec::SmallVec;
 
 use super::{Afterwards, Context, Effects, Evaluated, LatchSpan};
@@ -10,7 +9,7 @@ use crate::rpc::{Resolution, Response};
 
 /// How many bytes of operations go into one command; what is left is done by the next.
 const COMMAND_BYTES: usize = 1 << 20;
-/// How many intents one command looks for: as many as its bytes may hold.
+/// How many intents one command ends: readers in the span wait as long as it takes.
 const COMMAND_KEYS: usize = 16 << 10;
 
 pub fn latches(keys: &[Key], spans: &[Span], out: &mut SmallVec<[LatchSpan; 2]>) {
@@ -29,26 +28,35 @@ pub fn evaluate(
     for key in keys {
         resolve(cx, txn, epoch, to, key, out)?;
     }
-    for span in spans {
-        // What is pushed stays an intent, and would be found first again: all of it is looked at each time.
-        let limit = if matches!(to, Resolution::Pushed(_)) { usize::MAX } else { COMMAND_KEYS };
-        let (found, more) = intents_in(cx, txn, span, limit)?;
-        for key in found {
-            resolve(cx, txn, epoch, to, &key, out)?;
-            if out.batch.as_bytes().len() >= COMMAND_BYTES {
-                out.afterwards.push(Afterwards::Repeat);
-                return Ok(Response::Done);
+    let limits = ResolveLimits { intents: COMMAND_KEYS, bytes: COMMAND_BYTES };
+    for (n, span) in spans.iter().enumerate() {
+        let resolution = resolution(to, epoch);
+        let resume = mvcc::resolve_span(cx.engine, &mut out.batch, span, txn, resolution, limits)?;
+        let end = resume.as_ref().unwrap_or(&span.end);
+        if span.start < *end {
+            let done = Span::new(span.start.clone(), end.clone());
+            out.afterwards.push(Afterwards::IntentsGone { span: done.clone(), txn });
+            if !matches!(to, Resolution::Pushed(_)) {
+                out.afterwards.push(Afterwards::Release { txn, spans: vec![done] });
             }
         }
-        if more {
-            out.afterwards.push(Afterwards::Repeat);
-            return Ok(Response::Done);
-        }
-        if !matches!(to, Resolution::Pushed(_)) {
-            out.afterwards.push(Afterwards::Release { txn, spans: vec![span.clone()] });
+        if let Some(from) = resume {
+            let mut rest = vec![Span::new(from, span.end.clone())];
+            rest.extend_from_slice(&spans[n + 1..]);
+            out.afterwards.push(Afterwards::Repeat { spans: rest });
+            break;
         }
     }
     Ok(Response::Done)
+}
+
+fn resolution(to: Resolution, epoch: u32) -> mvcc::Resolution {
+    match to {
+        Resolution::Committed(at) => mvcc::Resolution::Commit { at, epoch },
+        Resolution::CommittedInPlace => mvcc::Resolution::CommitInPlace { epoch },
+        Resolution::Aborted => mvcc::Resolution::Abort,
+        Resolution::Pushed(above) => mvcc::Resolution::Push { to: above.next() },
+    }
 }
 
 fn resolve(
@@ -59,43 +67,15 @@ fn resolve(
     key: &Key,
     out: &mut Effects,
 ) -> Evaluated<()> {
-    let (resolution, after) = match to {
-        Resolution::Committed(at) => {
-            (mvcc::Resolution::Commit { at, epoch }, Afterwards::IntentGone { key: key.clone(), txn })
-        }
-        Resolution::Aborted => (mvcc::Resolution::Abort, Afterwards::IntentGone { key: key.clone(), txn }),
-        Resolution::Pushed(above) => {
-            (mvcc::Resolution::Push { to: above.next() }, Afterwards::IntentMoved { key: key.clone(), txn })
-        }
+    let after = match to {
+        Resolution::Pushed(_) => Afterwards::IntentMoved { key: key.clone(), txn },
+        _ => Afterwards::IntentGone { key: key.clone(), txn },
     };
-    mvcc::resolve_intent(cx.engine, &mut out.batch, key, txn, resolution)?;
+    mvcc::resolve_intent(cx.engine, &mut out.batch, key, txn, resolution(to, epoch))?;
     out.afterwards.push(after);
     if !matches!(to, Resolution::Pushed(_)) {
         let spans = vec![Span::point(key.clone())];
         out.afterwards.push(Afterwards::Release { txn, spans });
     }
     Ok(())
-}
-
-/// The first keys in `span` on which `txn` has an intent, and whether there are more.
-fn intents_in(cx: &Context<'_>, txn: TxnId, span: &Span, limit: usize) -> Evaluated<(Vec<Key>, bool)> {
-    let (lower, upper) = version_key::bounds(span);
-    let bounds = IterOptions { lower: Some(lower), upper: Some(upper), ..IterOptions::default() };
-    let mut it = cx.engine.iter(Cf::Lock, bounds);
-    let mut found = Vec::new();
-    it.seek_to_first();
-    while it.valid() {
-        let record = LockRecord::decode(it.value())?;
-        if record.txn == txn && record.is_intent() {
-            if found.len() >= limit {
-                return Ok((found, true));
-            }
-            let mut key = Vec::new();
-            version_key::decode_key(it.key(), &mut key)?;
-            found.push(key.into());
-        }
-        it.next();
-    }
-    it.status()?;
-    Ok((found, false))
 }

@@ -111,6 +111,12 @@ impl Participant {
                 return Ok(());
             }
         };
+        if !record.spans.is_empty() {
+            let header = self.batch(Request::RangeStats).header;
+            if sender.resolve_spans(header, &record.meta, to, record.spans).await.is_err() {
+                return Ok(());
+            }
+        }
         for key in record.intents {
             let (keys, spans) = (vec![key.clone()], Vec::new());
             let resolve = Request::ResolveIntents { txn, epoch, to, keys, spans };

@@ -54,6 +54,30 @@ fn home(nodes: &[Node], key: &[u8]) -> (usize, RangeId) {
 }
 
 impl KeySender for Loopback {
+    fn resolve_spans(
+        &self,
+        header: Header,
+        txn: &TxnMeta,
+        to: Resolution,
+        spans: Vec<IntentSpan>,
+    ) -> BoxFuture<'static, Result<(), KvError>> {
+        let (txn, epoch) = (txn.id, txn.epoch);
+        let sent: Vec<_> = spans
+            .into_iter()
+            .map(|span| {
+                let (key, spans) = (span.span.start.clone(), vec![span.span]);
+                let requests = vec![Request::ResolveIntents { txn, epoch, to, keys: Vec::new(), spans }];
+                self.send_to_key(key, BatchRequest { header: header.clone(), requests })
+            })
+            .collect();
+        Box::pin(async move {
+            for answer in sent {
+                answer.await?;
+            }
+            Ok(())
+        })
+    }
+
     fn send_to_key(
         &self,
         key: Key,
@@ -264,8 +288,14 @@ impl World {
                 };
                 let mut intents = keys("intent:");
                 let in_flight = keys("in-flight:");
+                let spans = rest
+                    .iter()
+                    .filter_map(|w| {
+                        Some(IntentSpan { span: span(w.strip_prefix("span:")?)?, private: false })
+                    })
+                    .collect();
                 intents.extend(in_flight.iter().cloned());
-                (me?.anchor, Request::EndTxn { how, intents, in_flight })
+                (me?.anchor, Request::EndTxn { how, intents, spans, in_flight })
             }
             "heartbeat" => (me?.anchor, Request::HeartbeatTxn { now: self.clock.now() }),
             "push" => {
@@ -415,6 +445,9 @@ fn describe_record(record: &crate::record::TxnRecord) -> String {
     let mut out = format!("{:?} {:?} at {}", record.meta.id, record.status, show(record.meta.write_ts));
     if !record.intents.is_empty() {
         let _ = write!(out, " intents {:?}", record.intents);
+    }
+    if !record.spans.is_empty() {
+        let _ = write!(out, " spans {:?}", record.spans);
     }
     if !record.in_flight.is_empty() {
         let _ = write!(out, " in flight {:?}", record.in_flight);

@@ -15,7 +15,7 @@
 //!
 //! Non-locking readers wait here too, for intents; they block nobody and have no place in the order.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -103,7 +103,7 @@ pub struct LockTable {
 struct Inner {
     queues: BTreeMap<Key, Queue>,
     /// The keys on which a transaction may hold something.
-    by_txn: FxHashMap<TxnId, Vec<Key>>,
+    by_txn: FxHashMap<TxnId, BTreeSet<Key>>,
     next_place: u64,
     /// Why nobody may wait here any more.
     closed: Option<KvError>,
@@ -213,7 +213,7 @@ impl LockTable {
         let index = match holders.iter().position(|h| h.txn.id == txn.id) {
             Some(index) => index,
             None => {
-                inner.by_txn.entry(txn.id).or_default().push(key.clone());
+                inner.by_txn.entry(txn.id).or_default().insert(key.clone());
                 holders.push(Holder { txn: txn.clone(), lock: None, intent: None, active });
                 holders.len() - 1
             }
@@ -248,20 +248,38 @@ impl LockTable {
         }
     }
 
-    /// Gives up the unreplicated locks of `txn`, of those keys that `which` names.
-    pub fn release(&self, txn: TxnId, which: impl Fn(&Key) -> bool) {
+    /// No key of the span has an intent of `txn` any more, where it was; any locks of its stay.
+    pub fn intents_gone(&self, span: &Span, txn: TxnId) {
         if self.is_empty() {
             return;
         }
         let mut inner = self.inner.lock();
-        for key in inner.by_txn.get(&txn).cloned().unwrap_or_default() {
-            if which(&key) {
-                self.change(&mut inner, &key, |holder| {
-                    if holder.txn.id == txn {
-                        holder.lock = None;
-                    }
-                });
-            }
+        for key in inner.keys_of(txn, Some(span)) {
+            self.change(&mut inner, &key, |holder| {
+                if holder.txn.id == txn {
+                    holder.intent = None;
+                }
+            });
+        }
+    }
+
+    /// Gives up the unreplicated locks of `txn`: those in the spans, or all if there are none.
+    pub fn release(&self, txn: TxnId, spans: &[Span]) {
+        if self.is_empty() {
+            return;
+        }
+        let mut inner = self.inner.lock();
+        let keys: Vec<Key> = if spans.is_empty() {
+            inner.keys_of(txn, None)
+        } else {
+            spans.iter().flat_map(|span| inner.keys_of(txn, Some(span))).collect()
+        };
+        for key in keys {
+            self.change(&mut inner, &key, |holder| {
+                if holder.txn.id == txn {
+                    holder.lock = None;
+                }
+            });
         }
     }
 
@@ -279,7 +297,7 @@ impl LockTable {
         queue.wake();
         for txn in gone {
             if let Some(keys) = inner.by_txn.get_mut(&txn) {
-                keys.retain(|k| k != key);
+                keys.remove(key);
                 if keys.is_empty() {
                     inner.by_txn.remove(&txn);
                 }
@@ -335,7 +353,7 @@ impl LockTable {
                 continue;
             }
             for holder in &queue.holders {
-                theirs.by_txn.entry(holder.txn.id).or_default().push(key.clone());
+                theirs.by_txn.entry(holder.txn.id).or_default().insert(key.clone());
             }
             theirs.queues.insert(key, Queue { holders: queue.holders, waiters: VecDeque::new() });
         }
@@ -398,6 +416,17 @@ impl LockTable {
             }
         }
         out
+    }
+}
+
+impl Inner {
+    /// The keys, in the span if there is one, on which `txn` may hold something.
+    fn keys_of(&self, txn: TxnId, span: Option<&Span>) -> Vec<Key> {
+        let Some(keys) = self.by_txn.get(&txn) else { return Vec::new() };
+        match span {
+            None => keys.iter().cloned().collect(),
+            Some(span) => keys.range(span.start.clone()..span.end.clone()).cloned().collect(),
+        }
     }
 }
 

@@ -9,7 +9,8 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
-use meridian_storage::base::{BoxFuture, Key, Timestamp};
+use meridian_storage::base::{BoxFuture, Key, Span, Timestamp, TxnId};
+use meridian_storage::mvcc;
 
 use super::Participant;
 use super::range::RangeState;
@@ -19,6 +20,9 @@ use crate::rpc::{
     AbortReason, BatchRequest, Header, KeySender, KvError, PushKind, Request, Resolution, Response, TxnMeta,
     WaitEdge,
 };
+
+/// How many intents behind one that was met are resolved with it.
+const NEIGHBOURS: usize = 16 << 10;
 
 impl Participant {
     /// Asks about one blocker. `Ok`: go on waiting, or find that it is gone.
@@ -106,7 +110,7 @@ impl Participant {
                 None => return Ok(()),
             };
         }
-        let to = match (record.status, want) {
+        let mut to = match (record.status, want) {
             (TxnStatus::Committed, _) => Resolution::Committed(record.meta.write_ts),
             (TxnStatus::Aborted, _) => Resolution::Aborted,
             (TxnStatus::Pending, Want::Read(at)) if record.meta.write_ts > at => Resolution::Pushed(at),
@@ -114,7 +118,7 @@ impl Participant {
         };
         let txn = blocker.txn.id;
         if record.status.is_final() {
-            range.locks.release(txn, |_| true);
+            range.locks.release(txn, &[]);
         }
         if blocker.intent.is_none() {
             return Ok(());
@@ -123,11 +127,19 @@ impl Participant {
             Resolution::Pushed(_) => Vec::new(),
             _ => range.locks.intents_of(txn),
         };
+        let mut end = range.replica.descriptor().end.clone();
+        let private = record.spans.into_iter().find(|s| s.private && s.span.contains(key));
+        if let (Resolution::Committed(_), Some(private)) = (to, private) {
+            to = Resolution::CommittedInPlace;
+            keys.retain(|key| private.span.contains(key));
+            end = end.min(private.span.end);
+        }
         if !keys.contains(key) {
             keys.push(key.clone());
         }
         let epoch = record.meta.epoch;
-        let resolve = Request::ResolveIntents { txn, epoch, to, keys, spans: Vec::new() };
+        let spans = neighbours(range, key, &end, txn)?;
+        let resolve = Request::ResolveIntents { txn, epoch, to, keys, spans };
         let mut batch = self.batch(resolve);
         batch.header.range = range.replica.range_id();
         match self.write(batch).await {
@@ -157,7 +169,8 @@ impl Participant {
         let ended = ask(sender, &staged.meta.anchor, self.batch(tell)).await.ok().flatten()?;
         if ended.status.is_final() {
             let intents = if ended.intents.is_empty() { staged.intents } else { ended.intents.clone() };
-            self.clean_up(TxnRecord { intents, ..ended.clone() });
+            let spans = if ended.spans.is_empty() { staged.spans } else { ended.spans.clone() };
+            self.clean_up(TxnRecord { intents, spans, ..ended.clone() });
         }
         Some(ended)
     }
@@ -187,6 +200,12 @@ impl Participant {
                         return;
                     }
                 }
+                let header = me.batch(Request::RangeStats).header;
+                if !ended.spans.is_empty()
+                    && sender.resolve_spans(header, &ended.meta, to, ended.spans).await.is_err()
+                {
+                    return;
+                }
                 if ended.status == TxnStatus::Aborted {
                     let anchor = ended.meta.anchor.clone();
                     let remove = Request::RemoveRecord { txn, anchor: anchor.clone() };
@@ -203,6 +222,13 @@ impl Participant {
         let header = Header { uncertainty_limit: Timestamp::ZERO, ..header };
         BatchRequest { header, requests: vec![request] }
     }
+}
+
+/// Other intents of the transaction right behind the one that was met: whoever walks over them shall not ask for each.
+fn neighbours(range: &RangeState, key: &Key, end: &Key, txn: TxnId) -> Result<Vec<Span>, KvError> {
+    let engine = range.replica.engine();
+    let last = mvcc::last_of_run(&**engine, key, end, txn, NEIGHBOURS)?;
+    Ok(last.filter(|last| last != key).map(|last| Span::new(key.next(), last.next())).into_iter().collect())
 }
 
 /// What the record says; `None` if the answer says nothing.

@@ -144,12 +144,12 @@ fn places(request: &Request, f: &mut impl FnMut(&Key, Option<&Key>)) {
             writes.iter().for_each(|(key, _)| f(key, None));
             refresh.iter().for_each(|r| span(&r.span, f));
         }
-        Request::RemoveIntents { keys } => keys.iter().for_each(|key| f(key, None)),
         Request::Refresh { spans, .. } => spans.iter().for_each(|r| span(&r.span, f)),
         Request::PushTxn { pushee: txn, .. }
         | Request::QueryTxn { txn }
         | Request::RecoverTxn { txn, .. } => f(&txn.anchor, None),
         Request::RemoveRecord { anchor, .. } => f(anchor, None),
+        Request::RemoveIntents { keys } => keys.iter().for_each(|key| f(key, None)),
         Request::ResolveIntents { keys, spans, .. } => {
             keys.iter().for_each(|key| f(key, None));
             spans.iter().for_each(|s| span(s, f));

@@ -33,7 +33,7 @@ struct Progress {
 }
 
 impl Participant {
-    pub(super) async fn write(&self, batch: BatchRequest) -> Result<BatchResponse, KvError> {
+    pub(super) async fn write(&self, mut batch: BatchRequest) -> Result<BatchResponse, KvError> {
         let txn = batch.header.txn.clone().map(Arc::new);
         let mut waits = self.waits_of(&batch.header);
         let mut progress = Progress { read_ts: batch.header.read_ts, reads_latched: false };
@@ -43,13 +43,12 @@ impl Participant {
             let (spans, at) = self.latch_spans(&batch, progress.reads_latched);
             let guard = range.latches.acquire(spans, at).await;
             let stop = match self.evaluate(&range, &batch, &waits.places, &mut progress, txn.as_ref()) {
-                Ok(effects) => {
-                    let repeat = effects.afterwards.iter().any(|a| matches!(a, Afterwards::Repeat));
+                Ok(mut effects) => {
+                    let rest = what_is_left(&mut effects.afterwards);
                     let answer = self.carry_out(&range, guard, effects, &progress, txn.as_ref()).await?;
-                    if repeat {
-                        continue;
-                    }
-                    return Ok(answer);
+                    let Some(rest) = rest else { return Ok(answer) };
+                    go_on_with(&mut batch, rest);
+                    continue;
                 }
                 Err(stop) => stop,
             };
@@ -224,18 +223,33 @@ impl Participant {
             match after {
                 Afterwards::Finished { txn, min_ts, outcome } => {
                     self.outcomes.finish(*txn, *min_ts, *outcome);
-                    range.locks.release(*txn, |_| true);
+                    range.locks.release(*txn, &[]);
                 }
                 Afterwards::IntentGone { key, txn } => range.locks.intent_gone(key, *txn),
                 Afterwards::IntentMoved { key, txn } => range.locks.intent_gone(key, *txn),
-                Afterwards::Release { txn, spans } => {
-                    range
-                        .locks
-                        .release(*txn, |key| spans.is_empty() || spans.iter().any(|s| s.contains(key)));
-                }
+                Afterwards::IntentsGone { span, txn } => range.locks.intents_gone(span, *txn),
+                Afterwards::Release { txn, spans } => range.locks.release(*txn, spans),
                 Afterwards::Pushed { txn, min_ts, above } => self.outcomes.push(*txn, *min_ts, *above),
-                Afterwards::Repeat => {}
+                Afterwards::Repeat { .. } => {}
             }
+        }
+    }
+}
+
+/// The spans that a command did not get to, if there are any.
+fn what_is_left(afterwards: &mut [Afterwards]) -> Option<Vec<Span>> {
+    afterwards.iter_mut().find_map(|after| match after {
+        Afterwards::Repeat { spans } => Some(std::mem::take(spans)),
+        _ => None,
+    })
+}
+
+fn go_on_with(batch: &mut BatchRequest, rest: Vec<Span>) {
+    for request in &mut batch.requests {
+        if let Request::ResolveIntents { keys, spans, .. } = request {
+            keys.clear();
+            *spans = rest;
+            return;
         }
     }
 }

@@ -18,9 +18,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use meridian_storage::base::{Key, Timestamp, TxnId};
 
-use crate::rpc::TxnMeta;
 use crate::rpc::codec;
 use crate::rpc::wire::{Malformed, wire_enum, wire_struct};
+use crate::rpc::{IntentSpan, TxnMeta};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TxnStatus {
@@ -61,11 +61,13 @@ pub struct TxnRecord {
     pub heartbeat: Timestamp,
     /// Every key that may hold an intent; known from staging on.
     pub intents: Vec<Key>,
+    /// Where further intents may be, if there are too many to name.
+    pub spans: Vec<IntentSpan>,
     /// While staging: the writes that decide.
     pub in_flight: Vec<Key>,
 }
 
-wire_struct!(TxnRecord { meta, status, heartbeat, intents, in_flight });
+wire_struct!(TxnRecord { meta, status, heartbeat, intents, spans, in_flight });
 
 impl TxnRecord {
     pub fn encode(&self) -> Bytes {

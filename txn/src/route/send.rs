@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian_storage::base::{BoxFuture, Key, NodeId};
+use meridian_storage::base::{BoxFuture, Key, NodeId, Span};
 
 use super::{GIVE_UP_AFTER, Route, Router};
-use crate::rpc::{BatchRequest, BatchResponse, KeySender, KvError, Request, TransportError, codec};
+use crate::rpc::{
+    BatchRequest, BatchResponse, Header, IntentSpan, KeySender, KvError, Request, Resolution, TransportError,
+    TxnMeta, codec,
+};
 
 pub(super) const BACKOFF_MIN: Duration = Duration::from_millis(2);
 const BACKOFF_MAX: Duration = Duration::from_millis(250);
@@ -259,17 +262,55 @@ fn is_idempotent(batch: &BatchRequest) -> bool {
     })
 }
 
+/// Spans with what becomes of the intents in them.
+fn by_resolution(to: Resolution, spans: Vec<IntentSpan>) -> [(Resolution, Vec<Span>); 2] {
+    let in_place = match to {
+        Resolution::Committed(_) => Resolution::CommittedInPlace,
+        other => other,
+    };
+    let (private, others): (Vec<IntentSpan>, Vec<IntentSpan>) = spans.into_iter().partition(|s| s.private);
+    let spans = |all: Vec<IntentSpan>| all.into_iter().map(|s| s.span).collect();
+    [(in_place, spans(private)), (to, spans(others))]
+}
+
+fn shutting_down() -> KvError {
+    KvError::Unavailable { reason: "the node is shutting down".into() }
+}
+
 impl KeySender for Router {
+    fn resolve_spans(
+        &self,
+        header: Header,
+        txn: &TxnMeta,
+        to: Resolution,
+        spans: Vec<IntentSpan>,
+    ) -> BoxFuture<'static, Result<(), KvError>> {
+        let Some(router) = self.me.upgrade() else { return Box::pin(async { Err(shutting_down()) }) };
+        let (txn, epoch) = (txn.id, txn.epoch);
+        Box::pin(async move {
+            for (to, spans) in by_resolution(to, spans) {
+                let resolved = router.fan_out(spans, |spans: &[Span]| BatchRequest {
+                    header: header.clone(),
+                    requests: vec![Request::ResolveIntents {
+                        txn,
+                        epoch,
+                        to,
+                        keys: Vec::new(),
+                        spans: spans.to_vec(),
+                    }],
+                });
+                resolved.await.into_result()?;
+            }
+            Ok(())
+        })
+    }
+
     fn send_to_key(
         &self,
         key: Key,
         batch: BatchRequest,
     ) -> BoxFuture<'static, Result<BatchResponse, KvError>> {
-        let Some(router) = self.me.upgrade() else {
-            return Box::pin(async {
-                Err(KvError::Unavailable { reason: "the node is shutting down".into() })
-            });
-        };
+        let Some(router) = self.me.upgrade() else { return Box::pin(async { Err(shutting_down()) }) };
         Box::pin(async move {
             let mut backoff = BACKOFF_MIN;
             for round in 0..super::MAX_ROUNDS {

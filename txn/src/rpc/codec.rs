@@ -126,7 +126,12 @@ mod tests {
             Request::RemoveIntents { keys: keys.clone() },
             Request::Refresh { spans: refresh, to: ts(8) },
             Request::ReleaseLocks { txn: TxnId(1), spans: spans.clone() },
-            Request::EndTxn { how: EndKind::Stage, intents: keys.clone(), in_flight: keys.clone() },
+            Request::EndTxn {
+                how: EndKind::Stage,
+                intents: keys.clone(),
+                spans: vec![IntentSpan { span: span.clone(), private: true }],
+                in_flight: keys.clone(),
+            },
             Request::HeartbeatTxn { now: ts(1) },
             Request::PushTxn {
                 pushee: meta(),
@@ -182,6 +187,7 @@ mod tests {
             status: TxnStatus::Staging,
             heartbeat: ts(1),
             intents: vec!["x".into()],
+            spans: vec![IntentSpan { span: Span::new("a".into(), "b".into()), private: true }],
             in_flight: vec!["y".into()],
         };
         let stats =

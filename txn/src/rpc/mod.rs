@@ -23,7 +23,9 @@ use meridian_storage::base::{BoxFuture, Key, NodeId};
 pub use block::{KvBlock, KvBlockBuilder};
 pub use error::{AbortReason, KvError, TransportError};
 pub use header::{Header, Isolation, LockStrength, TxnMeta, WaitPolicy};
-pub use request::{BatchRequest, EndKind, PushKind, RefreshSpan, Request, Resolution, WaitEdge, Write};
+pub use request::{
+    BatchRequest, EndKind, IntentSpan, PushKind, RefreshSpan, Request, Resolution, WaitEdge, Write,
+};
 pub use response::{BatchResponse, RangeStats, Response};
 
 /// Evaluates a batch whose range is known: the participant of this node.
@@ -47,6 +49,15 @@ pub trait KeySender: Send + Sync + 'static {
         key: Key,
         batch: BatchRequest,
     ) -> BoxFuture<'static, Result<BatchResponse, KvError>>;
+
+    /// Resolves the intents that `txn` has in the spans, whichever ranges hold them.
+    fn resolve_spans(
+        &self,
+        header: Header,
+        txn: &TxnMeta,
+        to: Resolution,
+        spans: Vec<IntentSpan>,
+    ) -> BoxFuture<'static, Result<(), KvError>>;
 }
 
 /// Carries encoded batches to other nodes: gRPC streams in production, a simulated network in tests.

@@ -92,8 +92,11 @@ pub enum Request {
     /// Decides the transaction `header.txn`.
     EndTxn {
         how: EndKind,
-        /// Every key that may hold an intent: kept in the record until they are resolved.
+        /// Every key that may hold an intent: kept in the record until they are resolved. Those in the record's own
+        /// range are resolved with it.
         intents: Vec<Key>,
+        /// Where further intents may be, of a transaction with too many to name: kept in the record, too.
+        spans: Vec<IntentSpan>,
         /// For `Stage`: the writes that are not yet known to have succeeded. The transaction is committed as soon as
         /// there is an intent at or below the staged timestamp on each.
         in_flight: Vec<Key>,
@@ -172,7 +175,7 @@ wire_enum!(Request {
     5 => RemoveIntents { keys },
     6 => Refresh { spans, to },
     7 => ReleaseLocks { txn, spans },
-    8 => EndTxn { how, intents, in_flight },
+    8 => EndTxn { how, intents, spans, in_flight },
     9 => HeartbeatTxn { now },
     10 => PushTxn { pushee, pusher, kind, now, active, edges },
     11 => QueryTxn { txn },
@@ -185,6 +188,16 @@ wire_enum!(Request {
     18 => AdminSplit { key, right },
     19 => RangeStats,
 });
+
+/// Where a transaction may have intents.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IntentSpan {
+    pub span: Span,
+    /// Only the transaction could read or write here before it committed ([`Resolution::CommittedInPlace`]).
+    pub private: bool,
+}
+
+wire_struct!(IntentSpan { span, private });
 
 /// One transaction waits for another. The rest says how dear the waiter is when a cycle must be broken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -221,9 +234,11 @@ wire_enum!(PushKind { 1 => Abort, 2 => Timestamp(to), 3 => Touch });
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Resolution {
     Committed(Timestamp),
+    /// As `Committed`, where nobody else could read or write before: versions stay where the intents stood.
+    CommittedInPlace,
     Aborted,
     /// Still pending, but will commit above this time.
     Pushed(Timestamp),
 }
 
-wire_enum!(Resolution { 1 => Committed(at), 2 => Aborted, 3 => Pushed(above) });
+wire_enum!(Resolution { 1 => Committed(at), 2 => Aborted, 3 => Pushed(above), 4 => CommittedInPlace });

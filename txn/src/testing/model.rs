@@ -294,7 +294,9 @@ impl Eval<'_> {
                 self.release(*txn, |key| spans.is_empty() || spans.iter().any(|s| s.contains(key)))?;
                 Ok(Response::Done)
             }
-            Request::EndTxn { how, intents, in_flight } => self.end_txn(*how, intents, in_flight),
+            Request::EndTxn { how, intents, spans, in_flight } => {
+                self.end_txn(*how, (intents, spans), in_flight)
+            }
             Request::HeartbeatTxn { now } => {
                 let meta = self.txn()?.clone();
                 self.check_bounds(&meta.anchor, None)?;
@@ -303,6 +305,7 @@ impl Eval<'_> {
                     status: TxnStatus::Pending,
                     heartbeat: *now,
                     intents: Vec::new(),
+                    spans: Vec::new(),
                     in_flight: Vec::new(),
                 });
                 record.heartbeat = *now;
@@ -525,7 +528,11 @@ impl Eval<'_> {
                 let value = intent.value.take();
                 self.data.versions.entry(key.clone()).or_default().push((ts, value));
             }
-            Resolution::Committed(_) | Resolution::Aborted => {}
+            Resolution::CommittedInPlace if intent.meta.epoch == epoch => {
+                let (ts, value) = (intent.ts, intent.value.take());
+                self.data.versions.entry(key.clone()).or_default().push((ts, value));
+            }
+            Resolution::Committed(_) | Resolution::CommittedInPlace | Resolution::Aborted => {}
         }
         self.data.intents.remove(key);
         self.freed = true;
@@ -631,7 +638,12 @@ impl Eval<'_> {
 
     // ----- records -----
 
-    fn end_txn(&mut self, how: EndKind, intents: &[Key], in_flight: &[Key]) -> Evaluated<Response> {
+    fn end_txn(
+        &mut self,
+        how: EndKind,
+        (intents, spans): (&[Key], &[IntentSpan]),
+        in_flight: &[Key],
+    ) -> Evaluated<Response> {
         let mut meta = self.txn()?.clone();
         self.check_bounds(&meta.anchor, None)?;
         match (self.data.ended.get(&meta.id), how) {
@@ -671,6 +683,7 @@ impl Eval<'_> {
             heartbeat: meta.min_ts,
             status,
             intents: intents.to_vec(),
+            spans: spans.to_vec(),
             in_flight: in_flight.to_vec(),
             meta,
         };
