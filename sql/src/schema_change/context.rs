@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use meridian_storage::base::{Span, keys};
 use meridian_txn::{Db, Isolation, Txn, TxnOptions};
 
 use crate::bind::BindContext;
@@ -118,6 +119,13 @@ impl SchemaContext<'_> {
             Isolation::Snapshot => Err(SqlError::unsupported(
                 "changing an existing table in a transaction with isolation level REPEATABLE READ",
             )),
+        }
+    }
+
+    /// The table's indexes are new: nobody finds them before this transaction has committed.
+    pub fn note_new_storage(&self, table: &TableDescriptor) {
+        for index in table.all_indexes() {
+            self.txn.note_private(Span::prefix(keys::index_prefix(table.id.0, index.id.0)));
         }
     }
 

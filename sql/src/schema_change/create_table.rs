@@ -211,6 +211,7 @@ pub async fn finish(
         table.foreign_keys.push(key);
     }
     let id = table.id;
+    ctx.note_new_storage(&table);
     ctx.put_table(table);
     Ok(id)
 }

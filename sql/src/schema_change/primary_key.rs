@@ -146,6 +146,7 @@ pub async fn rewrite(
     new.columns.iter_mut().for_each(|c| c.missing_value = None);
     let fill = Fill::rewrite(ctx, old, &new, columns(old, &new)?)?;
     if ctx.in_block {
+        ctx.note_new_storage(&new);
         fill.run_in_transaction(ctx).await?;
     } else {
         let build = jobs::begin_build(ctx.db, old.id, new_ids).await?;

@@ -48,6 +48,7 @@ pub async fn execute(ctx: &mut SchemaContext<'_>, truncate: &Truncate) -> SqlRes
 async fn empty(ctx: &mut SchemaContext<'_>, mut table: TableDescriptor) -> SqlResult<()> {
     let old: Vec<IndexId> = table.all_indexes().map(|i| i.id).collect();
     renumber(ctx, &mut table, &old).await?;
+    ctx.note_new_storage(&table);
     // There are no rows of before left.
     table.columns.iter_mut().for_each(|c| c.missing_value = None);
     jobs::sweep_after(ctx.db, ctx.txn, table.id, old);
