@@ -3,7 +3,7 @@
 //! A transaction that has read some hundred rows and commits at a later time must show that none of them has changed. In
 //! the engine that is a second scan of all of them, with all their versions; here it is a look into a small ordered map.
 //!
-//! What must stay true: every version above [`RecentWrites::floor`] that a command of this node has written, or may have,
+//! What must stay true: every version above the floor that a command of this node has written, or may have,
 //! is here: a command is noted *before* it is proposed, whatever becomes of it. (So a key that is found here need not have been
 //! written: the engine is asked about it.) What other leaseholders have written in a range lies below the beginning of its
 //! lease, which is for the caller to mind. Memory is bounded: what is forgotten raises the floor.
