@@ -25,7 +25,7 @@ pub use error::{offset_of, position_of};
 pub use rewrite::LOCK_STRENGTH_MARK;
 pub use utility::{
     AlterSequence, DeclareCursor, Explain, ExplainFormat, FetchCount, FetchCursor, IsolationLevel,
-    TransactionModes, Vacuum, VacuumTable,
+    SplitAt, TransactionModes, Vacuum, VacuumTable,
 };
 
 use crate::error::{SqlError, SqlResult, state};
@@ -75,6 +75,7 @@ pub enum Statement {
         deferred: bool,
     },
     AlterSequence(Box<AlterSequence>),
+    SplitAt(Box<SplitAt>),
     Checkpoint,
     /// REINDEX and CLUSTER: nothing to do, nothing lost.
     Reindex,

@@ -109,6 +109,15 @@ pub struct AlterSequence {
     pub rename_to: Option<Ident>,
 }
 
+/// ALTER TABLE or INDEX name SPLIT AT VALUES (…), …
+#[derive(Clone, Debug)]
+pub struct SplitAt {
+    pub index: bool,
+    pub name: ObjectName,
+    /// The first columns of the key, or all of them.
+    pub rows: Vec<Vec<ast::Expr>>,
+}
+
 pub fn parse_statement(p: &mut Parser<'_>) -> Result<Statement> {
     let keyword = match &p.peek_token_ref().token {
         Token::Word(w) => w.keyword,
@@ -287,6 +296,9 @@ fn alter(p: &mut Parser<'_>) -> Result<Statement> {
     if is_word(p, 1, "database") {
         return unsupported("ALTER DATABASE");
     }
+    if (is_word(p, 1, "table") || is_word(p, 1, "index")) && splits(p) {
+        return split_at(p);
+    }
     if !is_word(p, 1, "sequence") {
         return sql(p);
     }
@@ -312,6 +324,32 @@ fn alter(p: &mut Parser<'_>) -> Result<Statement> {
         owned_by: clauses.owned_by,
         rename_to,
     })))
+}
+
+/// Whether SPLIT AT follows the name.
+fn splits(p: &Parser<'_>) -> bool {
+    let mut name = 2;
+    while p.peek_nth_token_ref(name + 1).token == Token::Period {
+        name += 2;
+    }
+    is_word(p, name + 1, "split") && is_word(p, name + 2, "at")
+}
+
+fn split_at(p: &mut Parser<'_>) -> Result<Statement> {
+    p.advance_token();
+    let index = is_word(p, 0, "index");
+    p.advance_token();
+    let name = p.parse_object_name(false)?;
+    p.advance_token();
+    p.advance_token();
+    p.expect_keyword(Keyword::VALUES)?;
+    let rows = p.parse_comma_separated(|p| {
+        p.expect_token(&Token::LParen)?;
+        let row = p.parse_comma_separated(Parser::parse_expr)?;
+        p.expect_token(&Token::RParen)?;
+        Ok(row)
+    })?;
+    Ok(Statement::SplitAt(Box::new(SplitAt { index, name, rows })))
 }
 
 /// CREATE DATABASE with PostgreSQL's options: those that change nothing here are passed over, the encoding is UTF8.

@@ -33,6 +33,7 @@ mod primary_key;
 mod rename;
 mod role;
 mod sequence;
+mod split;
 mod statistics;
 mod truncate;
 mod validate;
@@ -54,6 +55,9 @@ pub async fn execute(mut context: SchemaContext<'_>, parsed: &ParsedStatement) -
     let statement = match &parsed.statement {
         Statement::Sql(statement) => statement,
         Statement::AlterSequence(alter) => return Ok(alter_sequence::execute(ctx, alter).await?.to_owned()),
+        Statement::SplitAt(split) => {
+            return Ok(split::execute(ctx, split, &parsed.source).await?.to_owned());
+        }
         _ => return Err(SqlError::unsupported("this statement")),
     };
     let tag = match &**statement {
