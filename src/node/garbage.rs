@@ -62,9 +62,14 @@ pub async fn run(inner: Arc<Inner>) {
 /// A replica's threshold was raised by the log, so it holds for whatever is in the engine for these keys, now and later.
 fn inform_compactions(inner: &Inner) {
     for descriptor in inner.store.descriptors() {
-        match inner.store.replica(descriptor.range).map(|replica| replica.gc_threshold()) {
-            Some(at) if !at.is_zero() => inner.thresholds.set(descriptor.range, &descriptor.span(), at),
-            _ => inner.thresholds.remove(descriptor.range),
+        let Some(replica) = inner.store.replica(descriptor.range) else {
+            inner.thresholds.remove(descriptor.range);
+            continue;
+        };
+        // The threshold first: should the range be split meanwhile, an old threshold holds for the smaller range too.
+        let at = replica.gc_threshold();
+        if !at.is_zero() {
+            inner.thresholds.set(descriptor.range, &replica.descriptor().span(), at);
         }
     }
 }

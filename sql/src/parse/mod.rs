@@ -24,8 +24,8 @@ pub use dialect::MeridianDialect;
 pub use error::{offset_of, position_of};
 pub use rewrite::LOCK_STRENGTH_MARK;
 pub use utility::{
-    AlterSequence, DeclareCursor, Explain, ExplainFormat, FetchCount, FetchCursor, IsolationLevel,
-    SplitAt, TransactionModes, Vacuum, VacuumTable,
+    AlterSequence, DeclareCursor, Explain, ExplainFormat, FetchCount, FetchCursor, IsolationLevel, SplitAt,
+    TransactionModes, Vacuum, VacuumTable,
 };
 
 use crate::error::{SqlError, SqlResult, state};

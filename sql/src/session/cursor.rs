@@ -63,6 +63,10 @@ impl Session {
         let collected = self.collect(&mut portal, count).await;
         self.portals.insert(name, portal);
         let (fields, batches) = collected?;
+        // What has been fetched cannot be taken back: the transaction cannot begin again unnoticed.
+        if let Some(active) = self.state.active_mut() {
+            active.statements += 1;
+        }
         let rows: usize = batches.iter().map(|b| b.rows).sum();
         if !f.only_move {
             let view = self.view();

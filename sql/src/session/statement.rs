@@ -74,6 +74,10 @@ impl Session {
                     return Ok(Running::Finished);
                 }
                 Ok(Outcome::Suspended(s)) => {
+                    // Its rows have been seen: the transaction cannot begin again unnoticed.
+                    if let Some(active) = self.state.active_mut() {
+                        active.statements += 1;
+                    }
                     delivery.client.portal_suspended();
                     return Ok(Running::Suspended(s));
                 }
@@ -106,7 +110,7 @@ impl Session {
             };
             let in_the_way = matches!(error.code(), state::SERIALIZATION_FAILURE | state::DEADLOCK_DETECTED);
             let alone = delivery.autocommit
-                && matches!(&self.state, State::Implicit(active) if active.has_ddl && active.statements <= 1 && !active.txn.is_committed());
+                && matches!(&self.state, State::Implicit(active) if active.has_ddl && active.statements <= 1 && !active.txn.is_committed() && !active.txn.is_unknown());
             if !in_the_way || !alone || attempt >= MAX_ATTEMPTS || !delivery.client.rewind(mark) {
                 return Err(error);
             }
@@ -469,7 +473,9 @@ impl Session {
         if active.has_ddl {
             return false;
         }
-        active.isolation == Isolation::ReadCommitted
+        // A transaction that another has aborted keeps nothing that a savepoint could go back to.
+        (active.isolation == Isolation::ReadCommitted
+            && (active.savepoints.is_empty() || !active.txn.has_failed()))
             || (active.statements == 0 && active.savepoints.is_empty() && active.txn.can_restart())
     }
 
@@ -480,7 +486,13 @@ impl Session {
     ) -> SqlResult<()> {
         if let Some(active) = self.state.active() {
             match savepoint {
-                Some(sp) if active.statements > 0 || !active.txn.can_restart() => active.txn.rollback_to(sp),
+                Some(sp)
+                    if active.statements > 0
+                        || !active.savepoints.is_empty()
+                        || !active.txn.can_restart() =>
+                {
+                    active.txn.rollback_to(sp);
+                }
                 _ => {
                     active.txn.restart();
                     self.catalog.rollback();

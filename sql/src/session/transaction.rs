@@ -166,7 +166,9 @@ impl Session {
             Err(e) => {
                 if e.kind == meridian_txn::TxnErrorKind::Ambiguous {
                     // It may have happened: what others see of the schema must be asked for.
-                    self.catalog.after_commit().await?;
+                    if let Err(error) = self.catalog.after_commit().await {
+                        tracing::debug!(%error, "the catalog is loaded later");
+                    }
                 }
                 Err(e.into())
             }

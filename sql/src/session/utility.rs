@@ -211,7 +211,9 @@ impl Session {
                 ast::Statement::Lock(_) => self.lock_table(delivery.client),
                 _ => self.change_schema(parsed, params, delivery).await,
             },
-            Statement::AlterSequence(_) | Statement::SplitAt(_) => self.change_schema(parsed, params, delivery).await,
+            Statement::AlterSequence(_) | Statement::SplitAt(_) => {
+                self.change_schema(parsed, params, delivery).await
+            }
             Statement::Explain(_) => Err(SqlError::unsupported("EXPLAIN of this statement")),
         }
     }

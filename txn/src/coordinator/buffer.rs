@@ -227,12 +227,11 @@ impl WriteBuffer {
         needed.into_iter().cloned().collect()
     }
 
-    /// What [`needed_before_spilling`](Self::needed_before_spilling) asked for: the intents' values; a key that is not
-    /// named has none.
-    pub fn remember(&mut self, asked: &[Key], values: &BTreeMap<Key, Option<Bytes>>) {
+    /// What [`needed_before_spilling`](Self::needed_before_spilling) asked for.
+    pub fn remember(&mut self, values: &BTreeMap<Key, Option<Bytes>>) {
         for (key, before) in self.undo.iter_mut().filter(|(_, b)| is_spilled(b)) {
-            if asked.binary_search(key).is_ok() {
-                *before = values.get(key).map_or(Before::Untouched, |v| Before::Buffered(v.clone()));
+            if let Some(value) = values.get(key) {
+                *before = Before::Buffered(value.clone());
             }
         }
     }

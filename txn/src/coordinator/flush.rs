@@ -1,6 +1,6 @@
 //! Spilling the write buffer into replicated intents, and taking spilled writes back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -88,46 +88,41 @@ impl Txn {
     }
 
     /// A savepoint may need what an intent says that is about to be overwritten.
+    ///
+    /// Where it is not known whether there is an intent, the value may be a committed one: going back then writes the same
+    /// value again, which is no more than a needless write. (Asking for the intent itself would have to allow for
+    /// readers who have moved it to a time that this coordinator does not know.)
     async fn remember_overwritten(&self) -> TxnResult<()> {
         let keys = self.lock_state().buffer.needed_before_spilling();
         if keys.is_empty() {
             return Ok(());
         }
-        let (header, meta, perhaps) = {
-            let state = self.lock_state();
-            let spilled = state.buffer.spilled();
-            let perhaps: BTreeSet<Key> = keys.iter().filter(|k| spilled.is_in_span(k)).cloned().collect();
-            (state.header(WaitPolicy::Block), state.meta.clone(), perhaps)
-        };
-        // Whether there is an intent is asked only where it is not known: the answer holds for ever, at a price.
-        let ask = |key: &Key| {
-            let query =
-                perhaps.contains(key).then(|| Request::QueryIntent { key: key.clone(), txn: meta.clone() });
-            query.into_iter().chain([Request::Get { key: key.clone(), lock: None }])
-        };
-        let sent = self.router().fan_out(keys.clone(), |keys: &[Key]| BatchRequest {
-            header: header.clone(),
-            requests: keys.iter().flat_map(ask).collect(),
-        });
-        let mut values = BTreeMap::new();
-        for (keys, response) in sent.await.into_result()? {
-            let mut answers = response.responses.into_iter();
-            for key in keys {
-                let mut answer = answers.next();
-                let mut is_own = true;
-                if let Some(Response::Found { found }) = answer {
-                    (is_own, answer) = (found, answers.next());
+        for _ in 0..MAX_TRIES {
+            let header = self.lock_state().header(WaitPolicy::Block);
+            let sent = self.router().fan_out(keys.clone(), |keys: &[Key]| BatchRequest {
+                header: header.clone(),
+                requests: keys.iter().map(|key| Request::Get { key: key.clone(), lock: None }).collect(),
+            });
+            let done = match sent.await.into_result() {
+                Ok(done) => done,
+                Err(e) => {
+                    self.react(e).await?;
+                    continue;
                 }
-                let Some(Response::Get { value, .. }) = answer else {
-                    return Err(KvError::internal("a read was answered with something else").into());
-                };
-                if is_own {
+            };
+            let mut values = BTreeMap::new();
+            for (keys, response) in done {
+                for (key, answer) in keys.into_iter().zip(response.responses) {
+                    let Response::Get { value, .. } = answer else {
+                        return Err(KvError::internal("a read was answered with something else").into());
+                    };
                     values.insert(key, value);
                 }
             }
+            self.lock_state().buffer.remember(&values);
+            return Ok(());
         }
-        self.lock_state().buffer.remember(&keys, &values);
-        Ok(())
+        Err(too_many_tries())
     }
 
     /// Removes the intents of writes that were rolled back, and, for an old transaction that is about to take its first

@@ -170,6 +170,16 @@ impl Txn {
         matches!(self.lock_state().phase, Phase::Committed(_))
     }
 
+    /// Whether it can only be rolled back, or begin again.
+    pub fn has_failed(&self) -> bool {
+        matches!(self.lock_state().phase, Phase::Failed(_))
+    }
+
+    /// Whether its outcome is not known.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self.lock_state().phase, Phase::Unknown)
+    }
+
     /// Whether [`restart`](Self::restart) would be invisible to the client.
     pub fn can_restart(&self) -> bool {
         let state = self.lock_state();

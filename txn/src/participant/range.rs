@@ -203,8 +203,9 @@ impl Memory for RequestMemory<'_> {
 
     fn written_since(&self, span: &Span, from: Timestamp) -> Option<Vec<Key>> {
         // What was written before the lease may have been written elsewhere; an intent may even have been committed there
-        // above the lease under which that was done, but not above what clocks can show.
-        let seen = self.range.since_ns.saturating_add(self.max_offset.as_nanos() as u64);
+        // above the lease under which that was done, but not above what clocks can show: a reader that moves an intent
+        // goes beyond its own uncertainty, and its clock may be ahead of ours.
+        let seen = self.range.since_ns.saturating_add(2 * self.max_offset.as_nanos() as u64);
         let complete = Timestamp::new(seen, u32::MAX).max(self.range.lease.start);
         if from <= complete { None } else { self.recent.since(span, from) }
     }
