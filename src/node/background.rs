@@ -60,10 +60,11 @@ async fn gossip(inner: Arc<Inner>) {
     loop {
         note_first_range(&inner);
         let status = inner.store.status();
+        let log_bytes = inner.log.size();
         inner.members.update_self(|me| {
             me.ranges = status.ranges as u32;
             me.leases = status.leases as u32;
-            me.bytes = inner.log.size();
+            me.bytes = log_bytes;
             me.oldest_transaction =
                 inner.sql.get().and_then(|(sql, _)| sql.oldest_transaction()).unwrap_or(0);
         });

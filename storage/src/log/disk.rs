@@ -203,13 +203,13 @@ impl DiskLog {
             for range in shared.index.ranges_in(segment) {
                 let Some(log) = shared.index.range(range) else { continue };
                 let mut entries = Vec::with_capacity(log.slots.len());
-                for slot in &log.slots {
-                    let entry = self.load(&shared, slot)?;
+                self.load(&shared, log.slots.iter(), &mut |entry| {
                     bytes += encoded_len(&entry) as u64;
-                    if bytes > self.options.segment_bytes / 4 {
-                        return Ok(false);
-                    }
                     entries.push(entry);
+                    bytes <= self.options.segment_bytes / 4
+                })?;
+                if bytes > self.options.segment_bytes / 4 {
+                    return Ok(false);
                 }
                 images.push((range, Image { hard_state: log.hard_state, truncated: log.truncated, entries }));
             }
@@ -245,20 +245,48 @@ impl DiskLog {
         retire().map_err(|e| segment::io_error(&path, &e))
     }
 
-    fn load(&self, shared: &Shared, slot: &Slot) -> StorageResult<LogEntry> {
-        if let Some(entry) = &slot.cached {
-            return Ok(entry.clone());
+    /// Gives the entries to `take`, until it says that it has enough. A record is read once for all of its entries that
+    /// follow one another: it may have thousands.
+    fn load<'s>(
+        &self,
+        shared: &Shared,
+        slots: impl Iterator<Item = &'s Slot>,
+        take: &mut dyn FnMut(LogEntry) -> bool,
+    ) -> StorageResult<()> {
+        let mut slots = slots.peekable();
+        while let Some(slot) = slots.next() {
+            if let Some(entry) = &slot.cached {
+                if !take(entry.clone()) {
+                    return Ok(());
+                }
+                continue;
+            }
+            let place = slot.record;
+            let damaged = || {
+                let path = self.folder.join(segment::name(place.segment));
+                segment::damaged(&path, place.offset as usize, "a record is damaged")
+            };
+            let bytes = self.read(shared, place)?;
+            let record = Record::parse(&bytes).ok_or_else(damaged)?;
+            let mut next = Some(slot);
+            while let Some(slot) = next {
+                let entry = record.entry(slot.offset).filter(|entry| entry.term == slot.term);
+                if !take(entry.ok_or_else(damaged)?) {
+                    return Ok(());
+                }
+                next = slots.next_if(|next| next.cached.is_none() && next.record == place);
+            }
         }
-        let place = slot.record;
+        Ok(())
+    }
+
+    fn read(&self, shared: &Shared, place: RecordPlace) -> StorageResult<Vec<u8>> {
         let path = self.folder.join(segment::name(place.segment));
         let file = shared.segments.get(&place.segment).expect("a segment that is needed is open");
         let mut bytes = vec![0; place.len as usize];
         std::os::unix::fs::FileExt::read_exact_at(file, &mut bytes, u64::from(place.offset))
             .map_err(|e| segment::io_error(&path, &e))?;
-        Record::parse(&bytes)
-            .and_then(|record| record.entry(slot.offset))
-            .filter(|entry| entry.term == slot.term)
-            .ok_or_else(|| segment::damaged(&path, place.offset as usize, "a record is damaged"))
+        Ok(bytes)
     }
 }
 
@@ -307,14 +335,15 @@ impl LogStore for DiskLog {
         let Some(log) = shared.index.range(range) else { return Ok(Vec::new()) };
         let mut found = Vec::new();
         let mut bytes = 0;
-        for slot in (low..high).map_while(|index| log.slot(index)) {
-            let entry = self.load(&shared, slot)?;
+        let slots = (low..high).map_while(|index| log.slot(index));
+        self.load(&shared, slots, &mut |entry| {
             bytes += size_of(&entry);
-            if bytes > max_bytes && !found.is_empty() {
-                break;
+            let enough = bytes > max_bytes && !found.is_empty();
+            if !enough {
+                found.push(entry);
             }
-            found.push(entry);
-        }
+            !enough
+        })?;
         Ok(found)
     }
 

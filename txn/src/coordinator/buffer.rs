@@ -303,7 +303,7 @@ mod tests {
         b.put(key("a"), value("2"));
         b.put(key("b"), value("2"));
         assert_eq!(b.needed_before_spilling(), [key("a")]);
-        b.remember(&[key("a")], &BTreeMap::from([(key("a"), value("1"))]));
+        b.remember(&BTreeMap::from([(key("a"), value("1"))]));
         let writes = b.writes();
         b.note_spilling(&writes);
         b.note_spilled(&writes);
