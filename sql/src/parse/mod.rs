@@ -11,6 +11,7 @@
 mod dialect;
 mod error;
 mod rewrite;
+mod split;
 mod utility;
 
 use std::sync::Arc;
@@ -23,8 +24,9 @@ use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 pub use dialect::MeridianDialect;
 pub use error::{offset_of, position_of};
 pub use rewrite::LOCK_STRENGTH_MARK;
+pub use split::SplitAt;
 pub use utility::{
-    AlterSequence, DeclareCursor, Explain, ExplainFormat, FetchCount, FetchCursor, IsolationLevel, SplitAt,
+    AlterSequence, DeclareCursor, Explain, ExplainFormat, FetchCount, FetchCursor, IsolationLevel,
     TransactionModes, Vacuum, VacuumTable,
 };
 

@@ -6,6 +6,7 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
 use super::Statement;
+use super::split;
 
 type Result<T> = std::result::Result<T, ParserError>;
 
@@ -109,15 +110,6 @@ pub struct AlterSequence {
     pub rename_to: Option<Ident>,
 }
 
-/// ALTER TABLE or INDEX name SPLIT AT VALUES (…), …
-#[derive(Clone, Debug)]
-pub struct SplitAt {
-    pub index: bool,
-    pub name: ObjectName,
-    /// The first columns of the key, or all of them.
-    pub rows: Vec<Vec<ast::Expr>>,
-}
-
 pub fn parse_statement(p: &mut Parser<'_>) -> Result<Statement> {
     let keyword = match &p.peek_token_ref().token {
         Token::Word(w) => w.keyword,
@@ -174,7 +166,7 @@ fn unsupported<T>(what: &str) -> Result<T> {
 
 pub const UNSUPPORTED: &str = "not supported: ";
 
-fn is_word(p: &Parser<'_>, n: usize, text: &str) -> bool {
+pub(super) fn is_word(p: &Parser<'_>, n: usize, text: &str) -> bool {
     matches!(&p.peek_nth_token_ref(n).token,
         Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(text))
 }
@@ -296,8 +288,8 @@ fn alter(p: &mut Parser<'_>) -> Result<Statement> {
     if is_word(p, 1, "database") {
         return unsupported("ALTER DATABASE");
     }
-    if (is_word(p, 1, "table") || is_word(p, 1, "index")) && splits(p) {
-        return split_at(p);
+    if (is_word(p, 1, "table") || is_word(p, 1, "index")) && split::follows(p) {
+        return split::parse(p);
     }
     if !is_word(p, 1, "sequence") {
         return sql(p);
@@ -324,32 +316,6 @@ fn alter(p: &mut Parser<'_>) -> Result<Statement> {
         owned_by: clauses.owned_by,
         rename_to,
     })))
-}
-
-/// Whether SPLIT AT follows the name.
-fn splits(p: &Parser<'_>) -> bool {
-    let mut name = 2;
-    while p.peek_nth_token_ref(name + 1).token == Token::Period {
-        name += 2;
-    }
-    is_word(p, name + 1, "split") && is_word(p, name + 2, "at")
-}
-
-fn split_at(p: &mut Parser<'_>) -> Result<Statement> {
-    p.advance_token();
-    let index = is_word(p, 0, "index");
-    p.advance_token();
-    let name = p.parse_object_name(false)?;
-    p.advance_token();
-    p.advance_token();
-    p.expect_keyword(Keyword::VALUES)?;
-    let rows = p.parse_comma_separated(|p| {
-        p.expect_token(&Token::LParen)?;
-        let row = p.parse_comma_separated(Parser::parse_expr)?;
-        p.expect_token(&Token::RParen)?;
-        Ok(row)
-    })?;
-    Ok(Statement::SplitAt(Box::new(SplitAt { index, name, rows })))
 }
 
 /// CREATE DATABASE with PostgreSQL's options: those that change nothing here are passed over, the encoding is UTF8.

@@ -28,7 +28,7 @@ pub struct Policy {
     /// A range is split when it has grown beyond this.
     pub split_bytes: u64,
     /// Replicas and leases of a node may exceed the mean by this much without being moved: in a hundred, and at least
-    /// one.
+    /// two.
     pub tolerance_percent: usize,
     /// How many ranges are moved for the sake of balance in one plan.
     pub max_balance_moves: usize,

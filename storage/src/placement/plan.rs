@@ -179,8 +179,8 @@ impl Planner<'_> {
     fn allowed(&self, count: fn(&NodeView) -> usize) -> Option<usize> {
         let living: Vec<_> = self.nodes.keys().filter(|n| self.takes(**n)).map(|n| &self.nodes[n]).collect();
         let total: usize = living.iter().map(|n| count(n)).sum();
-        let mean = total / living.len().max(1);
-        (living.len() > 1).then(|| mean + (mean * self.policy.tolerance_percent / 100).max(1))
+        let mean = total.div_ceil(living.len().max(1));
+        (living.len() > 1).then(|| mean + (mean * self.policy.tolerance_percent / 100).max(2))
     }
 
     fn balance_replicas(&mut self, d: &RangeDescriptor) -> Option<Action> {
