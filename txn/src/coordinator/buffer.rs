@@ -8,7 +8,7 @@
 //! - For a key that is about to be spilled again, an undo entry that says "as spilled" is replaced by the value
 //!   first: afterwards nobody knows it any more.
 //! - Keys that were spilled in great number are known only as spans ([`IntentSet`]). A key there may have an intent of this
-//!   transaction or not: where it matters, the ranges are asked.
+//!   transaction or not: where a savepoint needs its value, that is read, and written again when going back.
 //! - A spilled key stays in `spilled` until the transaction ends: whoever cleans up must look there.
 
 use std::collections::{BTreeMap, BTreeSet};
