@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use meridian_storage::base::{Clock, NodeId};
+use meridian_storage::base::{Clock, NodeId, Timestamp};
 use meridian_storage::replica::RangeDescriptor;
+use meridian_txn::participant::NodeLiveness;
 use meridian_txn::route::Seeds;
 use parking_lot::Mutex;
 
@@ -172,6 +173,19 @@ impl Members {
                 self.note(NodeState { node, address: address.into(), ..Default::default() });
             }
         }
+    }
+}
+
+/// So long after a node was last heard of, directly or through others, its transactions are not waited for.
+const LOST_AFTER: Duration = Duration::from_secs(2);
+
+impl NodeLiveness for Members {
+    fn is_lost(&self, node: NodeId, since: Timestamp) -> bool {
+        let known = self.known.lock();
+        known.nodes.get(&node).is_some_and(|m| {
+            let silent = node != self.me && self.clock.monotonic().saturating_sub(m.heard) > LOST_AFTER;
+            silent || since.wall / 1_000_000 < m.state.started_ms
+        })
     }
 }
 

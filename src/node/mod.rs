@@ -135,6 +135,7 @@ impl Node {
         });
         db.router().set_local(participant.clone());
         participant.set_sender(db.router().clone());
+        participant.set_liveness(members.clone());
         let store_thread = std::thread::Builder::new()
             .name("store".into())
             .spawn(move || run_store(core))

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use meridian_sql::session::SqlNode;
 use meridian_storage::base::clock::ManualClock;
-use meridian_storage::base::{BoxFuture, Clock, Hlc, NodeId, PhysicalClock, RangeId, Runtime};
+use meridian_storage::base::{BoxFuture, Clock, Hlc, NodeId, PhysicalClock, RangeId, Runtime, Timestamp};
 use meridian_storage::engine::MemEngine;
 use meridian_storage::log::MemLog;
 use meridian_storage::placement::{Action, ClusterView, NodeView, Policy, RangeView, plan};
 use meridian_storage::replica::{Lease, RangeDescriptor, Replica, ReplicaObserver};
 use meridian_storage::store::{self, StoreConfig, StoreHandle, StoreParts};
 use meridian_txn::Db;
-use meridian_txn::participant::Participant;
+use meridian_txn::participant::{NodeLiveness, Participant};
 use meridian_txn::route::{RouterParts, Seeds};
 use meridian_txn::rpc::{BatchRequest, BatchResponse, EndKind, KvError, Request, Sender};
 use meridian_txn::testing::{Process, SimRuntime};
@@ -132,6 +132,7 @@ impl Machine {
             Db::new(RouterParts { node: self.id, clock: clock.clone(), runtime, transport: port, seeds });
         db.router().set_local(kv.clone());
         participant.set_sender(db.router().clone());
+        participant.set_liveness(Arc::new(Gossip(world.clone())));
         let id = self.id;
         let run = async move {
             if let Err(e) = core.run_as_task().await {
@@ -242,6 +243,13 @@ struct Gossip(Arc<World>);
 impl Seeds for Gossip {
     fn first_range(&self) -> Option<RangeDescriptor> {
         self.0.first_range.lock().clone()
+    }
+}
+
+impl NodeLiveness for Gossip {
+    fn is_lost(&self, node: NodeId, _: Timestamp) -> bool {
+        let lost = |since: u64| self.0.wall_ns() - since > 2_000_000_000;
+        self.0.down_since.lock().get(&node).is_some_and(|since| since.is_some_and(lost))
     }
 }
 

@@ -36,11 +36,20 @@ id!(
     ReplicaId, u64, "p"
 );
 
-/// A transaction: 128 random bits, never zero.
+/// A transaction: 96 random bits, then the node of its coordinator. Never zero.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TxnId(pub u128);
 
 impl TxnId {
+    pub fn new(random: u128, coordinator: NodeId) -> TxnId {
+        TxnId((random.max(1) << 32) | u128::from(coordinator.0))
+    }
+
+    /// The node that runs the transaction; 0 if that is not said.
+    pub fn coordinator(self) -> NodeId {
+        NodeId(self.0 as u32)
+    }
+
     /// The first eight hex digits: enough for people.
     pub fn short(&self) -> String {
         format!("{:08x}", (self.0 >> 96) as u32)

@@ -175,33 +175,36 @@ impl Planner<'_> {
         action
     }
 
-    /// What a node may hold of a total without being too full.
-    fn allowed(&self, count: fn(&NodeView) -> usize) -> Option<usize> {
+    /// The mean over the nodes that take more, and how far from it a node is left alone; none for a single node.
+    fn mean(&self, count: fn(&NodeView) -> usize) -> Option<(usize, usize)> {
         let living: Vec<_> = self.nodes.keys().filter(|n| self.takes(**n)).map(|n| &self.nodes[n]).collect();
         let total: usize = living.iter().map(|n| count(n)).sum();
-        let mean = total.div_ceil(living.len().max(1));
-        (living.len() > 1).then(|| mean + (mean * self.policy.tolerance_percent / 100).max(2))
+        let mean = total / living.len().max(1);
+        (living.len() > 1).then(|| (mean, (mean * self.policy.tolerance_percent / 100).max(1)))
     }
 
+    /// From a node that has too many, or to one that has too few: a new node gets its share although no other is too full.
     fn balance_replicas(&mut self, d: &RangeDescriptor) -> Option<Action> {
-        let allowed = self.allowed(|n| n.replicas)?;
-        let from = d
-            .voters()
-            .map(|r| r.node)
-            .filter(|n| *n != self.me && self.takes(*n))
-            .max_by_key(|n| (self.nodes[n].replicas, *n))
-            .filter(|n| self.nodes[n].replicas > allowed)?;
+        let (mean, slack) = self.mean(|n| n.replicas)?;
+        // With a voter silent, a change that need not be could cost the majority.
+        if !d.voters().all(|r| self.takes(r.node)) {
+            return None;
+        }
+        let voters = d.voters().map(|r| r.node).filter(|n| *n != self.me);
+        let from = voters.max_by_key(|n| (self.nodes[n].replicas, *n))?;
         let to = self.candidates(d).first().copied()?;
+        let (full, empty) = (self.nodes[&from].replicas, self.nodes[&to].replicas);
         // The move must leave the two nearer to one another.
-        (self.nodes[&to].replicas + 1 < self.nodes[&from].replicas)
+        ((full > mean + slack || empty + slack < mean) && empty + 1 < full)
             .then(|| self.change(d.range, vec![to], vec![from], Why::Balance))
     }
 
     fn balance_leases(&mut self, d: &RangeDescriptor) -> Option<Action> {
-        let allowed = self.allowed(|n| n.leases)?;
+        let (mean, slack) = self.mean(|n| n.leases)?;
         let own = self.nodes.get(&self.me)?.leases;
         let to = self.heir(d)?;
-        (own > allowed && self.nodes[&to].leases + 1 < own).then(|| self.transfer(d.range, to, Why::Balance))
+        (own > mean + slack.max(2) && self.nodes[&to].leases + 1 < own)
+            .then(|| self.transfer(d.range, to, Why::Balance))
     }
 }
 
@@ -326,6 +329,15 @@ mod tests {
         let ranges: Vec<_> = (1..=3).map(|r| voters(r, &[1, 2, 3])).collect();
         assert_eq!(planned(n, ranges), [change(1, &[4], &[2], Why::Balance)]);
         assert_eq!(planned(nodes(4), vec![voters(1, &[1, 2, 3])]), []);
+        let mut n: BTreeMap<_, _> = (1..=3).map(|i| (NodeId(i), node(4, 1))).collect();
+        n.insert(NodeId(4), node(0, 0));
+        assert_eq!(
+            planned(n.clone(), vec![voters(1, &[1, 2, 3])]),
+            [change(1, &[4], &[3], Why::Balance)],
+            "a new node gets its share of four ranges"
+        );
+        n.get_mut(&NodeId(2)).expect("there").silent_for = Duration::from_secs(20);
+        assert_eq!(planned(n, vec![voters(1, &[1, 2, 3])]), [], "but not while a voter is silent");
         let mut n = nodes(3);
         n.insert(ME, node(10, 30));
         n.insert(NodeId(3), node(10, 1));

@@ -4,8 +4,8 @@
 //! not meet its own new rows (the Halloween problem). Under READ COMMITTED a scan that outlives its statement - a
 //! cursor - goes on in the snapshot of that statement.
 //!
-//! A scan of what is newest takes the time anew for every request and leaves nothing in the books: who asks for it
-//! holds a lock that keeps the answer true.
+//! A scan of what is newest takes the time anew for every request. Who asks for it holds a lock that keeps the answer
+//! true; should the lock get lost, with the lease under which it was held, the commit finds that out.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -216,7 +216,7 @@ impl Scanner {
 
     fn note(&self, state: &mut State, seen: &Span, rows: &KvBlock, at: Timestamp, ts: Timestamp) -> Noted {
         let newest = self.newest(state);
-        if self.outlived(state) || newest && self.options.lock.is_none() {
+        if self.outlived(state) && !newest {
             return Noted::Kept;
         }
         if !newest && at != state.meta.read_ts {
@@ -225,7 +225,12 @@ impl Scanner {
         if state.tracks_reads() && !newest {
             state.reads.add_span(seen.clone());
         }
-        if self.options.lock.is_some() && !state.serializable() {
+        if newest {
+            // All of it, not only what is there: a row that comes is as bad as one that goes.
+            let from = ts.max(at);
+            state.locked.push(RefreshSpan { span: seen.clone(), from });
+            state.meta.write_ts.forward(from);
+        } else if self.options.lock.is_some() && !state.serializable() {
             let from = ts.max(at);
             let rows = rows.iter().map(|(k, _)| RefreshSpan { span: Span::point(Key::copy_from(k)), from });
             state.locked.extend(rows);

@@ -226,6 +226,6 @@ impl Txn {
 
 fn new_id(db: &Db) -> TxnId {
     let rt = db.runtime();
-    let id = (u128::from(rt.random()) << 64) | u128::from(rt.random());
-    TxnId(id.max(1))
+    let random = (u128::from(rt.random() >> 32) << 64) | u128::from(rt.random());
+    TxnId::new(random, db.node())
 }

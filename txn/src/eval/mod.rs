@@ -64,6 +64,8 @@ pub trait Memory {
     fn remembers(&self, txn: TxnId, min_ts: Timestamp) -> bool;
     /// The keys in `span` that may have a version above `from`; `None` if that is not known.
     fn written_since(&self, span: &Span, from: Timestamp) -> Option<Vec<Key>>;
+    /// Whether the node that coordinates a transaction, begun at `min_ts`, is known to have stopped since, or to be silent.
+    fn coordinator_is_lost(&self, txn: TxnId, min_ts: Timestamp) -> bool;
     /// The time above which a transaction without a record was told to commit.
     fn pushed(&self, txn: TxnId) -> Timestamp;
 }
@@ -235,11 +237,6 @@ pub fn evaluate(cx: &mut Context<'_>, request: &Request, out: &mut Effects) -> E
     };
     out.responses.push(response);
     Ok(())
-}
-
-/// Whether a transaction last known to be alive at `active` may be given up.
-fn is_expired(active: Timestamp, now: Timestamp) -> bool {
-    crate::record::expired(active, now)
 }
 
 /// A record as a response.

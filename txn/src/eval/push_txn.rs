@@ -6,14 +6,15 @@
 //!   nothing (it is not serializable), or again if the reader's priority is higher.
 //! - Otherwise the answer is its record as it is, and the pusher waits on.
 //!
-//! A transaction without a record is presumed alive until [`EXPIRY`](crate::record::EXPIRY) after it was last known to be.
+//! A transaction without a record is presumed alive until [`EXPIRY`](crate::record::EXPIRY) after it was last known to be,
+//! unless the node that ran it is known to be gone.
 //! What a push decides about it is kept in memory: if that is lost with the lease, nobody can make a record for it
 //! any more, since it began before the new lease.
 
 use meridian_storage::base::Timestamp;
 
-use super::{Afterwards, Context, Effects, Evaluated, Outcome, answer, is_expired, record};
-use crate::record::TxnStatus;
+use super::{Afterwards, Context, Effects, Evaluated, Outcome, answer, record};
+use crate::record::{TxnStatus, expired};
 use crate::rpc::{Isolation, PushKind, Response, TxnMeta};
 
 pub fn evaluate(
@@ -46,7 +47,8 @@ pub fn evaluate(
         PushKind::Abort => outranked,
         PushKind::Timestamp(_) | PushKind::Touch => false,
     };
-    if yields || is_expired(found.heartbeat, cx.now) {
+    let lost = cx.memory.coordinator_is_lost(pushee.id, pushee.min_ts);
+    if yields || lost || expired(found.heartbeat, cx.now) {
         found.status = TxnStatus::Aborted;
         if recorded {
             record::store(out, &found);

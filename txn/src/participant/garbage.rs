@@ -1,6 +1,7 @@
 //! Garbage collection of a range: versions that no read can see any more, and records that nobody will ask for again.
 //!
-//! What must stay true: the threshold is raised, and applied, before anything below it is dropped. A record is dropped only
+//! What must stay true: the threshold is raised, and applied, before anything below it is dropped; and nothing is written at or
+//! below it any more, however old the transaction. A record is dropped only
 //! when the transaction has ended and all its intents are resolved; and not before it is older than the threshold: until
 //! then a coordinator that was cut off may ask how its commit went.
 
@@ -16,6 +17,7 @@ use meridian_storage::replica::{Command, Trigger};
 
 use super::Participant;
 use super::range::RangeState;
+use crate::eval::LatchSpan;
 use crate::record::{TxnRecord, TxnStatus};
 use crate::rpc::{BatchRequest, BatchResponse, KvError, PushKind, Request, Resolution, Response};
 
@@ -42,10 +44,13 @@ impl Participant {
         let now = self.clock.now();
         let range = self.range(batch.header.range)?;
         let descriptor = self.admit(&range, now, batch)?;
+        let mut span = descriptor.span();
+        // Nobody writes below a tombstone that goes: later writers are sent above the threshold, earlier ones are done.
+        self.reads.raise_span(&span.start, &span.end, threshold, None);
+        drop(range.latches.acquire([LatchSpan::read(&span)], Timestamp::ZERO).await);
         let trigger = Some(Trigger::RaiseGcThreshold { to: threshold });
         let command = Command { term: range.lease.term, trigger, ..Command::default() };
         range.replica.propose(command).await?;
-        let mut span = descriptor.span();
         loop {
             self.admit(&range, now, batch)?;
             let mut command = Command { term: range.lease.term, ..Command::default() };

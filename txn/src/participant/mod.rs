@@ -38,9 +38,9 @@ mod golden;
 #[cfg(test)]
 mod histories;
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
-use meridian_storage::base::{BoxFuture, Clock, NodeId, RangeId, Runtime, Timestamp};
+use meridian_storage::base::{BoxFuture, Clock, NodeId, RangeId, Runtime, Timestamp, TxnId};
 use meridian_storage::replica::{Lease, RangeDescriptor, Replica, ReplicaObserver};
 use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
@@ -62,6 +62,13 @@ const MARKED_SPANS: usize = 16 * 1024;
 const REMEMBERED_TRANSACTIONS: usize = 64 * 1024;
 const REMEMBERED_WRITES: usize = 32 * 1024;
 
+/// What is known of the nodes that run transactions. Belief is enough: a transaction is ended by its record alone, so one
+/// whose node was thought lost too early only has to be run again.
+pub trait NodeLiveness: Send + Sync {
+    /// Whether a node that began something at `since` has been restarted after it, or is silent.
+    fn is_lost(&self, node: NodeId, since: Timestamp) -> bool;
+}
+
 pub struct Participant {
     me: Weak<Participant>,
     node: NodeId,
@@ -73,6 +80,7 @@ pub struct Participant {
     recent: RecentWrites,
     graph: Arc<WaitGraph>,
     sender: RwLock<Option<Arc<dyn KeySender>>>,
+    nodes: OnceLock<Arc<dyn NodeLiveness>>,
 }
 
 impl Participant {
@@ -89,6 +97,7 @@ impl Participant {
             recent: RecentWrites::new(REMEMBERED_WRITES),
             graph: Arc::default(),
             sender: RwLock::new(None),
+            nodes: OnceLock::new(),
         })
     }
 
@@ -96,6 +105,15 @@ impl Participant {
     /// node are found.
     pub fn set_sender(&self, sender: Arc<dyn KeySender>) {
         *self.sender.write() = Some(sender);
+    }
+
+    /// Whom to ask about other nodes; said once. Without it, transactions end by the silence of their own heartbeats.
+    pub fn set_liveness(&self, nodes: Arc<dyn NodeLiveness>) {
+        let _ = self.nodes.set(nodes);
+    }
+
+    fn coordinator_is_lost(&self, txn: TxnId, min_ts: Timestamp) -> bool {
+        self.nodes.get().is_some_and(|nodes| nodes.is_lost(txn.coordinator(), min_ts))
     }
 
     /// Evaluates a batch for one range of this node.
@@ -201,6 +219,7 @@ impl Participant {
             reads: &self.reads,
             outcomes: &self.outcomes,
             recent: &self.recent,
+            nodes: self.nodes.get().map(|nodes| &**nodes),
             max_offset: self.clock.max_offset(),
             txn,
             places,

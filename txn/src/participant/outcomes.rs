@@ -79,7 +79,7 @@ impl Outcomes {
     }
 
     fn shard(&self, txn: TxnId) -> &Mutex<Shard> {
-        &self.shards[(txn.0 as usize) % SHARDS]
+        &self.shards[(txn.0 >> 64) as usize % SHARDS]
     }
 
     fn find(&self, txn: TxnId) -> Option<Entry> {

@@ -104,7 +104,9 @@ impl Participant {
         blocker: &Blocker,
         mut record: TxnRecord,
     ) -> Result<(), KvError> {
-        if record.status == TxnStatus::Staging && expired(record.heartbeat, self.clock.now()) {
+        let silent = expired(record.heartbeat, self.clock.now())
+            || self.coordinator_is_lost(record.meta.id, record.meta.min_ts);
+        if record.status == TxnStatus::Staging && silent {
             record = match self.recover(sender, record).await {
                 Some(record) => record,
                 None => return Ok(()),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use meridian_storage::base::{Key, Span, Timestamp, TxnId};
 use meridian_storage::replica::{Lease, RangeDescriptor, Replica};
 
+use super::NodeLiveness;
 use super::latch::Latches;
 use super::lock_table::{LockTable, Place};
 use super::outcomes::Outcomes;
@@ -166,6 +167,7 @@ pub struct RequestMemory<'a> {
     pub reads: &'a TimestampCache,
     pub outcomes: &'a Outcomes,
     pub recent: &'a RecentWrites,
+    pub nodes: Option<&'a dyn NodeLiveness>,
     pub max_offset: Duration,
     pub txn: Option<TxnId>,
     pub places: &'a [Place],
@@ -208,6 +210,10 @@ impl Memory for RequestMemory<'_> {
         let seen = self.range.since_ns.saturating_add(2 * self.max_offset.as_nanos() as u64);
         let complete = Timestamp::new(seen, u32::MAX).max(self.range.lease.start);
         if from <= complete { None } else { self.recent.since(span, from) }
+    }
+
+    fn coordinator_is_lost(&self, txn: TxnId, min_ts: Timestamp) -> bool {
+        self.nodes.is_some_and(|nodes| nodes.is_lost(txn.coordinator(), min_ts))
     }
 
     fn pushed(&self, txn: TxnId) -> Timestamp {
