@@ -15,6 +15,7 @@ use crate::history::{History, Outcome};
 use crate::nemesis::Nemesis;
 use crate::parse_duration;
 use crate::workloads::bank;
+use crate::workloads::pgbench::{self, Load};
 
 /// Violations that are printed; the rest is counted.
 const SHOWN: usize = 20;
@@ -38,6 +39,9 @@ pub struct BankArgs {
     clients: usize,
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(2..))]
     accounts: i64,
+    /// Runs pgbench's TPC-B at this scale beside it, with two clients on every node.
+    #[arg(long, value_name = "SCALE", value_parser = clap::value_parser!(u32).range(1..))]
+    pgbench: Option<u32>,
     /// How long a fault lasts; without faults, how long a round does.
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = parse_duration)]
     restart_after: Duration,
@@ -64,7 +68,12 @@ pub async fn bank(args: BankArgs) -> Result<(), String> {
     let urls = Arc::new(cluster.as_ref().map_or_else(|| args.url.clone(), Cluster::urls));
     bank::setup(&urls, args.accounts).await?;
     let history = Arc::new(History::new());
-    let clients = Clients::start(&args, &urls, &history);
+    let stop = Arc::new(AtomicBool::new(false));
+    let load = match args.pgbench {
+        Some(scale) => Some(Load::start(&urls, scale, &stop).await?),
+        None => None,
+    };
+    let clients = Clients::start(&args, &urls, &history, stop);
     let rounds = match &mut cluster {
         Some(cluster) => break_nodes(&args, cluster, &history).await,
         None => {
@@ -73,6 +82,10 @@ pub async fn bank(args: BankArgs) -> Result<(), String> {
         }
     };
     clients.stop().await;
+    let counts = match load {
+        Some(load) => Some(load.finish().await),
+        None => None,
+    };
     if let Some(dir) = &args.keep {
         let file = dir.join("history.edn");
         std::fs::write(&file, history.with(|r| r.edn()))
@@ -82,6 +95,13 @@ pub async fn bank(args: BankArgs) -> Result<(), String> {
     let end = bank::read_final(&urls).await?;
     broken.extend(history.with(|r| checkers::bank::check(r, &end, args.accounts, bank::OPENING)));
     report(&history, &end, service_gaps);
+    if let Some(counts) = counts {
+        broken.extend(checkers::pgbench::check(counts, pgbench::read_sums(&urls).await?));
+        println!(
+            "pgbench: {} transactions, {} failed after retries, {} clients cut off",
+            counts.made, counts.failed, counts.cut_off
+        );
+    }
     verdict(&broken)
 }
 
@@ -91,10 +111,14 @@ struct Clients {
 }
 
 impl Clients {
-    fn start(args: &BankArgs, urls: &Arc<Vec<String>>, history: &Arc<History>) -> Clients {
-        let stop = Arc::new(AtomicBool::new(false));
+    fn start(
+        args: &BankArgs,
+        urls: &Arc<Vec<String>>,
+        history: &Arc<History>,
+        stop: Arc<AtomicBool>,
+    ) -> Clients {
         let client = |i| bank::run(i, urls.clone(), args.accounts, history.clone(), stop.clone());
-        Clients { tasks: (0..args.clients).map(|i| tokio::spawn(client(i))).collect(), stop: stop.clone() }
+        Clients { tasks: (0..args.clients).map(|i| tokio::spawn(client(i))).collect(), stop }
     }
 
     /// Waits until every client has heard, or given up, what became of its last transaction.

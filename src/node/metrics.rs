@@ -84,6 +84,11 @@ impl Pages for NodePages {
                 "Serialization failures retried unseen.",
                 c.retries.load(Relaxed) as f64,
             );
+            out.counter(
+                "meridian_sql_admission_waits_total",
+                "Transaction blocks that had to wait because too many failed.",
+                node.admission.waits.load(Relaxed) as f64,
+            );
         }
         out.0
     }

@@ -352,6 +352,7 @@ async fn open_sql(
         started: wall - meridian_sql::session::POSTGRES_EPOCH_MICROS,
         sessions: Default::default(),
         counters: Counters::default(),
+        admission: Default::default(),
     });
     tokio::spawn(meridian_sql::schema_change::jobs::run_loop(node.catalog.clone()));
     let pg = Arc::new(PgServer {

@@ -32,6 +32,7 @@ pub async fn open(up: Up, world: Arc<World>) {
         started: 0,
         sessions: Default::default(),
         counters: Counters::default(),
+        admission: Default::default(),
     });
     world.trace.say(format_args!("{} takes statements", up.store.node()));
     assert!(up.sql.set(node).is_ok(), "a machine opens its catalog once");

@@ -1,7 +1,7 @@
 //! A client's session: takes statements, runs each in the right transaction, hands results to its [`Client`].
 //!
 //! Reading order: `simple` and `extended` are the two ways in; both end in `statement`, which plans, runs and, where that is
-//! invisible to the client, retries. `transaction` is the status machine; `utility` runs what is not a plan; `cursor` and
+//! invisible to the client, retries. `transaction` is the status machine; `admission` holds back what would only fail; `utility` runs what is not a plan; `cursor` and
 //! `copy` are what their names say.
 //!
 //! What must stay true:
@@ -23,6 +23,7 @@ mod exprs;
 mod prepared;
 mod transaction;
 mod node;
+mod admission;
 mod cancel;
 mod settings;
 mod client;
@@ -157,7 +158,10 @@ impl Session {
         match std::mem::take(&mut self.state) {
             State::Idle => {}
             State::Implicit(active) => self.abandon(active).await,
-            State::Block(active) => {
+            State::Block(mut active) => {
+                if active.place.take().is_some() && error.code() == state::SERIALIZATION_FAILURE {
+                    self.node.admission.ended(false);
+                }
                 // Nothing of it can be kept: others need not wait for the client to say so.
                 if active.savepoints.is_empty() {
                     active.txn.rollback().await;

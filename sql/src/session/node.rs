@@ -8,6 +8,7 @@ use meridian_storage::base::{Clock, Runtime};
 use meridian_txn::Db;
 use parking_lot::Mutex;
 
+use super::admission::Admission;
 use crate::catalog::CatalogCache;
 
 pub struct SqlNode {
@@ -20,6 +21,7 @@ pub struct SqlNode {
     /// Sessions for pg_stat_activity, by backend pid.
     pub sessions: Mutex<BTreeMap<u32, Arc<Activity>>>,
     pub counters: Counters,
+    pub admission: Arc<Admission>,
 }
 
 /// What one session does, for others to see.

@@ -62,6 +62,7 @@ impl Session {
             self.utility(prepared, params, &mut delivery).await?;
             return Ok(Running::Finished);
         }
+        self.admit_block().await?;
         let mut attempt = 0;
         loop {
             attempt += 1;

@@ -16,6 +16,7 @@ use std::sync::atomic::Ordering;
 use meridian_txn::{Isolation, Savepoint, Txn, TxnOptions};
 
 use super::Session;
+use super::admission::Place;
 use super::client::Client;
 use super::node::Counters;
 use crate::error::SqlResult;
@@ -54,6 +55,8 @@ pub struct Active {
     pub savepoints: Vec<NamedSavepoint>,
     /// Names of this transaction's portals are forgotten with it.
     pub has_ddl: bool,
+    /// Of a block that can lose a conflict, from its first statement on.
+    pub place: Option<Place>,
 }
 
 pub struct NamedSavepoint {
@@ -112,6 +115,22 @@ impl Session {
         Ok(())
     }
 
+    /// Before a block takes its snapshot: waits while too many are failing one another.
+    pub(super) async fn admit_block(&mut self) -> SqlResult<()> {
+        match &self.state {
+            State::Block(a) if !a.has_snapshot && !a.read_only && a.isolation != Isolation::ReadCommitted => {
+            }
+            _ => return Ok(()),
+        }
+        let node = self.node.clone();
+        let enter = async move { Ok(node.admission.enter(node.clock(), &**node.runtime()).await) };
+        let place = self.guarded(enter).await?;
+        if let State::Block(active) = &mut self.state {
+            active.place = Some(place);
+        }
+        Ok(())
+    }
+
     pub(super) fn begin_active(
         &mut self,
         isolation: Option<Isolation>,
@@ -134,6 +153,7 @@ impl Session {
             has_snapshot: false,
             savepoints: Vec::new(),
             has_ddl: false,
+            place: None,
         })
     }
 
@@ -158,7 +178,12 @@ impl Session {
 
     pub(super) async fn commit_active(&mut self, active: &Active) -> SqlResult<()> {
         self.catalog.before_commit(&active.txn).await?;
-        match active.txn.commit().await {
+        let committed = active.txn.commit().await;
+        if active.place.is_some() {
+            let lost = committed.as_ref().is_err_and(|e| e.is_retryable());
+            self.node.admission.ended(!lost);
+        }
+        match committed {
             Ok(_) => {
                 Counters::add(&self.node.counters.commits);
                 self.catalog.after_commit().await
