@@ -1,14 +1,14 @@
 //! From the bounds of an access to keys and spans of keys.
 //!
 //! Bounds are computed at the start of each execution, because they depend on parameters. A comparison with NULL is
-//! true for no row, so one NULL empties the whole. A value outside the range of the column's type (a bigint compared
+//! true for no row, so one NULL empties its section; so does a range whose ends are the wrong way round. A value outside the range of the column's type (a bigint compared
 //! with an integer column) is handled by what the comparison means, not by an error.
 
 use meridian_storage::base::{Key, Span};
 
 use super::{ExecContext, eval};
 use crate::error::SqlResult;
-use crate::plan::physical::{Access, KeyPart, KeyRange};
+use crate::plan::physical::{Access, KeyPart, KeyRange, Section};
 use crate::row::IndexEncoder;
 use crate::row::ValueRef;
 use crate::row::key::{Direction, encode};
@@ -19,7 +19,7 @@ use crate::types::{Datum, Oid};
 pub enum Reads {
     /// Whole keys, ascending, without duplicates.
     Points(Vec<Key>),
-    /// Ascending, not overlapping.
+    /// Ascending, neither overlapping nor touching.
     Spans(Vec<Span>),
 }
 
@@ -30,13 +30,63 @@ const AFTER_VALUES: u8 = 0x03;
 /// `row`: what the bounds' expressions read besides parameters (the left row of a lookup join).
 pub fn reads(access: &Access, row: &[Datum], ctx: &ExecContext) -> SqlResult<Reads> {
     let encoder = &access.codec.index;
-    let bounds = &access.bounds;
-    if let Some(point) = single_point(access, row, ctx)? {
-        return Ok(point);
+    if let [section] = access.bounds.sections.as_slice() {
+        if let Some(point) = single_point(section, encoder, row, ctx)? {
+            return Ok(point);
+        }
+        return Ok(match section_reads(section, encoder, row, ctx)? {
+            Reads::Spans(spans) => Reads::Spans(merged(spans)),
+            points => points,
+        });
     }
+    let mut keys = Vec::new();
+    let mut spans = Vec::new();
+    for section in &access.bounds.sections {
+        match section_reads(section, encoder, row, ctx)? {
+            Reads::Points(more) => keys.extend(more),
+            Reads::Spans(more) => spans.extend(more),
+        }
+    }
+    Ok(union(keys, spans))
+}
+
+/// What is in any of the sections: in the order of the index, and nothing twice.
+fn union(mut keys: Vec<Key>, mut spans: Vec<Span>) -> Reads {
+    if spans.is_empty() {
+        keys.sort_unstable();
+        keys.dedup();
+        return Reads::Points(keys);
+    }
+    spans.extend(keys.into_iter().map(Span::prefix));
+    spans.sort_unstable();
+    Reads::Spans(merged(spans))
+}
+
+/// Of spans in ascending order, those that overlap or touch made one.
+fn merged(spans: Vec<Span>) -> Vec<Span> {
+    let mut out: Vec<Span> = Vec::with_capacity(spans.len());
+    for span in spans {
+        match out.last_mut() {
+            Some(last) if span.start <= last.end => {
+                if span.end > last.end {
+                    last.end = span.end;
+                }
+            }
+            _ => out.push(span),
+        }
+    }
+    out
+}
+
+fn section_reads(
+    section: &Section,
+    encoder: &IndexEncoder,
+    row: &[Datum],
+    ctx: &ExecContext,
+) -> SqlResult<Reads> {
     let mut prefixes = vec![encoder.prefix().to_vec()];
     let mut has_null = false;
-    for (n, part) in bounds.prefix.iter().enumerate() {
+    for (n, part) in section.prefix.iter().enumerate() {
         has_null |= matches!(part, KeyPart::IsNull);
         let values = part_values(part, encoder, n, row, ctx)?;
         prefixes = extend(&prefixes, &values);
@@ -46,22 +96,26 @@ pub fn reads(access: &Access, row: &[Datum], ctx: &ExecContext) -> SqlResult<Rea
     }
     prefixes.sort_unstable();
     prefixes.dedup();
-    if encoder.unique && bounds.prefix.len() == encoder.key.len() && !has_null {
+    if encoder.unique && section.prefix.len() == encoder.key.len() && !has_null {
         return Ok(Reads::Points(prefixes.into_iter().map(Key::from).collect()));
     }
-    let Some(range) = &bounds.range else {
+    let Some(range) = &section.range else {
         return Ok(Reads::Spans(prefixes.into_iter().map(|p| Span::prefix(p.into())).collect()));
     };
-    let Some(limits) = limits(range, encoder, bounds.prefix.len(), row, ctx)? else {
+    let Some(limits) = limits(range, encoder, section.prefix.len(), row, ctx)? else {
         return Ok(Reads::Spans(Vec::new()));
     };
     Ok(Reads::Spans(prefixes.iter().filter_map(|p| limits.within(p)).collect()))
 }
 
 /// The common case, without detours: every column of a unique key is compared with one value.
-fn single_point(access: &Access, row: &[Datum], ctx: &ExecContext) -> SqlResult<Option<Reads>> {
-    let encoder = &access.codec.index;
-    let parts = &access.bounds.prefix;
+fn single_point(
+    section: &Section,
+    encoder: &IndexEncoder,
+    row: &[Datum],
+    ctx: &ExecContext,
+) -> SqlResult<Option<Reads>> {
+    let parts = &section.prefix;
     if !encoder.unique || parts.len() != encoder.key.len() {
         return Ok(None);
     }

@@ -186,9 +186,8 @@ fn name(node: &Node) -> String {
 fn access_name(access: &Access) -> String {
     let target = on(&access.table, &access.alias);
     let backward = if access.reverse { " Backward" } else { "" };
-    let whole = access.bounds.prefix.is_empty() && access.bounds.range.is_none();
     if access.index == access.table.primary.id {
-        if whole {
+        if access.bounds.is_whole() {
             let direction = if access.reverse { " Backward" } else { "" };
             return format!("Seq Scan{direction} on {target}");
         }

@@ -87,7 +87,8 @@ impl Printer {
                 KeyPart::IsNull => format!("({column} IS NULL)"),
             }
         };
-        Self::conjunction(access.bounds.prefix.iter().enumerate().map(part).collect())
+        let prefix = access.bounds.sections.iter().flat_map(|s| s.prefix.iter().enumerate());
+        Self::conjunction(prefix.map(part).collect())
     }
 
     fn of_inputs(&self, inputs: &[&Node], mut i: usize) -> String {

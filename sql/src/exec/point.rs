@@ -11,7 +11,7 @@ use super::bounds::{Reads, reads};
 use super::scan::lock_of;
 use super::{ExecContext, Operator, eval};
 use crate::error::SqlResult;
-use crate::plan::physical::{Access, KeyPart, Node, NodeKind, ProjectNode};
+use crate::plan::physical::{Access, Node, NodeKind, ProjectNode};
 use crate::types::Batch;
 
 /// Whether the plan reads at most one row, named by its whole primary key, and does nothing but project it.
@@ -32,10 +32,7 @@ fn parts(root: &Node) -> Option<(&Arc<Access>, Option<&Arc<ProjectNode>>)> {
 
 fn names_one_row(access: &Access) -> bool {
     let index = &access.codec.index;
-    index.primary
-        && access.limit.is_none()
-        && access.bounds.prefix.len() == index.key.len()
-        && access.bounds.prefix.iter().all(|p| matches!(p, KeyPart::Eq(_)))
+    index.primary && access.limit.is_none() && access.bounds.is_one_key(index.key.len())
 }
 
 pub struct PointRead {

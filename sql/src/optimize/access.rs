@@ -1,49 +1,23 @@
 //! Choosing how to read a stored table: which index, which part of it, in which direction.
 //!
-//! For every index the conjuncts are matched with its columns from the left: equalities (also IN, IS NULL) as far as they
-//! go, then one range. What the bounds express exactly is not looked at again; the rest is the filter. The cheapest
-//! candidate is taken, counting a sort that it would save and a limit that lets it stop early.
+//! Every index offers its candidates ([`super::candidate`]): all of it, or the parts that the conjuncts leave. What the
+//! bounds express exactly is not looked at again; the rest is the filter. The cheapest candidate is taken, counting a sort
+//! that it would save and a limit that lets it stop early.
 
 use std::sync::Arc;
 
 use super::build::{Builder, Ordering, Want};
-use super::conjuncts::{self, Comparison, Restriction, restriction};
+use super::candidate::{Candidate, candidates, comparable, equality, is_index_only, key_count};
+use super::conjuncts::{self, Restriction, restriction};
 use super::cost;
 use super::statistics::TableFacts;
 use crate::catalog::{ColumnId, ElementState, IndexDescriptor, TableDescriptor};
 use crate::error::SqlResult;
 use crate::expr::Expr;
 use crate::plan::TableScan;
-use crate::plan::physical::{Access, AccessCodec, Bounds, Estimate, KeyPart, KeyRange, Node, NodeKind};
-use crate::row::decode::{PrimaryKeyFinder, covers};
-use crate::row::{IndexEncoder, KeyKind, RowDecoder};
-use crate::types::Oid;
-
-/// One way to read the table.
-pub struct Candidate<'t> {
-    pub index: &'t IndexDescriptor,
-    pub primary: bool,
-    pub bounds: Bounds,
-    /// Which of the conjuncts the bounds express.
-    pub used: Vec<bool>,
-    pub index_only: bool,
-    pub reverse: bool,
-    /// The rows come in the wanted order.
-    pub ordered: bool,
-    /// Rows within the bounds.
-    pub bounded_rows: f64,
-    /// At most one row for each set of bound values.
-    pub unique: bool,
-}
-
-/// Whether comparisons between a column and a value of these types can be bounds of an index on the column.
-pub fn comparable(column: Oid, value: Oid) -> bool {
-    let integer = |t: Oid| matches!(t, Oid::INT2 | Oid::INT4 | Oid::INT8);
-    let text = |t: Oid| matches!(t, Oid::TEXT | Oid::VARCHAR | Oid::NAME);
-    KeyKind::of(column).is_some()
-        && column != Oid::BPCHAR
-        && (column == value || integer(column) && integer(value) || text(column) && text(value))
-}
+use crate::plan::physical::{Access, AccessCodec, Bounds, Estimate, KeyPart, Node, NodeKind, Section};
+use crate::row::decode::PrimaryKeyFinder;
+use crate::row::{IndexEncoder, RowDecoder};
 
 impl Builder<'_> {
     /// The node that reads the table's rows for which all of `conjuncts` (over the scan's columns) hold.
@@ -62,10 +36,11 @@ impl Builder<'_> {
             if !self.predicate_holds(&table, index, scan, &conjuncts)? {
                 continue;
             }
-            let candidate = candidate(&table, index, primary, scan, &conjuncts, want, facts);
-            let cost = self.access_cost(&candidate, facts, rows, conjuncts.len(), want);
-            if best.as_ref().is_none_or(|(least, _)| cost < *least) {
-                best = Some((cost, candidate));
+            for candidate in candidates(index, primary, scan, &conjuncts, want, facts) {
+                let cost = self.access_cost(&candidate, facts, rows, conjuncts.len(), want);
+                if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                    best = Some((cost, candidate));
+                }
             }
         }
         let (_, chosen) = best.expect("the primary index is always a candidate");
@@ -87,6 +62,7 @@ impl Builder<'_> {
     ) -> SqlResult<Option<(Access, f64, Vec<usize>)>> {
         let table = scan.table.clone();
         let facts = TableFacts::of(self.catalog, &table);
+        let own: Vec<&Expr> = conjuncts.iter().collect();
         let mut best: Option<(f64, Candidate<'_>, Vec<usize>)> = None;
         for (primary, index) in readable(&table) {
             if !self.predicate_holds(&table, index, scan, &conjuncts)? {
@@ -106,7 +82,7 @@ impl Builder<'_> {
                 } else {
                     // A column may as well be pinned by a condition of its own.
                     let place = scan.columns.iter().position(|c| *c == column.column);
-                    let pinned = place.and_then(|p| equality(p, scan.schema[p].ty.oid, &conjuncts, &used));
+                    let pinned = place.and_then(|p| equality(p, scan.schema[p].ty.oid, &own, &used));
                     let Some((n, part @ KeyPart::Eq(_))) = pinned else { break };
                     prefix.push(part);
                     used[n] = true;
@@ -125,7 +101,7 @@ impl Builder<'_> {
                 let candidate = Candidate {
                     index,
                     primary,
-                    bounds: Bounds { prefix, range: None, conjuncts: Vec::new() },
+                    bounds: Bounds::of(Section { prefix, range: None }),
                     used,
                     index_only,
                     reverse: false,
@@ -175,7 +151,7 @@ impl Builder<'_> {
     ) -> SqlResult<(Access, f64, f64)> {
         let (_, total) = access_cost(&chosen, facts, conjuncts.len());
         let table = &*scan.table;
-        let rows = if chosen.unique && chosen.bounds_are_points() { 1.0 } else { rows };
+        let rows = if chosen.is_one_row() { 1.0 } else { rows };
         let mut bounds = chosen.bounds;
         let mut filter = Vec::new();
         for (conjunct, used) in conjuncts.into_iter().zip(&chosen.used) {
@@ -252,20 +228,21 @@ impl Builder<'_> {
     }
 }
 
-impl Candidate<'_> {
-    fn bounds_are_points(&self) -> bool {
-        self.bounds.prefix.len() == self.index.key.len()
-            && self.bounds.prefix.iter().all(|p| matches!(p, KeyPart::Eq(_)))
-    }
-}
-
-/// `IS NOT NULL` follows from any comparison of the column.
+/// `IS NOT NULL` follows from any comparison of the column, and from an OR of them.
 fn implied(part: &Expr, conjuncts: &[Expr]) -> bool {
     let Some((column, Restriction::IsNotNull)) = restriction(part) else { return false };
-    conjuncts.iter().any(|c| match restriction(c) {
-        Some((_, Restriction::IsNull)) | None => false,
-        Some((other, _)) => other == column,
-    })
+    conjuncts.iter().any(|c| excludes_null(c, column))
+}
+
+fn excludes_null(condition: &Expr, column: usize) -> bool {
+    match condition {
+        Expr::Or(arms) => arms.iter().all(|arm| excludes_null(arm, column)),
+        Expr::And(parts) => parts.iter().any(|part| excludes_null(part, column)),
+        _ => match restriction(condition) {
+            Some((_, Restriction::IsNull)) | None => false,
+            Some((other, _)) => other == column,
+        },
+    }
 }
 
 fn readable(table: &TableDescriptor) -> impl Iterator<Item = (bool, &IndexDescriptor)> {
@@ -273,14 +250,9 @@ fn readable(table: &TableDescriptor) -> impl Iterator<Item = (bool, &IndexDescri
     std::iter::once((true, &table.primary)).chain(secondary.map(|i| (false, i)))
 }
 
-/// Locking reads want the row itself.
-fn is_index_only(table: &TableDescriptor, index: &IndexDescriptor, primary: bool, scan: &TableScan) -> bool {
-    primary || scan.lock.is_none() && scan.columns.iter().all(|c| covers(table, index, *c))
-}
-
 fn access_cost(candidate: &Candidate<'_>, facts: TableFacts<'_>, conjuncts: usize) -> (f64, f64) {
     let rows = candidate.bounded_rows;
-    let parts: f64 = candidate.bounds.prefix.iter().map(part_count).product();
+    let parts: f64 = candidate.bounds.sections.iter().map(key_count).sum();
     let row = if candidate.primary {
         cost::SCAN_ROW
     } else if candidate.index_only {
@@ -288,170 +260,10 @@ fn access_cost(candidate: &Candidate<'_>, facts: TableFacts<'_>, conjuncts: usiz
     } else {
         cost::ENTRY + cost::FETCH
     };
-    let seek = cost::REQUEST + cost::SEEK * parts;
+    // One after the other: a scan that stops early has not begun them all.
+    let begin = cost::REQUEST + cost::SEEK;
+    let seeks = cost::REQUEST + cost::SEEK * parts;
     let checks = rows * cost::CALL * (conjuncts - candidate.used.iter().filter(|u| **u).count()) as f64;
     // A whole table is read at least as dearly as its rows: small differences go to the narrower index.
-    (seek, seek + rows.min(facts.rows()) * row + checks)
-}
-
-fn part_count(part: &KeyPart) -> f64 {
-    match part {
-        KeyPart::In(list) => list.len() as f64,
-        KeyPart::InArray(_) => 10.0,
-        _ => 1.0,
-    }
-}
-
-fn candidate<'t>(
-    table: &'t TableDescriptor,
-    index: &'t IndexDescriptor,
-    primary: bool,
-    scan: &TableScan,
-    conjuncts: &[Expr],
-    want: &Want,
-    facts: TableFacts<'_>,
-) -> Candidate<'t> {
-    let mut out = Candidate {
-        index,
-        primary,
-        bounds: Bounds::default(),
-        used: vec![false; conjuncts.len()],
-        index_only: is_index_only(table, index, primary, scan),
-        reverse: false,
-        ordered: false,
-        bounded_rows: facts.rows(),
-        unique: index.unique,
-    };
-    for key in &index.key {
-        let Some(position) = scan.columns.iter().position(|c| *c == key.column) else { break };
-        let ty = scan.schema[position].ty.oid;
-        if let Some((n, part)) = equality(position, ty, conjuncts, &out.used) {
-            out.bounded_rows *= facts.selectivity(&conjuncts[n], &scan.columns);
-            out.used[n] = true;
-            out.bounds.prefix.push(part);
-            continue;
-        }
-        let mut range = KeyRange::default();
-        let mut found = Vec::new();
-        for (n, conjunct) in conjuncts.iter().enumerate() {
-            if out.used[n] || !bounds_range(position, ty, conjunct, &mut range) {
-                continue;
-            }
-            found.push(conjunct);
-            out.used[n] = true;
-        }
-        if !found.is_empty() {
-            out.bounded_rows *= facts.combined(found, &scan.columns);
-            out.bounds.range = Some(range);
-        }
-        break;
-    }
-    if out.unique && out.bounds.prefix.len() == index.key.len() {
-        let keys: f64 = out.bounds.prefix.iter().map(part_count).product();
-        out.bounded_rows = out.bounded_rows.min(keys);
-    }
-    out.bounded_rows = out.bounded_rows.max(1.0);
-    if let Some(reverse) = direction(&out, scan, want) {
-        out.ordered = true;
-        out.reverse = reverse;
-    }
-    out
-}
-
-/// The first unused conjunct that fixes the column.
-fn equality(position: usize, ty: Oid, conjuncts: &[Expr], used: &[bool]) -> Option<(usize, KeyPart)> {
-    conjuncts.iter().enumerate().filter(|(n, _)| !used[*n]).find_map(|(n, conjunct)| {
-        let (column, said) = restriction(conjunct)?;
-        if column != position {
-            return None;
-        }
-        let part = match said {
-            Restriction::Compare(Comparison::Equal, value) if comparable(ty, value.ty().oid) => {
-                KeyPart::Eq(value.clone())
-            }
-            Restriction::In(list) if list.iter().all(|e| comparable(ty, e.ty().oid)) => {
-                KeyPart::In(list.to_vec())
-            }
-            Restriction::InArray(array)
-                if crate::registry::element_of(array.ty().oid).is_some_and(|e| comparable(ty, e)) =>
-            {
-                KeyPart::InArray(array.clone())
-            }
-            Restriction::IsNull => KeyPart::IsNull,
-            _ => return None,
-        };
-        Some((n, part))
-    })
-}
-
-/// Adds the conjunct to the range if it bounds the column on a side that is still open.
-fn bounds_range(position: usize, ty: Oid, conjunct: &Expr, range: &mut KeyRange) -> bool {
-    let Some((column, said)) = restriction(conjunct) else { return false };
-    if column != position {
-        return false;
-    }
-    let (comparison, value) = match said {
-        Restriction::IsNotNull => return true,
-        Restriction::Compare(comparison, value) if comparable(ty, value.ty().oid) => (comparison, value),
-        _ => return false,
-    };
-    let (side, inclusive) = match comparison {
-        Comparison::Less => (&mut range.upper, false),
-        Comparison::LessEqual => (&mut range.upper, true),
-        Comparison::Greater => (&mut range.lower, false),
-        Comparison::GreaterEqual => (&mut range.lower, true),
-        _ => return false,
-    };
-    if side.is_some() {
-        return false;
-    }
-    *side = Some((value.clone(), inclusive));
-    true
-}
-
-/// Whether the candidate yields the wanted order, and if so whether it has to be read backwards.
-fn direction(candidate: &Candidate<'_>, scan: &TableScan, want: &Want) -> Option<bool> {
-    if want.order.is_empty() {
-        return None;
-    }
-    let multiple = |p: &KeyPart| matches!(p, KeyPart::In(_) | KeyPart::InArray(_));
-    if candidate.bounds.prefix.iter().any(multiple) {
-        return None;
-    }
-    let fixed: Vec<ColumnId> =
-        candidate.index.key[..candidate.bounds.prefix.len()].iter().map(|k| k.column).collect();
-    let mut keys = candidate.index.key[candidate.bounds.prefix.len()..].iter();
-    let mut reverse = None;
-    let mut complete = candidate.unique && candidate.bounds.prefix.len() == candidate.index.key.len();
-    for order in &want.order {
-        let id = *scan.columns.get(order.column)?;
-        if complete || fixed.contains(&id) {
-            continue;
-        }
-        let key = keys.next()?;
-        if key.column != id {
-            return None;
-        }
-        let backwards = key.descending != order.descending;
-        let column = scan.table.columns.iter().find(|c| c.id == id)?;
-        let nulls_agree = (key.nulls_first != order.nulls_first) == backwards;
-        // A range has no NULLs in it.
-        let first = candidate.index.key.get(candidate.bounds.prefix.len());
-        let in_range = candidate.bounds.range.is_some() && first.is_some_and(|f| f.column == id);
-        if !nulls_agree && !column.not_null && !in_range {
-            return None;
-        }
-        if *reverse.get_or_insert(backwards) != backwards {
-            return None;
-        }
-        // Past the last column of a unique key every row is its own group.
-        complete = keys.len() == 0
-            && candidate.unique
-            && candidate.index.key.iter().all(|k| not_null(scan, k.column));
-    }
-    Some(reverse.unwrap_or(false))
-}
-
-fn not_null(scan: &TableScan, id: ColumnId) -> bool {
-    scan.table.columns.iter().any(|c| c.id == id && c.not_null)
+    (begin, seeks + rows.min(facts.rows()) * row + checks)
 }

@@ -21,6 +21,7 @@ mod join_order;
 mod join;
 mod subquery;
 mod access;
+mod candidate;
 mod build;
 mod build_groups;
 mod prune;

@@ -102,7 +102,10 @@ impl<'c> TableFacts<'c> {
                     Restriction::IsNotNull => 1.0 - self.null_fraction(id),
                 }
             }
-            None => shape_selectivity(conjunct, &mut |part| self.selectivity(part, columns)),
+            None => match conjunct {
+                Expr::And(parts) => self.combined(parts, columns),
+                _ => shape_selectivity(conjunct, &mut |part| self.selectivity(part, columns)),
+            },
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Plans: what to compute (logical, from the binder) and how (physical, from the optimizer).
 
 pub mod physical;
+mod bounds;
 pub mod print;
 mod tables;
 pub mod walk;

@@ -20,6 +20,8 @@ use crate::row::decode::PrimaryKeyFinder;
 use crate::row::{IndexEncoder, RowDecoder, TableCodec};
 use crate::types::Oid;
 
+pub use super::bounds::{Bounds, KeyPart, KeyRange, Section};
+
 /// A statement's plan.
 #[derive(Debug)]
 pub struct PhysicalPlan {
@@ -276,35 +278,6 @@ pub struct AccessCodec {
     pub finder: Option<PrimaryKeyFinder>,
     /// Of what is yielded: from rows, or from entries if `index_only`.
     pub decoder: RowDecoder,
-}
-
-/// The part of an index that is read: every combination of the prefix's values, then a range of the next column.
-/// Expressions are over parameters only, or, in a lookup join, over the left row too. A NULL in a comparison means
-/// that no row qualifies.
-#[derive(Debug, Default, Clone)]
-pub struct Bounds {
-    pub prefix: Vec<KeyPart>,
-    pub range: Option<KeyRange>,
-    /// The conjuncts that the bounds stand for, over the access's columns, for EXPLAIN and for re-checks.
-    pub conjuncts: Vec<Expr>,
-}
-
-#[derive(Debug, Clone)]
-pub enum KeyPart {
-    Eq(Expr),
-    /// Any of these.
-    In(Vec<Expr>),
-    /// Any element of the array.
-    InArray(Expr),
-    IsNull,
-}
-
-/// A range in the order of values, whatever the order of the index. NULLs are not in it, unless it is `NotNull` open on
-/// both sides - which is how `IS NOT NULL` reads.
-#[derive(Debug, Clone, Default)]
-pub struct KeyRange {
-    pub lower: Option<(Expr, bool)>,
-    pub upper: Option<(Expr, bool)>,
 }
 
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 //! Each statement is a transaction of its own. CREATE TABLE and CREATE INDEX make the schema; ANALYZE counts. Lines that
 //! begin with `#` say what a script is about.
 
+mod alternatives;
 mod world;
 
 use std::path::Path;

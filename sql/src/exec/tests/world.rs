@@ -115,7 +115,7 @@ impl World {
             }
         }
         let txn = self.db.begin(TxnOptions::default());
-        let text = self.execute_in(&txn, &parsed).await?;
+        let text = self.execute_in(&txn, &parsed, &[]).await?;
         txn.commit().await?;
         Ok(text)
     }
@@ -126,15 +126,25 @@ impl World {
 
     /// Runs one statement of a transaction.
     pub async fn run_in(&self, txn: &Txn, sql: &str) -> String {
+        self.run_with(txn, sql, &[]).await
+    }
+
+    /// Runs one statement of a transaction, with values for its parameters.
+    pub async fn run_with(&self, txn: &Txn, sql: &str, params: &[Datum]) -> String {
         let parsed = parse::parse_single(sql).expect("the test's SQL").expect("a statement");
         txn.begin_statement();
-        match self.execute_in(txn, &parsed).await {
+        match self.execute_in(txn, &parsed, params).await {
             Ok(text) => text.trim_end().to_string(),
             Err(e) => show_error(&e),
         }
     }
 
-    async fn execute_in(&self, txn: &Txn, parsed: &parse::ParsedStatement) -> SqlResult<String> {
+    async fn execute_in(
+        &self,
+        txn: &Txn,
+        parsed: &parse::ParsedStatement,
+        params: &[Datum],
+    ) -> SqlResult<String> {
         let eval = EvalContext::detached();
         let context = BindContext {
             catalog: &self.catalog,
@@ -153,7 +163,7 @@ impl World {
             let options = ExplainOptions { costs: false, ..ExplainOptions::default() };
             return Ok(exec::describe_plan(&plan, &options).join("\n"));
         }
-        let ctx = self.context(txn.clone());
+        let ctx = self.context(txn.clone(), params);
         let mut operator = exec::execute(&plan, ctx);
         let mut text = String::new();
         while let Some(batch) = operator.next().await? {
@@ -170,18 +180,18 @@ impl World {
         Ok(text)
     }
 
-    fn context(&self, txn: Txn) -> ExecContext {
+    fn context(&self, txn: Txn, params: &[Datum]) -> ExecContext {
         let cancel = Arc::new(AtomicBool::new(false));
         let statement =
             Statement::new(txn, Arc::new(self.catalog.clone()), self.session.clone(), cancel, 0, 0)
                 .with_memory(self.memory);
-        ExecContext::new(Arc::new(statement), Arc::from(Vec::<Datum>::new()))
+        ExecContext::new(Arc::new(statement), Arc::from(params))
     }
 
     async fn analyze(&mut self, name: &str) -> String {
         let Some(table) = self.named(name) else { return format!("no table {name}") };
         let txn = self.db.begin(TxnOptions::default());
-        let statistics = exec::analyze::analyze(&self.context(txn.clone()), &table).await;
+        let statistics = exec::analyze::analyze(&self.context(txn.clone(), &[]), &table).await;
         let statistics = statistics.expect("the table is readable");
         let text = format!("{} rows", statistics.rows);
         self.catalog.statistics.insert(table.id, Arc::new(statistics));
