@@ -92,7 +92,8 @@ impl Condition<'_> {
 
     fn arm(&mut self, columns: &[&str]) -> String {
         let first = columns[0];
-        match columns.get(1) {
+        let more = if self.random.chance(15) { " and id % 3 > 0" } else { "" };
+        let said = match columns.get(1) {
             Some(second) if self.random.chance(80) => {
                 let pinned = if self.random.chance(80) {
                     format!("{first} = {}", self.value(first))
@@ -102,10 +103,15 @@ impl Condition<'_> {
                 format!("{pinned} and {}", self.comparison(second))
             }
             _ => self.comparison(first),
-        }
+        };
+        said + more
     }
 
     fn draw(&mut self, columns: &[&str]) -> String {
+        if columns.len() > 1 && self.random.chance(25) {
+            let pinned = format!("{} = {}", columns[0], self.value(columns[0]));
+            return format!("{pinned} and {}", self.draw(&columns[1..]));
+        }
         let arms = 2 + self.random.below(5);
         let arms: Vec<String> = (0..arms).map(|_| format!("({})", self.arm(columns))).collect();
         let any = format!("({})", arms.join(" or "));
@@ -191,9 +197,10 @@ fn alternatives_give_what_a_full_scan_gives() {
             let mut condition = Condition { random: &mut random, params: Vec::new() };
             let text = condition.draw(columns);
             let params = condition.params;
-            let keys = columns.join(", ");
+            let sorted = &columns[random.below(columns.len() as u64) as usize..];
+            let keys = sorted.join(", ");
             let direction = random.of(&["", "desc", "nulls first", "desc nulls last"]);
-            let order: Vec<String> = columns.iter().map(|c| format!("{c} {direction}")).collect();
+            let order: Vec<String> = sorted.iter().map(|c| format!("{c} {direction}")).collect();
             let order = order.join(", ");
             let ordered = format!("select {keys} from TABLE where {text} order by {order}");
             let limit = 1 + random.below(9);
