@@ -87,9 +87,9 @@ impl Aggregate {
                 Some(batch) => {
                     self.ctx.check_cancel()?;
                     self.consume(&batch)?;
-                    // All groups but the last are complete.
+                    // All groups but the last are complete; a limit may need no more than these.
                     let complete = self.groups.states.len().saturating_sub(1);
-                    if self.plan.method == AggregateMethod::Sorted && complete >= BATCH_ROWS {
+                    if self.plan.method == AggregateMethod::Sorted && complete > 0 {
                         return self.yield_groups(complete).map(Some);
                     }
                 }

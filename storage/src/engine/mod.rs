@@ -148,7 +148,7 @@ pub trait Engine: Reader + 'static {
     }
     /// Bytes held in memory that a flush would write; the store flushes when the Raft log grows because of them.
     fn unflushed_bytes(&self) -> u64;
-    /// Approximate bytes on disk and in memory of `[start, end)` in `cf`'s encoded keys.
+    /// Approximate bytes of keys and values, not compressed, of all that was flushed in `[start, end)` of `cf`'s encoded keys.
     fn approximate_size(&self, cf: Cf, start: &[u8], end: &[u8]) -> StorageResult<u64>;
     /// Named numbers for the metrics page.
     fn metrics(&self) -> Vec<(&'static str, f64)>;

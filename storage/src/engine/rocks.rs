@@ -181,6 +181,18 @@ impl RocksEngine {
         self.sum_of(c"rocksdb.cur-size-all-mem-tables")
     }
 
+    /// How many bytes of keys and values a family has for each byte in its files, where they are compressed.
+    fn expansion(&self, cf: Cf) -> f64 {
+        let property = self.db.property_value_cf(self.family(cf), c"rocksdb.aggregated-table-properties");
+        let text = property.ok().flatten().unwrap_or_default();
+        let number = |name: &str| -> f64 {
+            let value = text.split("; ").find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
+            value.and_then(|v| v.trim().parse().ok()).unwrap_or(0.0)
+        };
+        let (raw, stored) = (number("raw key size") + number("raw value size"), number("data block size"));
+        if raw > 0.0 && stored > 0.0 { raw / stored } else { 1.0 }
+    }
+
     fn sum_of(&self, property: &CStr) -> u64 {
         let of = |cf| self.db.property_int_value_cf(self.family(cf), property).ok().flatten();
         Cf::ALL.into_iter().filter_map(of).sum()
@@ -377,7 +389,8 @@ impl Engine for RocksEngine {
 
     fn approximate_size(&self, cf: Cf, start: &[u8], end: &[u8]) -> StorageResult<u64> {
         let in_files = self.db.get_approximate_sizes_cf(self.family(cf), &[Range::new(start, end)]);
-        Ok(in_files.into_iter().sum())
+        let in_files: u64 = in_files.into_iter().sum();
+        Ok((in_files as f64 * self.expansion(cf)) as u64)
     }
 
     fn metrics(&self) -> Vec<(&'static str, f64)> {
@@ -582,6 +595,20 @@ mod tests {
         d.engine = None;
         std::fs::remove_file(&file).expect("removed");
         assert!(matches!(open(d.folder.path()), Err(StorageError::Corruption(_) | StorageError::Io(_))));
+    }
+
+    #[test]
+    fn sizes_are_those_of_the_data_however_well_it_is_compressed() {
+        let disk = OnDisk::new();
+        let mut batch = WriteBatch::new();
+        for n in 0..4096u32 {
+            batch.put(Cf::Data, &n.to_be_bytes(), &[b'x'; 1000]);
+        }
+        disk.engine().write(&batch).expect("written");
+        disk.engine().flush().expect("flushed");
+        let size = disk.engine().approximate_size(Cf::Data, &0u32.to_be_bytes(), &2048u32.to_be_bytes());
+        let size = size.expect("a size");
+        assert!((1_500_000..3_000_000).contains(&size), "2 MB and not {size}");
     }
 
     /// Bounds of ranges are not version keys, and must not be taken for the prefix of one.
