@@ -21,7 +21,7 @@ use meridian_storage::mvcc::{self, LockRecord, key as version_key};
 use meridian_storage::replica::{LocalReplica, Replica};
 use parking_lot::Mutex;
 
-use super::Participant;
+use super::{NodeLiveness, Participant};
 use crate::rpc::*;
 use crate::testing::SimRuntime;
 
@@ -40,6 +40,17 @@ struct World {
     last: BTreeMap<String, AbortHandle>,
     /// What requests in the background have answered since the last command.
     answers: Arc<Mutex<Vec<String>>>,
+    lost: Arc<Lost>,
+}
+
+/// Nodes that run transactions, and before when what they had begun is lost.
+#[derive(Default)]
+struct Lost(Mutex<BTreeMap<NodeId, Timestamp>>);
+
+impl NodeLiveness for Lost {
+    fn is_lost(&self, node: NodeId, since: Timestamp) -> bool {
+        self.0.lock().get(&node).is_some_and(|before| since < *before)
+    }
 }
 
 /// Routes by the fixed boundary; looks for ranges that were split off by their order of creation.
@@ -115,11 +126,13 @@ impl World {
         };
         let nodes =
             Arc::new(vec![node(1, keys::min_key(), "m".into()), node(2, "m".into(), keys::max_key())]);
+        let lost = Arc::new(Lost::default());
         for node in nodes.iter() {
             node.participant.set_sender(Arc::new(Loopback(nodes.clone())));
+            node.participant.set_liveness(lost.clone());
         }
         let (txns, last, answers) = (BTreeMap::new(), BTreeMap::new(), Arc::default());
-        World { runtime, clock, nodes, txns, last, answers }
+        World { runtime, clock, nodes, txns, last, answers, lost }
     }
 
     fn run(&mut self, line: &str) -> String {
@@ -155,6 +168,8 @@ impl World {
             }
             ["locks"] => Some(self.locks()),
             ["data"] => Some(self.data()),
+            ["lose-node", node] => self.lose_node(node, Timestamp::MAX),
+            ["restart-node", node, at] => self.lose_node(node, number(at)?),
             ["lose-lease", node] => {
                 self.nodes[node.parse::<usize>().ok()? - 1].replica.lose_lease();
                 Some(String::new())
@@ -165,6 +180,11 @@ impl World {
             }
             _ => Some(self.send(words)),
         }
+    }
+
+    fn lose_node(&self, node: &str, before: Timestamp) -> Option<String> {
+        self.lost.0.lock().insert(NodeId(node.parse().ok()?), before);
+        Some(String::new())
     }
 
     fn begin(&mut self, name: &str, at: &str, options: &[&str]) -> Option<String> {
@@ -184,6 +204,8 @@ impl World {
             match option.split_once('=') {
                 Some(("anchor", key)) => txn.anchor = key.into(),
                 Some(("priority", n)) => txn.priority = n.parse().ok()?,
+                // `n << 96`, as without a node: what is shown of it stays the same.
+                Some(("node", n)) => txn.id = TxnId::new(txn.id.0 >> 32, NodeId(n.parse().ok()?)),
                 None if *option == "snapshot" => txn.isolation = Isolation::Snapshot,
                 None if *option == "read-committed" => txn.isolation = Isolation::ReadCommitted,
                 None if *option == "restarted" => txn.epoch = 1,
@@ -559,6 +581,8 @@ scripts!(
     intents,
     records,
     parallel_commit,
+    lost_nodes,
+    garbage,
     leases,
     splits
 );
