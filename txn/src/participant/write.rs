@@ -122,9 +122,6 @@ impl Participant {
         loop {
             // Latching may have taken long: is the range still ours, and as large?
             let descriptor = self.admit(range, progress.read_ts, batch)?;
-            if let Some(oldest) = oldest_read(&batch.requests, progress.read_ts) {
-                self.check_threshold(range, oldest)?;
-            }
             let memory = self.memory(range, &batch.header, places);
             let now = self.clock.now();
             let mut cx = Context {
@@ -147,6 +144,12 @@ impl Participant {
                 }
             }
             let Some(stop) = stop else {
+                // Not before: garbage may have been collected meanwhile. A repeated write that was found done needs nothing.
+                let needed = if effects.is_replicated() { oldest_written_over(batch) } else { None };
+                let needed = needed.into_iter().chain(oldest_read(&batch.requests, progress.read_ts)).min();
+                if let Some(oldest) = needed {
+                    self.check_threshold(range, oldest).map_err(|e| repeated(batch, e))?;
+                }
                 for (request, response) in batch.requests.iter().zip(&effects.responses) {
                     mark(&memory, request, response, progress.read_ts);
                 }
@@ -275,16 +278,39 @@ fn mark(memory: &dyn Memory, request: &Request, response: &Response, read_ts: Ti
     }
 }
 
-/// The earliest time at which the requests need to know the versions of keys.
+/// The earliest time at which the requests read the versions of keys.
 pub(super) fn oldest_read(requests: &[Request], read_ts: Timestamp) -> Option<Timestamp> {
     let oldest = |request: &Request| match request {
         Request::Get { .. } | Request::Scan { .. } => Some(read_ts),
-        Request::CommitOnePhase { refresh, .. }
-        | Request::PutIntents { refresh, .. }
-        | Request::Refresh { spans: refresh, .. } => refresh.iter().map(|r| r.from).min(),
+        Request::Refresh { spans, .. } => spans.iter().map(|r| r.from).min(),
         _ => None,
     };
     requests.iter().filter_map(oldest).min()
+}
+
+/// The earliest time since which writes must know the versions of keys: those that they validate; for a snapshot, which
+/// writes only over what it sees, all; and those that a commit may have written when it was sent before.
+fn oldest_written_over(batch: &BatchRequest) -> Option<Timestamp> {
+    let txn = batch.header.txn.as_ref();
+    let snapshot = txn.filter(|t| t.isolation == Isolation::Snapshot).map(|t| t.read_ts);
+    let before = txn.filter(|_| batch.header.maybe_applied).map(|t| t.min_ts);
+    let oldest = |request: &Request| match request {
+        Request::CommitOnePhase { refresh, .. } => {
+            refresh.iter().map(|r| r.from).chain(snapshot).chain(before).min()
+        }
+        Request::PutIntents { refresh, .. } => refresh.iter().map(|r| r.from).chain(snapshot).min(),
+        _ => None,
+    };
+    batch.requests.iter().filter_map(oldest).min()
+}
+
+/// What an old commit that may have been applied before is told: that it failed, nobody can know any more.
+fn repeated(batch: &BatchRequest, e: KvError) -> KvError {
+    let commits = batch.requests.iter().any(|r| matches!(r, Request::CommitOnePhase { .. }));
+    if !commits || !batch.header.maybe_applied {
+        return e;
+    }
+    KvError::Ambiguous { reason: "what the transaction may have written is garbage by now".into() }
 }
 
 fn is_locking_read(request: &Request) -> bool {
