@@ -80,6 +80,11 @@ impl Node {
         Node::run(command, ports).await
     }
 
+    /// Starts a node with a command of one's own, made by [`start_command`].
+    pub async fn start_with(command: Command, ports: Ports) -> Node {
+        Node::run(command, ports).await
+    }
+
     /// `None` if the process ends by itself before it is well.
     pub async fn try_start(store: &Path, ports: Ports) -> Option<Node> {
         let mut command = start_command(store, ports);
