@@ -19,6 +19,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -55,6 +56,8 @@ pub struct DiskLog {
     shared: RwLock<Shared>,
     /// Held as long as the log is open.
     _lock: File,
+    /// Records that were read back, for the tests.
+    records_read: AtomicU64,
 }
 
 /// What readers see.
@@ -141,6 +144,7 @@ impl DiskLog {
             writer: Mutex::new(writer),
             shared: RwLock::new(Shared { index, segments }),
             _lock: lock,
+            records_read: AtomicU64::new(0),
         })
     }
 
@@ -281,6 +285,7 @@ impl DiskLog {
     }
 
     fn read(&self, shared: &Shared, place: RecordPlace) -> StorageResult<Vec<u8>> {
+        self.records_read.fetch_add(1, Ordering::Relaxed);
         let path = self.folder.join(segment::name(place.segment));
         let file = shared.segments.get(&place.segment).expect("a segment that is needed is open");
         let mut bytes = vec![0; place.len as usize];

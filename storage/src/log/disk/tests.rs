@@ -193,6 +193,39 @@ fn purging_keeps_the_log_small_and_whole() {
     assert_eq!(c.log().state(R2).expect("read").map(|s| s.hard_state), Some(hard_state));
 }
 
+/// A record is read once for all of its entries, when they are asked for and when their segment is given up: one of a
+/// follower that catches up holds thousands, and the writer waits meanwhile.
+#[test]
+fn a_record_is_read_once_for_all_of_its_entries() {
+    // An eighth of a segment, so that it can be written again; nothing is cached.
+    let mut c = OnDisk::new(DiskLogOptions { segment_bytes: 64 << 10, cache_bytes: 0 });
+    append(c.log(), R1, 1, 100, 1);
+    append(c.log(), R1, 101, 200, 1);
+    append(c.log(), R1, 201, 201, 2);
+    let reads = |c: &OnDisk| c.open_log().records_read.swap(0, Ordering::Relaxed);
+    assert_eq!(reads(&c), 0);
+    let found = |c: &OnDisk, low, high, bytes| {
+        let entries = c.log().entries(R1, low, high, bytes).expect("read");
+        (entries.len(), reads(c))
+    };
+    assert_eq!(found(&c, 1, 202, u64::MAX), (201, 3));
+    assert_eq!(found(&c, 50, 100, u64::MAX), (50, 1));
+    assert_eq!(found(&c, 90, 111, u64::MAX), (21, 2));
+    // One that is not wanted whole is not read for the rest, nor is the next.
+    assert_eq!(found(&c, 1, 202, 1), (1, 1));
+    let expected = shown(c.log(), R1);
+    reads(&c);
+    // A restart begins a segment: the one before is old.
+    c.reopen().expect("opened");
+    assert_eq!(reads(&c), 0, "a replay reads segments");
+    c.log().purge().expect("purged");
+    assert_eq!(reads(&c), 3);
+    assert_eq!(c.open_log().shared.read().segments.len(), 1, "the old segment has gone");
+    // All of it is one record now.
+    assert_eq!(found(&c, 1, 202, u64::MAX), (201, 1));
+    assert_eq!(shown(c.log(), R1), expected);
+}
+
 /// The process may end between the end of one segment and the header of the next.
 #[test]
 fn a_half_made_segment_is_made_again() {
