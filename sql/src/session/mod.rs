@@ -27,6 +27,8 @@ mod admission;
 mod cancel;
 mod settings;
 mod client;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
