@@ -4,14 +4,15 @@
 
 use std::sync::Arc;
 
+use super::block::outside_block;
 use super::client::Client;
-use super::prepared::Prepared;
+use super::prepared::{Planned, Portal, Prepared, Running};
 use super::statement::Delivery;
-use super::utility::outside_block;
 use super::{FLUSH_AT, Session};
 use crate::bind::fold;
 use crate::error::{SqlError, SqlResult, state};
 use crate::parse::{DeclareCursor, FetchCount, FetchCursor, ParsedStatement, ast};
+use crate::plan::Schema;
 
 impl Session {
     pub(super) async fn declare_cursor(
@@ -40,10 +41,25 @@ impl Session {
         let prepared = Arc::new(Prepared::new(parsed.text(), Some(inner), Vec::new()));
         self.ensure_transaction()?;
         self.planned(&prepared)?;
-        let portal = Session::new_portal(prepared, self.no_params.clone());
+        let params = self.no_params.clone();
+        let portal = Portal { prepared, params, formats: Vec::new(), running: Running::NotStarted };
         self.portals.insert(name, portal);
         client.complete("DECLARE CURSOR");
         Ok(())
+    }
+
+    /// The fields of the rows that FETCH returns; MOVE returns none.
+    pub(super) fn fetch_fields(&mut self, f: &FetchCursor) -> SqlResult<Option<Schema>> {
+        Ok(match self.portals.get(&*fold(&f.cursor)) {
+            Some(portal) if !f.only_move => {
+                let prepared = portal.prepared.clone();
+                match &*self.planned(&prepared)? {
+                    Planned::Query(q) => q.output.clone(),
+                    _ => None,
+                }
+            }
+            _ => None,
+        })
     }
 
     pub(super) async fn fetch(&mut self, f: &FetchCursor, delivery: &mut Delivery<'_>) -> SqlResult<()> {

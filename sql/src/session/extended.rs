@@ -8,7 +8,7 @@ use super::client::{Client, Format, column_format};
 use super::prepared::{Planned, Portal, Prepared, Running};
 use super::statement::Delivery;
 use super::transaction::State;
-use super::{Session, utility};
+use super::{Session, classify, text_rows};
 use crate::error::{SqlError, SqlResult, state};
 use crate::parse;
 use crate::plan::Schema;
@@ -34,7 +34,7 @@ impl Session {
         let parsed = parse::parse_single(text)?;
         if let Some(p) = &parsed
             && matches!(self.state, State::Failed(_))
-            && !utility::ends_failed(&p.statement)
+            && !classify::ends_failed(&p.statement)
         {
             return Err(SqlError::new(
                 state::IN_FAILED_SQL_TRANSACTION,
@@ -66,7 +66,7 @@ impl Session {
         }
         if let Some(p) = &prepared.parsed
             && matches!(self.state, State::Failed(_))
-            && !utility::ends_failed(&p.statement)
+            && !classify::ends_failed(&p.statement)
         {
             return Err(SqlError::new(
                 state::IN_FAILED_SQL_TRANSACTION,
@@ -171,7 +171,7 @@ impl Session {
     fn fields_of(&self, planned: &Planned) -> Option<Schema> {
         match planned {
             Planned::Query(q) => q.output.clone(),
-            Planned::Explain { .. } => Some(utility::text_fields(&["QUERY PLAN"])),
+            Planned::Explain { .. } => Some(text_rows::text_fields(&["QUERY PLAN"])),
             Planned::Utility { fields } => fields.clone(),
         }
     }
@@ -195,7 +195,7 @@ impl Session {
             Running::NotStarted => self.run(&prepared, &params, delivery).await?,
             Running::Suspended(s) => self.resume(*s, delivery).await?,
             Running::Finished => {
-                delivery.client.complete(utility::finished_tag(&prepared));
+                delivery.client.complete(classify::finished_tag(&prepared));
                 Running::Finished
             }
         };

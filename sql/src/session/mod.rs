@@ -1,8 +1,16 @@
 //! A client's session: takes statements, runs each in the right transaction, hands results to its [`Client`].
 //!
 //! Reading order: `simple` and `extended` are the two ways in; both end in `statement`, which plans, runs and, where that is
-//! invisible to the client, retries. `transaction` is the status machine; `admission` holds back what would only fail; `utility` runs what is not a plan; `cursor` and
-//! `copy` are what their names say.
+//! invisible to the client, retries. `classify` tells from the tree whether a statement has a plan. One that has none goes to
+//! `utility`, which hands it to the module of its kind: `prepare`, `cursor` and `copy` are what their names say;
+//! `change_schema` leads to [`crate::schema_change`]; `maintenance` is VACUUM, ANALYZE and LOCK TABLE; `set_show` reaches the
+//! settings, `block` moves between the states of a transaction, `modes` changes its isolation and whether it writes;
+//! `text_rows` sends what they answer. `transaction` is the status machine; `admission` holds back what would only fail.
+//!
+//! A module names only those declared below it, but for `statement`, which sends EXPLAIN's lines through `text_rows`. Methods of
+//! [`Session`] are called upwards in three places: `statement` runs what has no plan through `utility` (EXECUTE runs a
+//! statement, and a statement may be an EXECUTE), `prepare` finds a statement by its name in `extended`, and `transaction`
+//! waits by `statement`'s rule, so that it can be cancelled.
 //!
 //! What must stay true:
 //! - A result is acknowledged (CommandComplete before a flush) only after what it claims has happened. A statement outside a
@@ -14,10 +22,18 @@
 
 mod simple;
 mod extended;
+mod utility;
+mod prepare;
 mod cursor;
 mod copy;
-mod utility;
+mod change_schema;
+mod maintenance;
+mod set_show;
+mod block;
+mod modes;
+mod text_rows;
 mod statement;
+mod classify;
 mod surroundings;
 mod exprs;
 mod prepared;

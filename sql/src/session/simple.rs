@@ -6,7 +6,7 @@ use super::client::Client;
 use super::prepared::Prepared;
 use super::statement::Delivery;
 use super::transaction::State;
-use super::{Session, utility};
+use super::{Session, classify};
 use crate::error::SqlResult;
 use crate::parse;
 
@@ -26,7 +26,7 @@ impl Session {
         let params = self.no_params.clone();
         for parsed in statements {
             let text = parsed.text().to_string();
-            utility::refuse_in_implicit_block(
+            classify::refuse_in_implicit_block(
                 &parsed.statement,
                 alone || matches!(self.state, State::Block(_)),
             )?;

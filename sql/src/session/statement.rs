@@ -58,7 +58,7 @@ impl Session {
         self.cancel.clear();
         self.refuse_in_failed(&parsed.statement)?;
         self.note_activity(&prepared.text);
-        if super::utility::is_utility(&parsed.statement) {
+        if super::classify::is_utility(&parsed.statement) {
             self.utility(prepared, params, &mut delivery).await?;
             return Ok(Running::Finished);
         }
@@ -314,7 +314,7 @@ impl Session {
             execution: elapsed,
         };
         let lines = exec::explain(&query.plan, &ctx, &options);
-        super::utility::send_lines(delivery, "QUERY PLAN", &lines, &self.view())?;
+        super::text_rows::send_lines(delivery, "QUERY PLAN", &lines, &self.view())?;
         Ok(Outcome::Tag("EXPLAIN".into()))
     }
 
@@ -524,7 +524,7 @@ impl Session {
     }
 
     fn refuse_in_failed(&self, statement: &crate::parse::Statement) -> SqlResult<()> {
-        if matches!(self.state, State::Failed(_)) && !super::utility::ends_failed(statement) {
+        if matches!(self.state, State::Failed(_)) && !super::classify::ends_failed(statement) {
             return Err(SqlError::new(
                 state::IN_FAILED_SQL_TRANSACTION,
                 "current transaction is aborted, commands ignored until end of transaction block",

@@ -1,0 +1,191 @@
+//! Transaction blocks: BEGIN, COMMIT, ROLLBACK and AND CHAIN, and the savepoints inside: SAVEPOINT, RELEASE, ROLLBACK TO.
+//!
+//! These are the transitions between the states of [`super::transaction`] that a client asks for by name; how a
+//! transaction begins and ends underneath is told there. A savepoint marks three things: the transaction's writes, the
+//! session's settings, the transaction's copy of the catalog. Names may repeat; the youngest of a name is meant.
+//!
+//! What must stay true:
+//! - COMMIT is acknowledged only after the commit. One that fails leaves no block behind; one of a failed block rolls
+//!   back and says so in its tag.
+//! - A savepoint's marks are taken together and gone back to together. ROLLBACK TO keeps the savepoint that it names,
+//!   drops the younger ones, and is the only way from a failed block back into a running one.
+
+use meridian_txn::Isolation;
+
+use super::client::{Client, Severity};
+use super::modes::{late_isolation, level};
+use super::transaction::{Active, NamedSavepoint, State};
+use super::{Counters, Session};
+use crate::bind::fold;
+use crate::error::{SqlError, SqlResult, state};
+use crate::parse::TransactionModes;
+use crate::parse::ast::Ident;
+
+impl Session {
+    pub(super) async fn begin(&mut self, modes: TransactionModes, client: &mut dyn Client) -> SqlResult<()> {
+        match std::mem::take(&mut self.state) {
+            State::Idle => {
+                let active =
+                    self.begin_active(modes.isolation.map(level), modes.read_only, modes.deferrable)?;
+                self.state = State::Block(active);
+            }
+            // In a string of several statements: what ran before belongs to the block.
+            State::Implicit(mut active) => {
+                if active.statements > 0 && modes.isolation.is_some_and(|l| level(l) != active.isolation) {
+                    self.state = State::Implicit(active);
+                    return Err(late_isolation());
+                }
+                if active.statements == 0 {
+                    active.txn.rollback().await;
+                    active =
+                        self.begin_active(modes.isolation.map(level), modes.read_only, modes.deferrable)?;
+                }
+                self.state = State::Block(active);
+            }
+            block => {
+                self.state = block;
+                client.notice(
+                    Severity::Warning,
+                    &SqlError::new(
+                        state::ACTIVE_SQL_TRANSACTION,
+                        "there is already a transaction in progress",
+                    ),
+                );
+            }
+        }
+        client.complete("BEGIN");
+        Ok(())
+    }
+
+    pub(super) async fn commit(&mut self, chain: bool, client: &mut dyn Client) -> SqlResult<()> {
+        match std::mem::take(&mut self.state) {
+            State::Block(active) => {
+                if let Err(e) = self.commit_active(&active).await {
+                    self.abandon(active).await;
+                    return Err(e);
+                }
+                self.after_transaction(true, client);
+                self.chain(chain, &active)?;
+                client.complete("COMMIT");
+            }
+            State::Failed(active) => {
+                let again = (active.isolation, active.read_only);
+                self.abandon(active).await;
+                self.chain_modes(chain, again)?;
+                client.complete("ROLLBACK");
+            }
+            other => {
+                self.state = other;
+                if chain {
+                    return Err(SqlError::new(
+                        state::NO_ACTIVE_SQL_TRANSACTION,
+                        "COMMIT AND CHAIN can only be used in transaction blocks",
+                    ));
+                }
+                client.notice(
+                    Severity::Warning,
+                    &SqlError::new(state::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress"),
+                );
+                self.commit_implicit(client).await?;
+                client.complete("COMMIT");
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn rollback(&mut self, chain: bool, client: &mut dyn Client) -> SqlResult<()> {
+        match std::mem::take(&mut self.state) {
+            State::Block(active) | State::Failed(active) => {
+                let again = (active.isolation, active.read_only);
+                active.txn.rollback().await;
+                Counters::add(&self.node.counters.rollbacks);
+                self.catalog.rollback();
+                self.after_transaction(false, client);
+                self.chain_modes(chain, again)?;
+            }
+            other => {
+                self.state = other;
+                client.notice(
+                    Severity::Warning,
+                    &SqlError::new(state::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress"),
+                );
+                if let Some(active) = self.take_active() {
+                    self.abandon(active).await;
+                }
+            }
+        }
+        client.complete("ROLLBACK");
+        Ok(())
+    }
+
+    fn chain(&mut self, chain: bool, before: &Active) -> SqlResult<()> {
+        self.chain_modes(chain, (before.isolation, before.read_only))
+    }
+
+    fn chain_modes(&mut self, chain: bool, (isolation, read_only): (Isolation, bool)) -> SqlResult<()> {
+        if chain {
+            let active = self.begin_active(Some(isolation), Some(read_only), None)?;
+            self.state = State::Block(active);
+        }
+        Ok(())
+    }
+
+    pub(super) fn savepoint(&mut self, name: &Ident, client: &mut dyn Client) -> SqlResult<()> {
+        let (settings_mark, catalog_mark) = (self.settings.mark(), self.catalog.savepoint());
+        match &mut self.state {
+            State::Block(active) => {
+                let savepoint = active.txn.savepoint();
+                let name = fold(name).into_owned();
+                active.savepoints.push(NamedSavepoint { name, savepoint, settings_mark, catalog_mark });
+                client.complete("SAVEPOINT");
+                Ok(())
+            }
+            _ => Err(outside_block("SAVEPOINT")),
+        }
+    }
+
+    pub(super) fn release(&mut self, name: &Ident, client: &mut dyn Client) -> SqlResult<()> {
+        let State::Block(active) = &mut self.state else { return Err(outside_block("RELEASE SAVEPOINT")) };
+        let name = fold(name).into_owned();
+        let at = active.savepoints.iter().rposition(|s| s.name == name).ok_or_else(|| no_savepoint(&name))?;
+        active.txn.release(active.savepoints[at].savepoint);
+        active.savepoints.truncate(at);
+        client.complete("RELEASE");
+        Ok(())
+    }
+
+    pub(super) fn rollback_to(&mut self, name: &Ident, client: &mut dyn Client) -> SqlResult<()> {
+        let mut active = match std::mem::take(&mut self.state) {
+            State::Block(a) | State::Failed(a) => a,
+            other => {
+                self.state = other;
+                return Err(outside_block("ROLLBACK TO SAVEPOINT"));
+            }
+        };
+        let name = fold(name).into_owned();
+        let Some(at) = active.savepoints.iter().rposition(|s| s.name == name) else {
+            // The block has failed, also if it had not before.
+            self.state = State::Failed(active);
+            return Err(no_savepoint(&name));
+        };
+        active.savepoints.truncate(at + 1);
+        let s = &active.savepoints[at];
+        active.txn.rollback_to(s.savepoint);
+        self.catalog.rollback_to(s.catalog_mark);
+        for (name, value) in self.settings.undo_to(s.settings_mark, false) {
+            client.parameter_status(name, &value);
+        }
+        self.state = State::Block(active);
+        client.complete("ROLLBACK");
+        Ok(())
+    }
+}
+
+/// The error of a statement that has a meaning only in a transaction block.
+pub(super) fn outside_block(what: &str) -> SqlError {
+    SqlError::new(state::NO_ACTIVE_SQL_TRANSACTION, format!("{what} can only be used in transaction blocks"))
+}
+
+fn no_savepoint(name: &str) -> SqlError {
+    SqlError::new(state::INVALID_SAVEPOINT, format!("savepoint \"{name}\" does not exist"))
+}

@@ -1,0 +1,56 @@
+//! What the tree of a statement says before anything of it runs: which way it goes, where it is allowed, what a second
+//! execution answers. Only the tree is looked at, never the session.
+//!
+//! What must stay true: what [`is_utility`] claims, [`super::utility`] can run; everything else has a plan.
+//! [`ends_failed`] names exactly the statements that get a client out of a failed block, and none by which a failed
+//! transaction could go on writing.
+
+use super::prepared::Prepared;
+use crate::error::{SqlError, SqlResult, state};
+use crate::parse::{Statement, ast};
+
+/// Whether the statement is run from its tree rather than from a plan.
+pub(super) fn is_utility(statement: &Statement) -> bool {
+    match statement {
+        Statement::Sql(sql) => !matches!(
+            **sql,
+            ast::Statement::Query(_)
+                | ast::Statement::Insert(_)
+                | ast::Statement::Update(_)
+                | ast::Statement::Delete(_)
+                | ast::Statement::Merge(_)
+        ),
+        Statement::Explain(_) => false,
+        _ => true,
+    }
+}
+
+/// Whether the statement is allowed in a failed transaction block.
+pub(super) fn ends_failed(statement: &Statement) -> bool {
+    matches!(statement, Statement::Sql(sql)
+        if matches!(**sql, ast::Statement::Commit { .. } | ast::Statement::Rollback { .. }))
+}
+
+/// VACUUM and the like cannot run among other statements.
+pub(super) fn refuse_in_implicit_block(statement: &Statement, allowed: bool) -> SqlResult<()> {
+    match statement {
+        Statement::Vacuum(v) if !allowed && !v.only_analyze => Err(SqlError::new(
+            state::ACTIVE_SQL_TRANSACTION,
+            "VACUUM cannot be executed from a multi-command string",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The tag of a portal that is executed again after its end.
+pub(super) fn finished_tag(prepared: &Prepared) -> &'static str {
+    match prepared.parsed.as_ref().map(|p| &p.statement) {
+        Some(Statement::Sql(sql)) => match **sql {
+            ast::Statement::Insert(_) => "INSERT 0 0",
+            ast::Statement::Update(_) => "UPDATE 0",
+            ast::Statement::Delete(_) => "DELETE 0",
+            _ => "SELECT 0",
+        },
+        _ => "SELECT 0",
+    }
+}

@@ -1,0 +1,58 @@
+//! What PostgreSQL's users do for its storage and its locks, and what of it is left to do here: VACUUM, ANALYZE, LOCK TABLE.
+//!
+//! Dead versions go by themselves, so that VACUUM is a word that old scripts may say; ANALYZE counts, and the optimizer
+//! reads what it has counted. Table locks are refused rather than pretended.
+//!
+//! What must stay true: ANALYZE stores its statistics through the transaction it runs in and, outside of a block, is
+//! acknowledged after that transaction's commit. It can be cancelled while it counts.
+
+use super::Session;
+use super::block::outside_block;
+use super::client::Client;
+use crate::error::{SqlError, SqlResult, state};
+use crate::exec::analyze::analyze;
+use crate::parse::Vacuum;
+use crate::schema_change;
+
+impl Session {
+    pub(super) async fn vacuum(&mut self, v: &Vacuum, client: &mut dyn Client) -> SqlResult<()> {
+        if !v.only_analyze && self.state.in_block() {
+            return Err(SqlError::new(
+                state::ACTIVE_SQL_TRANSACTION,
+                "VACUUM cannot run inside a transaction block",
+            ));
+        }
+        // Dead versions go by themselves, in compactions: VACUUM has nothing to do but what ANALYZE does.
+        if v.analyze || v.only_analyze {
+            self.ensure_transaction()?;
+            let view = self.view();
+            let (database, path) = (self.database, view.search_path().to_vec());
+            let Some(active) = self.state.active() else { return Ok(()) };
+            let txn = active.txn.clone();
+            let snapshot = self.catalog.snapshot();
+            for id in schema_change::analyze_targets(&snapshot, database, &path, &v.tables)? {
+                let ctx = self.exec_context(&self.no_params.clone(), None).await?;
+                let Some(table) = snapshot.tables.get(&id) else { continue };
+                let statistics = {
+                    let work = analyze(&ctx, table);
+                    self.guarded(work).await?
+                };
+                schema_change::store_statistics(&txn, &mut self.catalog, id, statistics)?;
+            }
+            if !self.state.in_block() {
+                self.commit_implicit(client).await?;
+            }
+        }
+        client.complete(if v.only_analyze { "ANALYZE" } else { "VACUUM" });
+        Ok(())
+    }
+
+    pub(super) fn lock_table(&mut self, client: &mut dyn Client) -> SqlResult<()> {
+        if !self.state.in_block() {
+            return Err(outside_block("LOCK TABLE"));
+        }
+        let _ = client;
+        Err(SqlError::unsupported("LOCK TABLE")
+            .with_hint("Serializable transactions need no table locks; SELECT … FOR UPDATE locks rows."))
+    }
+}

@@ -1,0 +1,137 @@
+//! PREPARE, EXECUTE and DEALLOCATE: prepared statements by way of SQL.
+//!
+//! They share one space of names with those of the extended protocol, so that either can use what the other has made;
+//! what both keep is told in [`super::prepared`].
+//!
+//! What must stay true: PREPARE shows errors of names and types at once. EXECUTE's arguments are expressions without
+//! tables, computed before the statement runs; the statement goes the way of every other, with its own retries and tag.
+
+use std::sync::Arc;
+
+use super::Session;
+use super::client::Client;
+use super::prepared::{Planned, Prepared};
+use super::set_show::dotted_name;
+use super::statement::Delivery;
+use crate::bind::{self, BindContext, fold};
+use crate::catalog::virtual_tables;
+use crate::error::{SqlError, SqlResult, state};
+use crate::expr::eval;
+use crate::parse::ParsedStatement;
+use crate::parse::ast::{self, Expr, Ident, ObjectName};
+use crate::plan::Schema;
+use crate::types::{Datum, Oid, SqlType};
+
+impl Session {
+    pub(super) fn prepare(
+        &mut self,
+        name: &Ident,
+        types: &[ast::DataType],
+        parsed: &ParsedStatement,
+        client: &mut dyn Client,
+    ) -> SqlResult<()> {
+        let name = fold(name).into_owned();
+        if self.prepared.contains_key(&name) {
+            return Err(SqlError::new(
+                state::DUPLICATE_PREPARED_STATEMENT,
+                format!("prepared statement \"{name}\" already exists"),
+            ));
+        }
+        let hints =
+            types.iter().map(|t| bind::bind_data_type(t).map(|t| t.oid)).collect::<SqlResult<Vec<Oid>>>()?;
+        let inner = parsed.inner()?;
+        let text = parsed.text().to_string();
+        let mut prepared = Prepared::new(&text, Some(inner), hints);
+        prepared.from_sql = true;
+        let prepared = Arc::new(prepared);
+        self.planned(&prepared)?;
+        self.prepared.insert(name, prepared);
+        client.complete("PREPARE");
+        Ok(())
+    }
+
+    /// The fields of the rows that EXECUTE returns.
+    pub(super) fn execute_fields(&mut self, name: &ObjectName) -> SqlResult<Option<Schema>> {
+        let prepared = self.statement_named(&dotted_name(name)?)?;
+        let planned = self.planned(&prepared)?;
+        Ok(match &*planned {
+            Planned::Query(q) => q.output.clone(),
+            _ => None,
+        })
+    }
+
+    pub(super) async fn execute_prepared(
+        &mut self,
+        name: &ObjectName,
+        arguments: &[Expr],
+        source: &str,
+        delivery: &mut Delivery<'_>,
+    ) -> SqlResult<()> {
+        let name = dotted_name(name)?;
+        let prepared = self.statement_named(&name)?;
+        let planned = self.planned(&prepared)?;
+        let types = planned.params().to_vec();
+        if types.len() != arguments.len() {
+            return Err(SqlError::new(
+                state::SYNTAX_ERROR,
+                format!("wrong number of parameters for prepared statement \"{name}\""),
+            )
+            .with_detail(format!(
+                "Expected {} parameters but got {}.",
+                types.len(),
+                arguments.len()
+            )));
+        }
+        let params = self.constant_arguments(arguments, source, &types)?;
+        let inner = Delivery {
+            client: delivery.client,
+            formats: delivery.formats,
+            describe: delivery.describe,
+            max_rows: 0,
+            autocommit: delivery.autocommit,
+        };
+        self.run(&prepared, &params, inner).await?;
+        Ok(())
+    }
+
+    /// The values of EXECUTE's arguments: expressions without tables.
+    fn constant_arguments(
+        &mut self,
+        arguments: &[Expr],
+        source: &str,
+        types: &[Oid],
+    ) -> SqlResult<Arc<[Datum]>> {
+        let view = self.view();
+        let snapshot = self.catalog.snapshot();
+        let eval = view.planning_eval();
+        let context = BindContext {
+            catalog: &snapshot,
+            database: self.database,
+            search_path: view.search_path(),
+            virtual_tables: virtual_tables::lookup,
+            eval: &eval,
+        };
+        let values = arguments.iter().zip(types).map(|(e, ty)| {
+            let bound = bind::bind_argument(context, source, e, SqlType::new(*ty))?;
+            eval::eval_row(&bound, &[], &eval)
+        });
+        values.collect::<SqlResult<Vec<Datum>>>().map(Arc::from)
+    }
+
+    pub(super) fn deallocate(&mut self, name: &Ident, client: &mut dyn Client) -> SqlResult<()> {
+        let folded = fold(name).into_owned();
+        if folded == "all" && name.quote_style.is_none() {
+            self.prepared.clear();
+            client.complete("DEALLOCATE ALL");
+            return Ok(());
+        }
+        if self.prepared.remove(&folded).is_none() {
+            return Err(SqlError::new(
+                state::INVALID_SQL_STATEMENT_NAME,
+                format!("prepared statement \"{folded}\" does not exist"),
+            ));
+        }
+        client.complete("DEALLOCATE");
+        Ok(())
+    }
+}

@@ -1,0 +1,248 @@
+//! SET, RESET, SHOW and DISCARD: the statements by which a client reaches its session's settings.
+//!
+//! What settings exist and what values they take is told in [`super::settings`]; here is how statements name, write and
+//! show them.
+//!
+//! What must stay true:
+//! - A change of a setting that the client tracks is reported to it before the statement is acknowledged.
+//! - The modes of the running transaction are no settings, though they have names like theirs: what is set goes to
+//!   [`super::modes`], what is shown is the transaction's own where there is one.
+//! - Describe names the same columns that SHOW then sends.
+//! - Of users and roles nothing can be set but what the session is already.
+
+use super::Session;
+use super::client::{Client, Severity};
+use super::modes::level_name;
+use super::settings::{definition, unrecognized};
+use super::statement::Delivery;
+use super::text_rows::{send_table, text_fields};
+use super::transaction::State;
+use crate::bind::{fold, object_name_parts};
+use crate::error::{SqlError, SqlResult, state};
+use crate::parse::ast::{self, Expr, Ident, ObjectName};
+use crate::plan::Schema;
+
+impl Session {
+    pub(super) fn set(&mut self, set: &ast::Set, client: &mut dyn Client) -> SqlResult<()> {
+        match set {
+            ast::Set::SingleAssignment { scope, variable, values, .. } => {
+                let local = matches!(scope, Some(ast::ContextModifier::Local));
+                let name = dotted_name(variable)?;
+                self.set_one(&name, setting_value(values)?.as_deref(), local, client)?;
+            }
+            ast::Set::SetTimeZone { local, value } => {
+                let value = match value {
+                    Expr::Identifier(i) if ["local", "default"].contains(&&*fold(i)) => None,
+                    e => Some(setting_text(e)?),
+                };
+                self.set_one("timezone", value.as_deref(), *local, client)?;
+            }
+            ast::Set::SetNames { charset_name, .. } => {
+                let name = charset_name.value.clone();
+                self.set_one("client_encoding", Some(&name), false, client)?;
+            }
+            ast::Set::SetNamesDefault {} => self.set_one("client_encoding", None, false, client)?,
+            ast::Set::SetSessionAuthorization(param) => {
+                let own = match &param.kind {
+                    ast::SetSessionAuthorizationParamKind::Default => true,
+                    ast::SetSessionAuthorizationParamKind::User(user) => fold(user) == self.user,
+                };
+                if !own {
+                    return Err(SqlError::unsupported("SET SESSION AUTHORIZATION to another user"));
+                }
+            }
+            ast::Set::SetRole { role_name, .. } => {
+                if role_name.as_ref().is_some_and(|r| fold(r) != self.user && fold(r) != "none") {
+                    return Err(SqlError::unsupported("SET ROLE to another role"));
+                }
+            }
+            _ => return Err(SqlError::unsupported(format!("SET in this form ({set})"))),
+        }
+        client.complete("SET");
+        Ok(())
+    }
+
+    fn set_one(
+        &mut self,
+        name: &str,
+        value: Option<&str>,
+        local: bool,
+        client: &mut dyn Client,
+    ) -> SqlResult<()> {
+        let in_block = self.state.in_block();
+        let lower = name.to_ascii_lowercase();
+        if lower == "transaction_isolation" || lower == "transaction_read_only" {
+            return self.set_transaction_setting(&lower, value);
+        }
+        if local && self.state.active().is_none() {
+            client.notice(
+                Severity::Warning,
+                &SqlError::new(
+                    state::NO_ACTIVE_SQL_TRANSACTION,
+                    "SET LOCAL can only be used in transaction blocks",
+                ),
+            );
+            return Ok(());
+        }
+        let in_transaction = in_block || matches!(self.state, State::Implicit(_));
+        if let Some((name, value)) = self.settings.set(name, value, local, in_transaction)? {
+            client.parameter_status(name, &value);
+        }
+        Ok(())
+    }
+
+    pub(super) fn reset(&mut self, reset: &ast::Reset, client: &mut dyn Client) -> SqlResult<()> {
+        match reset {
+            ast::Reset::ALL => {
+                self.settings.reset_all(self.state.in_block());
+                for (name, value) in self.settings.reported() {
+                    client.parameter_status(name, &value);
+                }
+            }
+            ast::Reset::SessionAuthorization => {}
+            ast::Reset::ConfigurationParameter(name) => {
+                let name = dotted_name(name)?;
+                if name.eq_ignore_ascii_case("role") {
+                    client.complete("RESET");
+                    return Ok(());
+                }
+                self.set_one(&name, None, false, client)?;
+            }
+        }
+        client.complete("RESET");
+        Ok(())
+    }
+
+    pub(super) fn show(&mut self, variable: &[Ident], delivery: &mut Delivery<'_>) -> SqlResult<()> {
+        let view = self.view();
+        let name = show_name(variable);
+        if name == "all" {
+            let rows: Vec<Vec<String>> =
+                self.settings.all().into_iter().map(|(n, v, d)| vec![n, v, d.to_string()]).collect();
+            send_table(delivery, &["name", "setting", "description"], &rows, &view)?;
+        } else {
+            let value = self.setting_now(&name).ok_or_else(|| unrecognized(&name))?;
+            let shown = definition(&name).map_or(name.clone(), |d| d.report.unwrap_or(d.name).to_string());
+            send_table(delivery, &[&shown], &[vec![value]], &view)?;
+        }
+        delivery.client.complete("SHOW");
+        Ok(())
+    }
+
+    /// A setting's value, those of the running transaction included.
+    fn setting_now(&self, name: &str) -> Option<String> {
+        let active = self.state.active();
+        let on_off = |b: bool| if b { "on" } else { "off" }.to_string();
+        match (name.to_ascii_lowercase().as_str(), active) {
+            ("transaction_isolation", Some(a)) => Some(level_name(a.isolation).into()),
+            ("transaction_isolation", None) => self.settings.get("default_transaction_isolation"),
+            ("transaction_read_only", Some(a)) => Some(on_off(a.read_only)),
+            ("transaction_read_only", None) => self.settings.get("default_transaction_read_only"),
+            ("meridian.consistency", _) => Some(self.node.consistency.clone()),
+            (name, _) => self.settings.get(name),
+        }
+    }
+
+    pub(super) fn discard(&mut self, what: &ast::DiscardObject, client: &mut dyn Client) -> SqlResult<()> {
+        let tag = match what {
+            ast::DiscardObject::ALL => {
+                if self.state.in_block() {
+                    return Err(SqlError::new(
+                        state::ACTIVE_SQL_TRANSACTION,
+                        "DISCARD ALL cannot run inside a transaction block",
+                    ));
+                }
+                self.prepared.clear();
+                self.portals.clear();
+                self.settings.reset_all(false);
+                for (name, value) in self.settings.reported() {
+                    client.parameter_status(name, &value);
+                }
+                self.sequences.clear();
+                "DISCARD ALL"
+            }
+            ast::DiscardObject::PLANS => "DISCARD PLANS",
+            ast::DiscardObject::SEQUENCES => {
+                self.sequences.clear();
+                "DISCARD SEQUENCES"
+            }
+            ast::DiscardObject::TEMP => "DISCARD TEMP",
+        };
+        client.complete(tag);
+        Ok(())
+    }
+}
+
+/// The fields of what SHOW answers.
+pub(super) fn show_fields(variable: &[Ident]) -> Schema {
+    match show_name(variable).as_str() {
+        "all" => text_fields(&["name", "setting", "description"]),
+        name => text_fields(&[
+            &definition(name).map_or(name.to_string(), |d| d.report.unwrap_or(d.name).to_string())
+        ]),
+    }
+}
+
+fn show_name(variable: &[Ident]) -> String {
+    let words: Vec<String> = variable.iter().map(|w| fold(w).into_owned()).collect();
+    match words.join(" ").as_str() {
+        "time zone" => "timezone".into(),
+        "transaction isolation level" => "transaction_isolation".into(),
+        "session authorization" => "session_authorization".into(),
+        _ => words.join("."),
+    }
+}
+
+/// A name of several parts, folded, as one text.
+pub(super) fn dotted_name(name: &ObjectName) -> SqlResult<String> {
+    let parts: Vec<String> = object_name_parts(name)?.into_iter().map(|p| fold(p).into_owned()).collect();
+    Ok(parts.join("."))
+}
+
+/// The text of what is assigned to a setting; `None` for DEFAULT. A list is joined as PostgreSQL does.
+fn setting_value(values: &[Expr]) -> SqlResult<Option<String>> {
+    if let [Expr::Identifier(i)] = values
+        && i.quote_style.is_none()
+        && i.value.eq_ignore_ascii_case("default")
+    {
+        return Ok(None);
+    }
+    let parts = values.iter().map(setting_text).collect::<SqlResult<Vec<String>>>()?;
+    if let [one] = parts.as_slice() {
+        return Ok(Some(one.clone()));
+    }
+    // Names keep their quotes, so that the list reads back the same.
+    let quoted = parts.iter().map(|p| {
+        let plain = p.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if plain { p.clone() } else { format!("\"{}\"", p.replace('"', "\"\"")) }
+    });
+    Ok(Some(quoted.collect::<Vec<_>>().join(", ")))
+}
+
+fn setting_text(e: &Expr) -> SqlResult<String> {
+    use ast::Value::*;
+    Ok(match e {
+        Expr::Value(v) => match &v.value {
+            Number(n, _) => n.to_string(),
+            SingleQuotedString(s) | EscapedStringLiteral(s) | DoubleQuotedString(s) => s.clone(),
+            DollarQuotedString(s) => s.value.clone(),
+            Boolean(b) => if *b { "on" } else { "off" }.into(),
+            other => {
+                return Err(SqlError::new(
+                    state::SYNTAX_ERROR,
+                    format!("syntax error at or near \"{other}\""),
+                ));
+            }
+        },
+        Expr::Identifier(i) => fold(i).into_owned(),
+        Expr::CompoundIdentifier(parts) => {
+            parts.iter().map(|p| fold(p).into_owned()).collect::<Vec<_>>().join(".")
+        }
+        Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => format!("-{}", setting_text(expr)?),
+        Expr::UnaryOp { op: ast::UnaryOperator::Plus, expr } => setting_text(expr)?,
+        Expr::Interval(i) => setting_text(&i.value)?,
+        other => {
+            return Err(SqlError::new(state::SYNTAX_ERROR, format!("syntax error at or near \"{other}\"")));
+        }
+    })
+}
