@@ -35,6 +35,7 @@ impl Database {
                 started: 0,
                 sessions: Default::default(),
                 counters: Counters::default(),
+                admission: Default::default(),
             };
             let parameters = BTreeMap::from([("user".to_string(), "postgres".to_string())]);
             let mut session =

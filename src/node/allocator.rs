@@ -15,6 +15,8 @@ use super::Inner;
 const EVERY: Duration = Duration::from_millis(500);
 /// Sizes change slowly and cost a look at the disk.
 const SIZES_EVERY: u32 = 10;
+/// Longer than gossip needs.
+const TURN: Duration = Duration::from_secs(2);
 /// Ranges whose descriptors are published again, unasked, so that a publication that was interrupted is made up for.
 const PUBLISH_EVERY: u32 = 120;
 
@@ -33,8 +35,14 @@ pub async fn run(inner: Arc<Inner>) {
             .iter()
             .map(|d| RangeView { descriptor: d.clone(), bytes: sizes.get(&d.range).copied().unwrap_or(0) })
             .collect();
-        let view = ClusterView { nodes: nodes(&inner), ranges };
+        let nodes = nodes(&inner);
+        let balances = turn(&nodes, inner.clock.wall_ns()) == Some(inner.id);
+        let view = ClusterView { nodes, ranges, balances };
         for action in plan(&view, inner.id, &policy) {
+            if let Action::Split { range } = &action {
+                // What was measured is the size of both halves: not to be split again for that.
+                sizes.remove(range);
+            }
             if let Err(e) = carry_out(&inner, &action).await {
                 tracing::info!(?action, error = %e, "not done now");
             }
@@ -45,6 +53,12 @@ pub async fn run(inner: Arc<Inner>) {
             tracing::debug!(error = %e, "range descriptors could not be published again");
         }
     }
+}
+
+/// Whose turn it is to move replicas for the sake of balance: the others see what came of it before theirs.
+fn turn(nodes: &std::collections::BTreeMap<NodeId, NodeView>, wall_ns: u64) -> Option<NodeId> {
+    let slot = wall_ns / TURN.as_nanos() as u64;
+    nodes.keys().nth((slot % nodes.len().max(1) as u64) as usize).copied()
 }
 
 fn led_ranges(inner: &Inner) -> Vec<RangeDescriptor> {

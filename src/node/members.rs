@@ -1,8 +1,9 @@
 //! Who is in the cluster: what every node tells of itself, spread by gossip.
 //!
-//! Nodes are few, so each exchange carries everything. Of a node's own statements the newest wins (start, then beat). What must
-//! outlive all of them - addresses, and who is leaving - is also in the cluster's own data, under `system/node/`;
-//! addresses are kept in the store's folder too, so that a whole cluster can start again without being told.
+//! Nodes are few, so each exchange carries everything. Of a node's own statements the newest wins: by the count of its starts,
+//! then of its beats, whatever its clock does. What must outlive all of them - addresses, and who is leaving - is also in
+//! the cluster's own data, under `system/node/`; addresses are kept in the store's folder too, so that a whole cluster
+//! can start again without being told.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use meridian_storage::base::{Clock, NodeId, Timestamp};
 use meridian_storage::replica::RangeDescriptor;
 use meridian_txn::participant::NodeLiveness;
+use meridian_txn::record::Standing;
 use meridian_txn::route::Seeds;
 use parking_lot::Mutex;
 
@@ -113,7 +115,7 @@ impl Members {
             let mut known = self.known.lock();
             match known.nodes.get_mut(&id) {
                 Some(old) => {
-                    let newer = (state.started_ms, state.beat) > (old.state.started_ms, old.state.beat);
+                    let newer = (state.start, state.beat) > (old.state.start, old.state.beat);
                     if newer {
                         changed = old.state.address != state.address;
                         state.decommissioning |= old.state.decommissioning;
@@ -176,16 +178,25 @@ impl Members {
     }
 }
 
-/// So long after a node was last heard of, directly or through others, its transactions are not waited for.
-const LOST_AFTER: Duration = Duration::from_secs(2);
+/// So long after a node was last heard of, directly or through others, it is silent.
+const SILENT_AFTER: Duration = Duration::from_secs(2);
+/// A node that has not told of itself for so long was stopped: it cannot know who else is silent.
+const STOPPED_FOR: Duration = Duration::from_millis(1500);
 
 impl NodeLiveness for Members {
-    fn is_lost(&self, node: NodeId, since: Timestamp) -> bool {
+    fn standing(&self, node: NodeId, since: Timestamp) -> Standing {
         let known = self.known.lock();
-        known.nodes.get(&node).is_some_and(|m| {
-            let silent = node != self.me && self.clock.monotonic().saturating_sub(m.heard) > LOST_AFTER;
-            silent || since.wall / 1_000_000 < m.state.started_ms
-        })
+        let now = self.clock.monotonic();
+        // An entry without a start is an address that was known before: the node has not spoken yet.
+        let Some(other) = known.nodes.get(&node).filter(|m| m.state.started_ms > 0) else {
+            return Standing::Alive;
+        };
+        if since.wall / 1_000_000 < other.state.started_ms {
+            return Standing::Restarted;
+        }
+        let awake = known.nodes.get(&self.me).is_some_and(|me| now.saturating_sub(me.heard) < STOPPED_FOR);
+        let silent = node != self.me && now.saturating_sub(other.heard) > SILENT_AFTER;
+        if silent && awake { Standing::Silent } else { Standing::Alive }
     }
 }
 

@@ -105,6 +105,8 @@ impl Node {
             address: rpc_at.to_string(),
             sql_address: sql_at.to_string(),
             started_ms: clock.wall_ns() / 1_000_000,
+            // Opening the store counts this one.
+            start: identity.incarnation + 1,
             version: env!("CARGO_PKG_VERSION").into(),
             ..Default::default()
         };

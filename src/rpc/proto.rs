@@ -96,7 +96,7 @@ pub struct Joined {
     pub gossip: Option<Gossip>,
 }
 
-/// What every node tells of itself, and passes on of others: the entry with the highest `(started_ms, beat)` wins.
+/// What every node tells of itself, and passes on of others: the entry with the highest `(start, beat)` wins.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct NodeState {
     #[prost(uint32, tag = "1")]
@@ -125,6 +125,9 @@ pub struct NodeState {
     /// When the node's oldest open transaction began, nanoseconds since the Unix epoch; 0 if there is none.
     #[prost(uint64, tag = "12")]
     pub oldest_transaction: u64,
+    /// Counts the starts of the node's store.
+    #[prost(uint64, tag = "13")]
+    pub start: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -15,6 +15,7 @@ use meridian_storage::replica::{Lease, RangeDescriptor, Replica, ReplicaObserver
 use meridian_storage::store::{self, StoreConfig, StoreHandle, StoreParts};
 use meridian_txn::Db;
 use meridian_txn::participant::{NodeLiveness, Participant};
+use meridian_txn::record::Standing;
 use meridian_txn::route::{RouterParts, Seeds};
 use meridian_txn::rpc::{BatchRequest, BatchResponse, EndKind, KvError, Request, Sender};
 use meridian_txn::testing::{Process, SimRuntime};
@@ -199,7 +200,7 @@ async fn place(up: Up, world: Arc<World>) {
         }
         let led: Vec<RangeDescriptor> = led(&up).into_iter().map(|(d, _)| d).collect();
         let ranges = led.iter().map(|d| RangeView { descriptor: d.clone(), bytes: 0 }).collect();
-        let view = ClusterView { nodes: nodes(&world), ranges };
+        let view = ClusterView { nodes: nodes(&world), ranges, balances: true };
         for action in plan(&view, up.store.node(), &policy) {
             let done = match &action {
                 Action::Change { range, add, remove, .. } => {
@@ -247,9 +248,16 @@ impl Seeds for Gossip {
 }
 
 impl NodeLiveness for Gossip {
-    fn is_lost(&self, node: NodeId, _: Timestamp) -> bool {
-        let lost = |since: u64| self.0.wall_ns() - since > 2_000_000_000;
-        self.0.down_since.lock().get(&node).is_some_and(|since| since.is_some_and(lost))
+    /// Now and then a node that lives is thought to have been restarted: nothing but time may depend on it.
+    fn standing(&self, node: NodeId, since: Timestamp) -> Standing {
+        if since.wall.is_multiple_of(64) {
+            return Standing::Restarted;
+        }
+        match self.0.down_since.lock().get(&node) {
+            Some(Some(down)) if since.wall < *down => Standing::Restarted,
+            Some(Some(_)) => Standing::Silent,
+            _ => Standing::Alive,
+        }
     }
 }
 

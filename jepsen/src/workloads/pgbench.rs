@@ -20,6 +20,7 @@ use crate::client::{bounded, connect};
 /// Clients of each node.
 const CLIENTS: u64 = 2;
 const RUN_SECONDS: &str = "5";
+const PROCESSED: &str = "number of transactions actually processed: ";
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
 const SUMS: &str = "SELECT (SELECT sum(bbalance) FROM pgbench_branches)::bigint, \
     (SELECT sum(tbalance) FROM pgbench_tellers)::bigint, (SELECT sum(abalance) FROM pgbench_accounts)::bigint, \
@@ -61,9 +62,11 @@ async fn run(url: String, counts: Arc<Mutex<Counts>>, stop: Arc<AtomicBool>) {
         if let Ok(out) = pgbench(&arguments).await {
             let text = String::from_utf8_lossy(&out.stdout);
             let mut counts = counts.lock();
-            counts.made += number(&text, "number of transactions actually processed: ");
+            counts.made += number(&text, PROCESSED);
             counts.failed += number(&text, "number of failed transactions: ");
-            counts.cut_off += if out.status.success() { 0 } else { CLIENTS };
+            // Who could not even connect has made nothing.
+            let began = text.contains(PROCESSED);
+            counts.cut_off += if began && !out.status.success() { CLIENTS } else { 0 };
         }
         sleep(AGAIN_AFTER).await;
     }

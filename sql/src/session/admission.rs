@@ -27,9 +27,13 @@ const FAILURES_MAX: u32 = 3;
 const LIMIT_MIN: f64 = 4.0;
 /// There is no limit any more above this.
 const LIMIT_MAX: f64 = 1024.0;
-const WAIT_MAX: Duration = Duration::from_millis(500);
+const WAIT_MAX: Duration = Duration::from_secs(5);
 /// A block that has not ended after this time waits for its client, or is not of the kind that is held back here.
 const PLACE_MAX: Duration = Duration::from_millis(500);
+/// Those who wait look for places that have become free by age.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A limit that nobody has had a reason for in this time is forgotten.
+const LIMIT_AGE_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 pub struct Admission {
@@ -48,6 +52,8 @@ struct Inner {
     peak: usize,
     committed: u32,
     failed: u32,
+    /// When there was reason to lower the limit last.
+    lowered: Duration,
 }
 
 impl Default for Inner {
@@ -60,6 +66,7 @@ impl Default for Inner {
             peak: 0,
             committed: 0,
             failed: 0,
+            lowered: Duration::ZERO,
         }
     }
 }
@@ -74,7 +81,7 @@ pub struct Place {
 impl Admission {
     /// Waits for a place, if there are too many; but not for ever.
     pub async fn enter(self: &Arc<Self>, clock: &Clock, runtime: &dyn Runtime) -> Place {
-        let turn = {
+        let mut turn = {
             let mut inner = self.inner.lock();
             if inner.has_room(clock.monotonic()) && inner.queue.is_empty() {
                 return self.place(&mut inner, clock);
@@ -83,13 +90,16 @@ impl Admission {
             inner.queue.push_back(sender);
             turn
         };
-        // Places may have become free by age.
-        self.admit(clock);
         self.waits.fetch_add(1, Ordering::Relaxed);
-        match timeout(runtime, WAIT_MAX, turn).await {
-            Some(Ok(place)) => place,
-            _ => self.place(&mut self.inner.lock(), clock),
+        let until = clock.monotonic() + WAIT_MAX;
+        while clock.monotonic() < until {
+            self.admit(clock);
+            if let Some(Ok(place)) = timeout(runtime, LOOK_EVERY, &mut turn).await {
+                return place;
+            }
         }
+        drop(turn);
+        self.place(&mut self.inner.lock(), clock)
     }
 
     fn place(self: &Arc<Self>, inner: &mut Inner, clock: &Clock) -> Place {
@@ -101,7 +111,7 @@ impl Admission {
     }
 
     /// A block has ended, well or by losing a conflict.
-    pub fn ended(&self, committed: bool) {
+    pub fn ended(&self, committed: bool, clock: &Clock) {
         let mut inner = self.inner.lock();
         if committed {
             inner.committed += 1;
@@ -109,7 +119,7 @@ impl Admission {
             inner.failed += 1;
         }
         if inner.committed + inner.failed >= WINDOW {
-            inner.look();
+            inner.look(clock.monotonic());
         }
     }
 
@@ -117,8 +127,13 @@ impl Admission {
         let mut admitted = Vec::new();
         {
             let mut inner = self.inner.lock();
-            while !inner.queue.is_empty() && inner.has_room(clock.monotonic()) {
-                if let Some(turn) = inner.queue.pop_front().filter(|turn| !turn.is_canceled()) {
+            while let Some(turn) = inner.queue.front() {
+                // Those who have gone away stay no longer than their turn, whatever room there is.
+                let gone = turn.is_canceled();
+                if !gone && !inner.has_room(clock.monotonic()) {
+                    break;
+                }
+                if let Some(turn) = inner.queue.pop_front().filter(|_| !gone) {
                     admitted.push((turn, self.place(&mut inner, clock)));
                 }
             }
@@ -132,6 +147,9 @@ impl Admission {
 
 impl Inner {
     fn has_room(&mut self, now: Duration) -> bool {
+        if now.saturating_sub(self.lowered) > LIMIT_AGE_MAX {
+            self.limit = f64::INFINITY;
+        }
         while let Some(oldest) = self.running.first_entry()
             && now.saturating_sub(*oldest.get()) > PLACE_MAX
         {
@@ -140,9 +158,10 @@ impl Inner {
         (self.running.len() as f64) < self.limit
     }
 
-    fn look(&mut self) {
+    fn look(&mut self, now: Duration) {
         if self.failed * FAILURES_MAX > self.failed + self.committed {
             self.limit = (self.limit.min(self.peak as f64) * 0.75).max(LIMIT_MIN);
+            self.lowered = now;
         } else {
             self.limit *= 1.125;
             if self.limit > LIMIT_MAX {
@@ -191,7 +210,7 @@ mod tests {
         /// So many windows in which `failed` of [`WINDOW`] blocks lose.
         fn end(&self, windows: usize, failed: u32) {
             for _ in 0..windows {
-                (0..WINDOW).for_each(|n| self.admission.ended(n >= failed));
+                (0..WINDOW).for_each(|n| self.admission.ended(n >= failed, &self.clock));
             }
         }
     }
@@ -226,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_wait_are_let_in_in_turn_and_at_the_latest_after_a_time() {
+    fn those_who_wait_are_let_in_in_turn_and_when_places_have_grown_old() {
         let bench = Bench::new();
         let mut places: Vec<_> = (0..8).map(|_| bench.enter_now().expect("no limit")).collect();
         bench.end(4, WINDOW);
@@ -242,9 +261,10 @@ mod tests {
             let place = first.as_mut().now_or_never().expect("the first has its turn");
             assert!(second.as_mut().now_or_never().is_none());
             let begun = bench.clock.monotonic();
-            let forced = second.await;
-            assert_eq!(bench.clock.monotonic() - begun, WAIT_MAX);
-            drop((place, forced));
+            let second = second.await;
+            let waited = bench.clock.monotonic() - begun;
+            assert!(waited > PLACE_MAX && waited <= PLACE_MAX + LOOK_EVERY, "{waited:?}");
+            drop((place, second));
         });
     }
 
@@ -259,6 +279,17 @@ mod tests {
         drop(gone);
         places.pop();
         assert!(bench.enter_now().is_some());
+    }
+
+    #[test]
+    fn a_limit_is_forgotten_and_nobody_waits_for_ever() {
+        let bench = Bench::new();
+        let mut places: Vec<_> = (0..4).map(|_| bench.enter_now().expect("no limit")).collect();
+        bench.end(4, WINDOW);
+        assert!(bench.enter_now().is_none());
+        assert!(bench.admission.inner.lock().queue.len() <= 1, "who has gone away is forgotten");
+        bench.runtime.run_for(LIMIT_AGE_MAX + Duration::from_millis(1));
+        places.extend((0..100).map(|_| bench.enter_now().expect("no limit any more")));
     }
 
     #[test]

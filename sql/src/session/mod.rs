@@ -177,8 +177,9 @@ impl Session {
             State::Idle => {}
             State::Implicit(active) => self.abandon(active).await,
             State::Block(mut active) => {
-                if active.place.take().is_some() && error.code() == state::SERIALIZATION_FAILURE {
-                    self.node.admission.ended(false);
+                let lost = [state::SERIALIZATION_FAILURE, state::DEADLOCK_DETECTED].contains(&error.code());
+                if active.place.take().is_some() && lost {
+                    self.node.admission.ended(false, self.node.clock());
                 }
                 // Nothing of it can be kept: others need not wait for the client to say so.
                 if active.savepoints.is_empty() {

@@ -68,6 +68,7 @@ async fn nodes(cluster: &Cluster) -> Vec<Arc<SqlNode>> {
             started: 0,
             sessions: Default::default(),
             counters: Counters::default(),
+            admission: Default::default(),
         }));
     }
     nodes

@@ -181,7 +181,7 @@ impl Session {
         let committed = active.txn.commit().await;
         if active.place.is_some() {
             let lost = committed.as_ref().is_err_and(|e| e.is_retryable());
-            self.node.admission.ended(!lost);
+            self.node.admission.ended(!lost, self.node.clock());
         }
         match committed {
             Ok(_) => {

@@ -27,8 +27,8 @@ pub struct Policy {
     pub dead_after: Duration,
     /// A range is split when it has grown beyond this.
     pub split_bytes: u64,
-    /// Replicas and leases of a node may exceed the mean by this much without being moved: in a hundred, and at least
-    /// two.
+    /// A node's replicas and leases may differ from the mean by this much without being moved: in a hundred, and at least
+    /// one replica, two leases.
     pub tolerance_percent: usize,
     /// How many ranges are moved for the sake of balance in one plan.
     pub max_balance_moves: usize,
@@ -67,6 +67,9 @@ pub struct ClusterView {
     pub nodes: BTreeMap<NodeId, NodeView>,
     /// Those whose leases the planning node holds.
     pub ranges: Vec<RangeView>,
+    /// Whether it is the planning node's turn to move what need not be moved. If all did it at once, on what they knew of each
+    /// other, a node that has too little would get too much, and lose it again.
+    pub balances: bool,
 }
 
 /// What to do with a range. The arguments fit the calls of [`crate::store::StoreHandle`].

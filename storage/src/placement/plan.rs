@@ -27,6 +27,9 @@ pub fn plan(view: &ClusterView, me: NodeId, policy: &Policy) -> Vec<Action> {
             None => calm.push(range),
         }
     }
+    if !view.balances {
+        return actions;
+    }
     actions.extend(calm.into_iter().filter_map(|range| planner.balance(&range.descriptor)));
     actions
 }
@@ -245,7 +248,7 @@ mod tests {
     }
 
     fn planned(nodes: BTreeMap<NodeId, NodeView>, ranges: Vec<RangeView>) -> Vec<Action> {
-        plan(&ClusterView { nodes, ranges }, ME, &Policy::default())
+        plan(&ClusterView { nodes, ranges, balances: true }, ME, &Policy::default())
     }
 
     fn change(id: u64, add: &[u32], remove: &[u32], why: Why) -> Action {

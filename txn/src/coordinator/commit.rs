@@ -103,8 +103,8 @@ impl Txn {
         if self.lock_state().buffer.is_empty() {
             return Ok((self.read_timestamp(), Left::Locks));
         }
-        self.validate_elsewhere().await?;
         for _ in 0..MAX_TRIES {
+            self.validate_elsewhere().await?;
             let attempt = match self.only_range().await? {
                 Some(route) => self.one_phase(&route).await?,
                 None if self.has_bulk() && !self.has_buffered() => self.record_alone().await?,
@@ -198,7 +198,7 @@ impl Txn {
             if state.serializable() {
                 return Ok(());
             }
-            let unwritten = |r: &&RefreshSpan| !state.buffer.wrote(&r.span.start);
+            let unwritten = |r: &&RefreshSpan| !(r.span.is_point() && state.buffer.wrote(&r.span.start));
             let spans: Vec<RefreshSpan> = state.locked.iter().filter(unwritten).cloned().collect();
             (spans, self.header(&state))
         };

@@ -5,7 +5,8 @@
 //! cursor - goes on in the snapshot of that statement.
 //!
 //! A scan of what is newest takes the time anew for every request. Who asks for it holds a lock that keeps the answer
-//! true; should the lock get lost, with the lease under which it was held, the commit finds that out.
+//! true; should that get lost, with the lease under which it was held, the commit finds it out, if the scan locks rows too
+//! and there were few such scans.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ use crate::rpc::{
 
 /// The size aimed at for one block unless told otherwise.
 const BLOCK_BYTES: u64 = 128 << 10;
+/// Scans of what is newest that are validated at the commit; each is a latch there.
+const GAPS: usize = 64;
 
 pub struct Scanner {
     txn: Txn,
@@ -216,7 +219,7 @@ impl Scanner {
 
     fn note(&self, state: &mut State, seen: &Span, rows: &KvBlock, at: Timestamp, ts: Timestamp) -> Noted {
         let newest = self.newest(state);
-        if self.outlived(state) && !newest {
+        if self.outlived(state) && !newest || newest && self.options.lock.is_none() {
             return Noted::Kept;
         }
         if !newest && at != state.meta.read_ts {
@@ -225,7 +228,8 @@ impl Scanner {
         if state.tracks_reads() && !newest {
             state.reads.add_span(seen.clone());
         }
-        if newest {
+        let gaps = || state.locked.iter().filter(|r| !r.span.is_point()).count();
+        if newest && gaps() < GAPS {
             // All of it, not only what is there: a row that comes is as bad as one that goes.
             let from = ts.max(at);
             state.locked.push(RefreshSpan { span: seen.clone(), from });

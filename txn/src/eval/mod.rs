@@ -32,6 +32,7 @@ use meridian_storage::engine::{Engine, WriteBatch};
 use meridian_storage::replica::{RangeDescriptor, Trigger};
 use smallvec::SmallVec;
 
+use crate::record::Standing;
 use crate::record::TxnRecord;
 use crate::rpc::{Header, Isolation, KvError, LockStrength, Request, Response, TxnMeta, WaitPolicy};
 
@@ -64,8 +65,8 @@ pub trait Memory {
     fn remembers(&self, txn: TxnId, min_ts: Timestamp) -> bool;
     /// The keys in `span` that may have a version above `from`; `None` if that is not known.
     fn written_since(&self, span: &Span, from: Timestamp) -> Option<Vec<Key>>;
-    /// Whether the node that coordinates a transaction, begun at `min_ts`, is known to have stopped since, or to be silent.
-    fn coordinator_is_lost(&self, txn: TxnId, min_ts: Timestamp) -> bool;
+    /// What is believed of the node that coordinates a transaction begun at `min_ts`.
+    fn coordinator(&self, txn: TxnId, min_ts: Timestamp) -> Standing;
     /// The time above which a transaction without a record was told to commit.
     fn pushed(&self, txn: TxnId) -> Timestamp;
 }

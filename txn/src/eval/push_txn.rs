@@ -7,7 +7,7 @@
 //! - Otherwise the answer is its record as it is, and the pusher waits on.
 //!
 //! A transaction without a record is presumed alive until [`EXPIRY`](crate::record::EXPIRY) after it was last known to be,
-//! unless the node that ran it is known to be gone.
+//! or less if the node that runs it is silent or was restarted.
 //! What a push decides about it is kept in memory: if that is lost with the lease, nobody can make a record for it
 //! any more, since it began before the new lease.
 
@@ -47,8 +47,8 @@ pub fn evaluate(
         PushKind::Abort => outranked,
         PushKind::Timestamp(_) | PushKind::Touch => false,
     };
-    let lost = cx.memory.coordinator_is_lost(pushee.id, pushee.min_ts);
-    if yields || lost || expired(found.heartbeat, cx.now) {
+    let coordinator = cx.memory.coordinator(pushee.id, pushee.min_ts);
+    if yields || expired(found.heartbeat, cx.now, coordinator) {
         found.status = TxnStatus::Aborted;
         if recorded {
             record::store(out, &found);

@@ -4,13 +4,16 @@
 //! where it does not count.
 
 use meridian_storage::base::Key;
-use meridian_storage::mvcc::lock;
+use meridian_storage::mvcc::{LockRecord, lock};
 
 use super::{Context, Evaluated};
 use crate::rpc::{Response, TxnMeta};
 
 pub fn evaluate(cx: &Context<'_>, key: &Key, txn: &TxnMeta) -> Evaluated<Response> {
     let own = lock::exclusive_on(cx.engine, key)?.filter(|l| l.is_intent() && l.txn == txn.id);
-    let found = own.is_some_and(|l| l.epoch == txn.epoch && l.write_ts <= txn.write_ts);
+    // One of an earlier flush is not the write that was to decide.
+    let written =
+        |l: &LockRecord| (l.epoch, l.seq) >= (txn.epoch, txn.sequence) && l.write_ts <= txn.write_ts;
+    let found = own.is_some_and(|l| l.epoch == txn.epoch && written(&l));
     Ok(Response::Found { found })
 }

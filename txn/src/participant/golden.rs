@@ -22,6 +22,7 @@ use meridian_storage::replica::{LocalReplica, Replica};
 use parking_lot::Mutex;
 
 use super::{NodeLiveness, Participant};
+use crate::record::Standing;
 use crate::rpc::*;
 use crate::testing::SimRuntime;
 
@@ -45,11 +46,12 @@ struct World {
 
 /// Nodes that run transactions, and before when what they had begun is lost.
 #[derive(Default)]
-struct Lost(Mutex<BTreeMap<NodeId, Timestamp>>);
+struct Lost(Mutex<BTreeMap<NodeId, (Timestamp, Standing)>>);
 
 impl NodeLiveness for Lost {
-    fn is_lost(&self, node: NodeId, since: Timestamp) -> bool {
-        self.0.lock().get(&node).is_some_and(|before| since < *before)
+    fn standing(&self, node: NodeId, since: Timestamp) -> Standing {
+        let lost = self.0.lock().get(&node).copied();
+        lost.filter(|(before, _)| since < *before).map_or(Standing::Alive, |(_, standing)| standing)
     }
 }
 
@@ -168,8 +170,9 @@ impl World {
             }
             ["locks"] => Some(self.locks()),
             ["data"] => Some(self.data()),
-            ["lose-node", node] => self.lose_node(node, Timestamp::MAX),
-            ["restart-node", node, at] => self.lose_node(node, number(at)?),
+            ["lose-node", node] => self.lose_node(node, Timestamp::MAX, Standing::Restarted),
+            ["silence-node", node] => self.lose_node(node, Timestamp::MAX, Standing::Silent),
+            ["restart-node", node, at] => self.lose_node(node, number(at)?, Standing::Restarted),
             ["lose-lease", node] => {
                 self.nodes[node.parse::<usize>().ok()? - 1].replica.lose_lease();
                 Some(String::new())
@@ -182,8 +185,8 @@ impl World {
         }
     }
 
-    fn lose_node(&self, node: &str, before: Timestamp) -> Option<String> {
-        self.lost.0.lock().insert(NodeId(node.parse().ok()?), before);
+    fn lose_node(&self, node: &str, before: Timestamp, standing: Standing) -> Option<String> {
+        self.lost.0.lock().insert(NodeId(node.parse().ok()?), (before, standing));
         Some(String::new())
     }
 

@@ -52,6 +52,7 @@ use recent::RecentWrites;
 use timestamp_cache::TimestampCache;
 use wait_graph::WaitGraph;
 
+use crate::record::Standing;
 use crate::rpc::{
     BatchRequest, BatchResponse, Header, KeySender, KvError, Request, Response, Sender, WaitEdge,
 };
@@ -63,10 +64,10 @@ const REMEMBERED_TRANSACTIONS: usize = 64 * 1024;
 const REMEMBERED_WRITES: usize = 32 * 1024;
 
 /// What is known of the nodes that run transactions. Belief is enough: a transaction is ended by its record alone, so one
-/// whose node was thought lost too early only has to be run again.
+/// whose node was given up too early only has to be run again.
 pub trait NodeLiveness: Send + Sync {
-    /// Whether a node that began something at `since` has been restarted after it, or is silent.
-    fn is_lost(&self, node: NodeId, since: Timestamp) -> bool;
+    /// What to think of something that a node began at `since`.
+    fn standing(&self, node: NodeId, since: Timestamp) -> Standing;
 }
 
 pub struct Participant {
@@ -112,8 +113,8 @@ impl Participant {
         let _ = self.nodes.set(nodes);
     }
 
-    fn coordinator_is_lost(&self, txn: TxnId, min_ts: Timestamp) -> bool {
-        self.nodes.get().is_some_and(|nodes| nodes.is_lost(txn.coordinator(), min_ts))
+    fn coordinator(&self, txn: TxnId, min_ts: Timestamp) -> Standing {
+        self.nodes.get().map_or(Standing::Alive, |nodes| nodes.standing(txn.coordinator(), min_ts))
     }
 
     /// Evaluates a batch for one range of this node.

@@ -104,8 +104,8 @@ impl Participant {
         blocker: &Blocker,
         mut record: TxnRecord,
     ) -> Result<(), KvError> {
-        let silent = expired(record.heartbeat, self.clock.now())
-            || self.coordinator_is_lost(record.meta.id, record.meta.min_ts);
+        let coordinator = self.coordinator(record.meta.id, record.meta.min_ts);
+        let silent = expired(record.heartbeat, self.clock.now(), coordinator);
         if record.status == TxnStatus::Staging && silent {
             record = match self.recover(sender, record).await {
                 Some(record) => record,

@@ -17,6 +17,7 @@ use super::outcomes::Outcomes;
 use super::recent::RecentWrites;
 use super::timestamp_cache::TimestampCache;
 use crate::eval::{Conflict, Memory, Outcome, Want};
+use crate::record::Standing;
 use crate::rpc::{BatchRequest, KvError, LockStrength, Request};
 
 pub struct RangeState {
@@ -212,8 +213,8 @@ impl Memory for RequestMemory<'_> {
         if from <= complete { None } else { self.recent.since(span, from) }
     }
 
-    fn coordinator_is_lost(&self, txn: TxnId, min_ts: Timestamp) -> bool {
-        self.nodes.is_some_and(|nodes| nodes.is_lost(txn.coordinator(), min_ts))
+    fn coordinator(&self, txn: TxnId, min_ts: Timestamp) -> Standing {
+        self.nodes.map_or(Standing::Alive, |nodes| nodes.standing(txn.coordinator(), min_ts))
     }
 
     fn pushed(&self, txn: TxnId) -> Timestamp {

@@ -39,9 +39,26 @@ pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// last lock.
 pub const EXPIRY: Duration = Duration::from_secs(5);
 
+/// The same, if the node of its coordinator is silent too.
+pub const EXPIRY_OF_SILENT: Duration = Duration::from_secs(2);
+
+/// What is believed of the node that runs a transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// Or not known.
+    Alive,
+    Silent,
+    /// Since the transaction began: it does not run any more.
+    Restarted,
+}
+
 /// Whether a transaction last known to be alive at `active` may be given up.
-pub fn expired(active: Timestamp, now: Timestamp) -> bool {
-    now > active.add(EXPIRY)
+pub fn expired(active: Timestamp, now: Timestamp, node: Standing) -> bool {
+    match node {
+        Standing::Alive => now > active.add(EXPIRY),
+        Standing::Silent => now > active.add(EXPIRY_OF_SILENT),
+        Standing::Restarted => true,
+    }
 }
 
 wire_enum!(TxnStatus { 1 => Pending, 2 => Staging, 3 => Committed, 4 => Aborted });
