@@ -1,89 +1,23 @@
 //! Schema changes that stand alone, on several nodes at once: what is in their way is met unseen, and none is done twice.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::future::join_all;
-use meridian_storage::base::{BoxFuture, Runtime};
+use meridian_storage::base::Runtime;
 use meridian_txn::testing::SimRuntime;
 use meridian_txn::testing::cluster::{Cluster, Faults};
 
-use super::{Client, Counters, Format, Session, SessionOptions, Severity, SqlNode};
-use crate::catalog::CatalogCache;
-use crate::error::{SqlError, SqlResult};
-use crate::plan::Field;
-use crate::types::Batch;
-use crate::types::text::TextContext;
-
-/// A client that only counts what it is told.
-#[derive(Default)]
-struct Quiet {
-    tags: usize,
-}
-
-impl Client for Quiet {
-    fn describe_rows(&mut self, _: &[Field], _: &[Format]) {}
-    fn rows(&mut self, _: &Batch, _: &[Field], _: &[Format], _: &TextContext<'_>) -> SqlResult<()> {
-        Ok(())
-    }
-    fn complete(&mut self, _: &str) {
-        self.tags += 1;
-    }
-    fn empty_query(&mut self) {}
-    fn portal_suspended(&mut self) {}
-    fn notice(&mut self, _: Severity, _: &SqlError) {}
-    fn parameter_status(&mut self, _: &str, _: &str) {}
-    fn pending(&self) -> usize {
-        0
-    }
-    fn mark(&self) -> (u64, usize) {
-        (0, self.tags)
-    }
-    fn rewind(&mut self, mark: (u64, usize)) -> bool {
-        self.tags = mark.1;
-        true
-    }
-    fn flush(&mut self) -> BoxFuture<'_, SqlResult<()>> {
-        Box::pin(async { Ok(()) })
-    }
-    fn copy_in_begin(&mut self, _: Format, _: usize) {}
-    fn copy_in_next(&mut self) -> BoxFuture<'_, SqlResult<Option<Bytes>>> {
-        Box::pin(async { Ok(None) })
-    }
-    fn copy_out_begin(&mut self, _: Format, _: usize) {}
-    fn copy_out_data(&mut self, _: &[u8]) {}
-    fn copy_out_end(&mut self) {}
-}
-
-async fn nodes(cluster: &Cluster) -> Vec<Arc<SqlNode>> {
-    let mut nodes = Vec::new();
-    for db in &cluster.gateways {
-        nodes.push(Arc::new(SqlNode {
-            db: db.clone(),
-            catalog: CatalogCache::open(db.clone()).await.expect("the catalog"),
-            consistency: String::new(),
-            started: 0,
-            sessions: Default::default(),
-            counters: Counters::default(),
-            admission: Default::default(),
-        }));
-    }
-    nodes
-}
-
-async fn session(node: &Arc<SqlNode>) -> Session {
-    let parameters = BTreeMap::from([("user".to_string(), "postgres".to_string())]);
-    Session::start(node.clone(), SessionOptions { parameters }).await.expect("a session")
-}
+use super::{Recorder, nodes, session};
+use crate::error::SqlResult;
+use crate::session::{Session, SqlNode};
 
 /// How often the client was told of success.
 async fn run(session: &mut Session, sql: &str) -> SqlResult<usize> {
-    let mut client = Quiet::default();
+    let mut client = Recorder::default();
     match session.simple_query(sql, &mut client).await {
-        Ok(()) => Ok(client.tags),
+        Ok(()) => Ok(client.told.len()),
         Err(e) => {
             session.fail(&e).await;
             Err(e)

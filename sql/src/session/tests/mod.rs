@@ -1,0 +1,94 @@
+//! Sessions without a server: what a client is told of.
+
+mod schema_changes;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use meridian_storage::base::BoxFuture;
+use meridian_txn::testing::cluster::Cluster;
+
+use super::{Client, Counters, Format, Session, SessionOptions, Severity, SqlNode};
+use crate::catalog::CatalogCache;
+use crate::error::{SqlError, SqlResult};
+use crate::plan::Field;
+use crate::types::Batch;
+use crate::types::text::{TextContext, write_row};
+
+/// A client that keeps what it is told: tags, rows (`1|2`) and settings (`TimeZone=UTC`).
+#[derive(Default)]
+struct Recorder {
+    told: Vec<String>,
+}
+
+impl Client for Recorder {
+    fn describe_rows(&mut self, _: &[Field], _: &[Format]) {}
+    fn rows(
+        &mut self,
+        batch: &Batch,
+        fields: &[Field],
+        _: &[Format],
+        text: &TextContext<'_>,
+    ) -> SqlResult<()> {
+        for row in 0..batch.rows {
+            let values = batch.columns.iter().zip(fields).map(|(column, field)| {
+                let mut out = String::new();
+                write_row(field.ty.oid, column, row, text, &mut out);
+                out
+            });
+            self.told.push(values.collect::<Vec<_>>().join("|"));
+        }
+        Ok(())
+    }
+    fn complete(&mut self, tag: &str) {
+        self.told.push(tag.into());
+    }
+    fn empty_query(&mut self) {}
+    fn portal_suspended(&mut self) {}
+    fn notice(&mut self, _: Severity, _: &SqlError) {}
+    fn parameter_status(&mut self, name: &str, value: &str) {
+        self.told.push(format!("{name}={value}"));
+    }
+    fn pending(&self) -> usize {
+        0
+    }
+    fn mark(&self) -> (u64, usize) {
+        (0, self.told.len())
+    }
+    fn rewind(&mut self, mark: (u64, usize)) -> bool {
+        self.told.truncate(mark.1);
+        true
+    }
+    fn flush(&mut self) -> BoxFuture<'_, SqlResult<()>> {
+        Box::pin(async { Ok(()) })
+    }
+    fn copy_in_begin(&mut self, _: Format, _: usize) {}
+    fn copy_in_next(&mut self) -> BoxFuture<'_, SqlResult<Option<Bytes>>> {
+        Box::pin(async { Ok(None) })
+    }
+    fn copy_out_begin(&mut self, _: Format, _: usize) {}
+    fn copy_out_data(&mut self, _: &[u8]) {}
+    fn copy_out_end(&mut self) {}
+}
+
+async fn nodes(cluster: &Cluster) -> Vec<Arc<SqlNode>> {
+    let mut nodes = Vec::new();
+    for db in &cluster.gateways {
+        nodes.push(Arc::new(SqlNode {
+            db: db.clone(),
+            catalog: CatalogCache::open(db.clone()).await.expect("the catalog"),
+            consistency: String::new(),
+            started: 0,
+            sessions: Default::default(),
+            counters: Counters::default(),
+            admission: Default::default(),
+        }));
+    }
+    nodes
+}
+
+async fn session(node: &Arc<SqlNode>) -> Session {
+    let parameters = BTreeMap::from([("user".to_string(), "postgres".to_string())]);
+    Session::start(node.clone(), SessionOptions { parameters }).await.expect("a session")
+}
