@@ -53,6 +53,11 @@ fn errors() {
         fails("begin isolation level nonsense"),
         "42601 syntax error at or near \"nonsense\" Some(23)"
     );
+    for refused in ["execute", "explain", "prepare", "begin", "set", "show", "create", "fetch", "copy"] {
+        let expected = format!("42601 syntax error at or near \"{refused}\" Some(14)");
+        assert_eq!(fails(&format!("prepare p as {refused} x")), expected);
+    }
+    assert_eq!(fails("prepare p as"), "42601 syntax error at end of input Some(13)");
 }
 
 #[test]

@@ -699,5 +699,14 @@ fn prepare(p: &mut Parser<'_>) -> Result<Statement> {
         p.expect_token(&Token::RParen)?;
     }
     p.expect_keyword(Keyword::AS)?;
+    // PostgreSQL's PreparableStmt. An EXECUTE among them could come back to itself.
+    use Keyword::{DELETE, INSERT, MERGE, SELECT, TABLE, UPDATE, VALUES, WITH};
+    let begins_plan = match &p.peek_token_ref().token {
+        Token::Word(w) => [SELECT, VALUES, WITH, TABLE, INSERT, UPDATE, DELETE, MERGE].contains(&w.keyword),
+        other => *other == Token::LParen,
+    };
+    if !begins_plan {
+        return unexpected(p);
+    }
     Ok(Statement::Prepare { name, types, statement: Box::new(parse_statement(p)?) })
 }
