@@ -25,6 +25,11 @@ pub(super) fn is_utility(statement: &Statement) -> bool {
     }
 }
 
+/// Whether the statement runs one that was prepared under a name.
+pub(super) fn executes_another(statement: &Statement) -> bool {
+    matches!(statement, Statement::Sql(sql) if matches!(**sql, ast::Statement::Execute { .. }))
+}
+
 /// Whether the statement is allowed in a failed transaction block.
 pub(super) fn ends_failed(statement: &Statement) -> bool {
     matches!(statement, Statement::Sql(sql)

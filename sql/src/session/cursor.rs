@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::block::outside_block;
+use super::classify::is_utility;
 use super::client::Client;
 use super::prepared::{Planned, Portal, Prepared, Running};
 use super::statement::Delivery;
@@ -53,6 +54,10 @@ impl Session {
         Ok(match self.portals.get(&*fold(&f.cursor)) {
             Some(portal) if !f.only_move => {
                 let prepared = portal.prepared.clone();
+                // A portal of the protocol may itself be a FETCH, even of its own name.
+                if prepared.parsed.as_ref().is_none_or(|p| is_utility(&p.statement)) {
+                    return Ok(None);
+                }
                 match &*self.planned(&prepared)? {
                     Planned::Query(q) => q.output.clone(),
                     _ => None,

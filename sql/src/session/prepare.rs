@@ -5,14 +5,15 @@
 //!
 //! What must stay true: PREPARE shows errors of names and types at once. EXECUTE's arguments are expressions without
 //! tables, computed before the statement runs; the statement goes the way of every other, with its own retries and tag.
+//! It is never an EXECUTE, which could come back to itself without end.
 
 use std::sync::Arc;
 
-use super::Session;
 use super::client::Client;
 use super::prepared::{Planned, Prepared};
 use super::set_show::dotted_name;
 use super::statement::Delivery;
+use super::{Session, classify};
 use crate::bind::{self, BindContext, fold};
 use crate::catalog::virtual_tables;
 use crate::error::{SqlError, SqlResult, state};
@@ -52,12 +53,21 @@ impl Session {
 
     /// The fields of the rows that EXECUTE returns.
     pub(super) fn execute_fields(&mut self, name: &ObjectName) -> SqlResult<Option<Schema>> {
-        let prepared = self.statement_named(&dotted_name(name)?)?;
+        let prepared = self.statement_to_execute(&dotted_name(name)?)?;
         let planned = self.planned(&prepared)?;
         Ok(match &*planned {
             Planned::Query(q) => q.output.clone(),
             _ => None,
         })
+    }
+
+    /// What the protocol has prepared may itself be an EXECUTE, and names change hands: of its own, for instance.
+    fn statement_to_execute(&self, name: &str) -> SqlResult<Arc<Prepared>> {
+        let prepared = self.statement_named(name)?;
+        if prepared.parsed.as_ref().is_some_and(|p| classify::executes_another(&p.statement)) {
+            return Err(SqlError::unsupported("EXECUTE of a prepared statement that is an EXECUTE itself"));
+        }
+        Ok(prepared)
     }
 
     pub(super) async fn execute_prepared(
@@ -68,7 +78,7 @@ impl Session {
         delivery: &mut Delivery<'_>,
     ) -> SqlResult<()> {
         let name = dotted_name(name)?;
-        let prepared = self.statement_named(&name)?;
+        let prepared = self.statement_to_execute(&name)?;
         let planned = self.planned(&prepared)?;
         let types = planned.params().to_vec();
         if types.len() != arguments.len() {

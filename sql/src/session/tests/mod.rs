@@ -1,5 +1,6 @@
 //! Sessions without a server: what a client is told of.
 
+mod extended;
 mod schema_changes;
 
 use std::collections::BTreeMap;
@@ -91,4 +92,14 @@ async fn nodes(cluster: &Cluster) -> Vec<Arc<SqlNode>> {
 async fn session(node: &Arc<SqlNode>) -> Session {
     let parameters = BTreeMap::from([("user".to_string(), "postgres".to_string())]);
     Session::start(node.clone(), SessionOptions { parameters }).await.expect("a session")
+}
+
+/// What the client was told, and the SQLSTATE of the error that it was given.
+async fn say(session: &mut Session, sql: &str) -> (Vec<String>, Option<&'static str>) {
+    let mut client = Recorder::default();
+    let done = session.simple_query(sql, &mut client).await;
+    if let Err(e) = &done {
+        session.fail(e).await;
+    }
+    (client.told, done.err().map(|e| e.code()))
 }

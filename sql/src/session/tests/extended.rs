@@ -1,0 +1,42 @@
+//! Statements and portals of the protocol whose names change hands: nothing comes back to itself without end.
+
+use meridian_txn::testing::SimRuntime;
+use meridian_txn::testing::cluster::Cluster;
+
+use super::{Recorder, nodes, say, session};
+
+#[test]
+fn names_that_lead_back_to_themselves() {
+    let runtime = SimRuntime::shuffled(1);
+    let cluster = Cluster::new(&runtime, 1);
+    runtime.block_on(async {
+        let node = nodes(&cluster).await.remove(0);
+        let mut s = session(&node).await;
+        assert_eq!(say(&mut s, "PREPARE p AS SELECT 1; PREPARE q AS EXECUTE p").await.1, Some("42601"));
+        assert_eq!(say(&mut s, "PREPARE p AS SELECT 1").await.1, None);
+        s.parse("q", "EXECUTE p", &[]).await.expect("an EXECUTE");
+        s.close_statement("p");
+        let error = s.parse("p", "EXECUTE q", &[]).await.expect_err("an EXECUTE of an EXECUTE");
+        assert_eq!(error.code(), "0A000");
+        // It reaches itself when it runs, however it has got its name.
+        s.parse("p", "SELECT 1", &[]).await.expect("a query");
+        s.parse("r", "EXECUTE p", &[]).await.expect("an EXECUTE");
+        s.close_statement("p");
+        s.parse("", "SELECT 1", &[]).await.expect("a query");
+        s.close_statement("q");
+        assert_eq!(say(&mut s, "PREPARE q AS SELECT 1").await.1, None);
+        s.parse("p", "EXECUTE q", &[]).await.expect("an EXECUTE");
+        s.close_statement("q");
+        assert_eq!(say(&mut s, "EXECUTE r").await.1, Some("0A000"));
+        assert_eq!(say(&mut s, "EXECUTE p").await.1, Some("0A000"));
+
+        // A portal that fetches from the cursor of its own name.
+        s.parse("f", "FETCH FROM c", &[]).await.expect("a FETCH");
+        assert_eq!(say(&mut s, "BEGIN").await.1, None);
+        s.bind("c", "f", &[], Vec::new(), Vec::new()).await.expect("a portal");
+        assert_eq!(say(&mut s, "SET search_path = public").await.1, None);
+        assert!(s.describe_portal("c").expect("a portal").fields.is_none());
+        assert!(s.execute("c", 0, false, &mut Recorder::default()).await.is_err());
+    });
+    runtime.shut_down();
+}
