@@ -168,7 +168,7 @@ impl Session {
         Ok(Described { params: None, fields: self.fields_of(&planned), formats })
     }
 
-    fn fields_of(&self, planned: &Planned) -> Option<Schema> {
+    pub(super) fn fields_of(&self, planned: &Planned) -> Option<Schema> {
         match planned {
             Planned::Query(q) => q.output.clone(),
             Planned::Explain { .. } => Some(text_rows::text_fields(&["QUERY PLAN"])),

@@ -9,7 +9,7 @@
 //!
 //! A module names only those declared below it, but for `statement`, which sends EXPLAIN's lines through `text_rows`. Methods of
 //! [`Session`] are called upwards in three places: `statement` runs what has no plan through `utility` (EXECUTE runs a
-//! statement, and a statement may be an EXECUTE), `prepare` finds a statement by its name in `extended`, and `transaction`
+//! statement, and a statement may be an EXECUTE), `prepare` finds a statement by its name, and its fields, in `extended`, and `transaction`
 //! waits by `statement`'s rule, so that it can be cancelled.
 //!
 //! What must stay true:

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use super::client::Client;
-use super::prepared::{Planned, Prepared};
+use super::prepared::Prepared;
 use super::set_show::dotted_name;
 use super::statement::Delivery;
 use super::{Session, classify};
@@ -55,10 +55,7 @@ impl Session {
     pub(super) fn execute_fields(&mut self, name: &ObjectName) -> SqlResult<Option<Schema>> {
         let prepared = self.statement_to_execute(&dotted_name(name)?)?;
         let planned = self.planned(&prepared)?;
-        Ok(match &*planned {
-            Planned::Query(q) => q.output.clone(),
-            _ => None,
-        })
+        Ok(self.fields_of(&planned))
     }
 
     /// What the protocol has prepared may itself be an EXECUTE, and names change hands: of its own, for instance.

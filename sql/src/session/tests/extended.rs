@@ -40,3 +40,24 @@ fn names_that_lead_back_to_themselves() {
     });
     runtime.shut_down();
 }
+
+#[test]
+fn execute_returns_what_the_statement_does() {
+    let runtime = SimRuntime::shuffled(1);
+    let cluster = Cluster::new(&runtime, 1);
+    runtime.block_on(async {
+        let node = nodes(&cluster).await.remove(0);
+        let mut s = session(&node).await;
+        for (sql, field) in
+            [("SELECT 1 AS one", "one"), ("EXPLAIN SELECT 1", "QUERY PLAN"), ("SHOW datestyle", "DateStyle")]
+        {
+            s.parse("p", sql, &[]).await.expect("a statement");
+            s.parse("", "EXECUTE p", &[]).await.expect("an EXECUTE");
+            let fields = s.describe_statement("").expect("a statement").fields.expect("rows");
+            assert_eq!(fields.iter().map(|f| f.name.to_string()).collect::<Vec<_>>(), [field], "{sql}");
+            s.close_statement("p");
+            s.close_statement("");
+        }
+    });
+    runtime.shut_down();
+}
