@@ -3,8 +3,9 @@
 //! Dead versions go by themselves, so that VACUUM is a word that old scripts may say; ANALYZE counts, and the optimizer
 //! reads what it has counted. Table locks are refused rather than pretended.
 //!
-//! What must stay true: ANALYZE stores its statistics through the transaction it runs in and, outside of a block, is
-//! acknowledged after that transaction's commit. It can be cancelled while it counts.
+//! What must stay true: ANALYZE stores its statistics through the transaction it runs in, counts there as a statement and as
+//! a change of the catalog and, outside of a block, is acknowledged after that transaction's commit. It can be
+//! cancelled while it counts.
 
 use super::Session;
 use super::block::outside_block;
@@ -27,7 +28,9 @@ impl Session {
             self.ensure_transaction()?;
             let view = self.view();
             let (database, path) = (self.database, view.search_path().to_vec());
-            let Some(active) = self.state.active() else { return Ok(()) };
+            let Some(active) = self.state.active_mut() else { return Ok(()) };
+            // Statistics are a part of the catalog's descriptors: a retry that begins again would lose them.
+            active.has_ddl = true;
             let txn = active.txn.clone();
             let snapshot = self.catalog.snapshot();
             for id in schema_change::analyze_targets(&snapshot, database, &path, &v.tables)? {
@@ -38,6 +41,9 @@ impl Session {
                     self.guarded(work).await?
                 };
                 schema_change::store_statistics(&txn, &mut self.catalog, id, statistics)?;
+            }
+            if let Some(active) = self.state.active_mut() {
+                active.statements += 1;
             }
             if !self.state.in_block() {
                 self.commit_implicit(client).await?;

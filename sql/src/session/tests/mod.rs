@@ -1,5 +1,6 @@
 //! Sessions without a server: what a client is told of.
 
+mod blocks;
 mod extended;
 mod schema_changes;
 

@@ -1,0 +1,54 @@
+//! Where transactions end: what of a message that fails is undone, and what the client is told of it.
+
+use meridian_txn::testing::SimRuntime;
+use meridian_txn::testing::cluster::Cluster;
+
+use super::{nodes, say, session};
+
+/// Messages, one after the other in one session, and what the client is told of each: last an error's SQLSTATE.
+fn talk(script: &[(&str, &[&str])]) {
+    let runtime = SimRuntime::shuffled(1);
+    let cluster = Cluster::new(&runtime, 1);
+    runtime.block_on(async {
+        let node = nodes(&cluster).await.remove(0);
+        let mut session = session(&node).await;
+        for (sql, expected) in script {
+            let (mut told, error) = say(&mut session, sql).await;
+            told.extend(error.map(String::from));
+            assert_eq!(told, *expected, "{sql}");
+        }
+    });
+    runtime.shut_down();
+}
+
+#[test]
+fn analyze_is_a_statement_of_its_block() {
+    talk(&[
+        ("CREATE TABLE t (k int)", &["CREATE TABLE"]),
+        ("BEGIN", &["BEGIN"]),
+        ("ANALYZE t", &["ANALYZE"]),
+        ("SET TRANSACTION ISOLATION LEVEL READ COMMITTED", &["25001"]),
+        ("ROLLBACK", &["ROLLBACK"]),
+    ]);
+}
+
+/// The block's snapshot is too old for its UPDATE: begun again unseen, the block would be without its ANALYZE.
+#[test]
+fn a_retry_does_not_lose_statistics() {
+    let runtime = SimRuntime::shuffled(1);
+    let cluster = Cluster::new(&runtime, 1);
+    runtime.block_on(async {
+        let node = nodes(&cluster).await.remove(0);
+        let (mut a, mut b) = (session(&node).await, session(&node).await);
+        for sql in ["CREATE TABLE t (k int)", "CREATE TABLE u (k int)", "INSERT INTO u VALUES (1)"] {
+            assert_eq!(say(&mut a, sql).await.1, None, "{sql}");
+        }
+        for sql in ["BEGIN ISOLATION LEVEL REPEATABLE READ", "ANALYZE t"] {
+            assert_eq!(say(&mut a, sql).await.1, None, "{sql}");
+        }
+        assert_eq!(say(&mut b, "UPDATE u SET k = 2").await.1, None);
+        assert_eq!(say(&mut a, "UPDATE u SET k = 3").await.1, Some("40001"));
+        assert_eq!(say(&mut a, "ROLLBACK").await.1, None);
+    });
+    runtime.shut_down();
+}
