@@ -4,19 +4,20 @@
 //! reads what it has counted. Table locks are refused rather than pretended.
 //!
 //! What must stay true: ANALYZE stores its statistics through the transaction it runs in, counts there as a statement and as
-//! a change of the catalog and, outside of a block, is acknowledged after that transaction's commit. It can be
+//! a change of the catalog and, where it stands alone, is acknowledged after that transaction's commit. It can be
 //! cancelled while it counts.
 
 use super::Session;
 use super::block::outside_block;
 use super::client::Client;
+use super::statement::Delivery;
 use crate::error::{SqlError, SqlResult, state};
 use crate::exec::analyze::analyze;
 use crate::parse::Vacuum;
 use crate::schema_change;
 
 impl Session {
-    pub(super) async fn vacuum(&mut self, v: &Vacuum, client: &mut dyn Client) -> SqlResult<()> {
+    pub(super) async fn vacuum(&mut self, v: &Vacuum, delivery: &mut Delivery<'_>) -> SqlResult<()> {
         if !v.only_analyze && self.state.in_block() {
             return Err(SqlError::new(
                 state::ACTIVE_SQL_TRANSACTION,
@@ -45,11 +46,11 @@ impl Session {
             if let Some(active) = self.state.active_mut() {
                 active.statements += 1;
             }
-            if !self.state.in_block() {
-                self.commit_implicit(client).await?;
+            if delivery.autocommit {
+                self.commit_implicit(delivery.client).await?;
             }
         }
-        client.complete(if v.only_analyze { "ANALYZE" } else { "VACUUM" });
+        delivery.client.complete(if v.only_analyze { "ANALYZE" } else { "VACUUM" });
         Ok(())
     }
 

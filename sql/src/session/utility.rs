@@ -54,7 +54,7 @@ impl Session {
             Statement::SetTransaction { session, modes } => {
                 self.set_transaction(*session, *modes, delivery.client)
             }
-            Statement::Vacuum(v) => self.vacuum(v, delivery.client).await,
+            Statement::Vacuum(v) => self.vacuum(v, delivery).await,
             Statement::DeclareCursor(d) => self.declare_cursor(d, parsed, delivery.client).await,
             Statement::Fetch(f) => self.fetch(f, delivery).await,
             Statement::Prepare { name, types, statement: _ } => {

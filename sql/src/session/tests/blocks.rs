@@ -22,6 +22,20 @@ fn talk(script: &[(&str, &[&str])]) {
 }
 
 #[test]
+fn analyze_is_undone_with_its_message() {
+    talk(&[
+        ("CREATE TABLE t (k int)", &["CREATE TABLE"]),
+        ("INSERT INTO t VALUES (1); ANALYZE t; SELECT 1/0", &["INSERT 0 1", "ANALYZE", "22012"]),
+        ("SELECT count(*) FROM t", &["0", "SELECT 1"]),
+        ("INSERT INTO t VALUES (1); ANALYZE t; SELECT 1", &["INSERT 0 1", "ANALYZE", "1", "SELECT 1"]),
+        ("SELECT count(*) FROM t", &["1", "SELECT 1"]),
+        // A block takes over what the message has done before it.
+        ("ANALYZE t; BEGIN; COMMIT", &["ANALYZE", "BEGIN", "COMMIT"]),
+        ("SELECT reltuples FROM pg_class WHERE relname = 't'", &["1", "SELECT 1"]),
+    ]);
+}
+
+#[test]
 fn analyze_is_a_statement_of_its_block() {
     talk(&[
         ("CREATE TABLE t (k int)", &["CREATE TABLE"]),
