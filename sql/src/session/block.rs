@@ -77,10 +77,7 @@ impl Session {
             other => {
                 self.state = other;
                 if chain {
-                    return Err(SqlError::new(
-                        state::NO_ACTIVE_SQL_TRANSACTION,
-                        "COMMIT AND CHAIN can only be used in transaction blocks",
-                    ));
+                    return Err(outside_block("COMMIT AND CHAIN"));
                 }
                 client.notice(
                     Severity::Warning,
@@ -105,6 +102,9 @@ impl Session {
             }
             other => {
                 self.state = other;
+                if chain {
+                    return Err(outside_block("ROLLBACK AND CHAIN"));
+                }
                 client.notice(
                     Severity::Warning,
                     &SqlError::new(state::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress"),

@@ -66,3 +66,17 @@ fn a_retry_does_not_lose_statistics() {
     });
     runtime.shut_down();
 }
+
+#[test]
+fn and_chain_needs_a_block() {
+    talk(&[
+        ("ROLLBACK AND CHAIN", &["25P01"]),
+        ("COMMIT AND CHAIN", &["25P01"]),
+        ("CREATE TABLE t (k int)", &["CREATE TABLE"]),
+        ("INSERT INTO t VALUES (1); ROLLBACK AND CHAIN", &["INSERT 0 1", "25P01"]),
+        ("SELECT count(*) FROM t", &["0", "SELECT 1"]),
+        ("BEGIN", &["BEGIN"]),
+        ("ROLLBACK AND CHAIN", &["ROLLBACK"]),
+        ("COMMIT", &["COMMIT"]),
+    ]);
+}
