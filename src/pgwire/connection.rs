@@ -257,7 +257,7 @@ pub async fn serve<S: Stream>(
                 if skipping || matches!(kind, b'd' | b'c' | b'f') {
                     continue;
                 }
-                session.fail(&e).await;
+                session.fail(&e, wire).await;
                 backend::error(wire.out(), &e);
                 if kind == b'Q' {
                     backend::ready_for_query(wire.out(), session.status());
@@ -286,7 +286,7 @@ pub async fn serve<S: Stream>(
             Message::Password(_) => return protocol(wire, DecodeError::UnknownType(b'p')).await,
             Message::FunctionCall => {
                 let e = SqlError::unsupported("the function call sub-protocol");
-                session.fail(&e).await;
+                session.fail(&e, wire).await;
                 backend::error(wire.out(), &e);
                 backend::ready_for_query(wire.out(), session.status());
                 if wire.send().await.is_err() {
@@ -295,7 +295,7 @@ pub async fn serve<S: Stream>(
             }
             extended => {
                 if let Err(e) = extended_message(wire, session, extended).await {
-                    session.fail(&e).await;
+                    session.fail(&e, wire).await;
                     backend::error(wire.out(), &e);
                     skipping = true;
                 } else if wire.pending() > FLUSH_AT && wire.send().await.is_err() {
@@ -391,7 +391,7 @@ async fn simple_query<S: Stream>(wire: &mut Wire<S>, session: &mut Session, text
         Err(e) => Err(e),
     };
     if let Err(e) = result {
-        session.fail(&e).await;
+        session.fail(&e, wire).await;
         backend::error(wire.out(), &e);
     }
 }

@@ -71,7 +71,7 @@ pub async fn query(session: &mut Session, text: &str) -> SqlResult<Answer> {
         done = client.flush().await;
     }
     if let Err(e) = done {
-        session.fail(&e).await;
+        session.fail(&e, &mut client).await;
         return Err(e);
     }
     let mut answer = Answer { rows: Vec::new(), tags: Vec::new() };

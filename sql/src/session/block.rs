@@ -12,10 +12,10 @@
 
 use meridian_txn::Isolation;
 
+use super::Session;
 use super::client::{Client, Severity};
 use super::modes::{late_isolation, level};
 use super::transaction::{Active, NamedSavepoint, State};
-use super::{Counters, Session};
 use crate::bind::fold;
 use crate::error::{SqlError, SqlResult, state};
 use crate::parse::TransactionModes;
@@ -61,7 +61,7 @@ impl Session {
         match std::mem::take(&mut self.state) {
             State::Block(active) => {
                 if let Err(e) = self.commit_active(&active).await {
-                    self.abandon(active).await;
+                    self.abandon(active, client).await;
                     return Err(e);
                 }
                 self.after_transaction(true, client);
@@ -70,7 +70,7 @@ impl Session {
             }
             State::Failed(active) => {
                 let again = (active.isolation, active.read_only);
-                self.abandon(active).await;
+                self.abandon(active, client).await;
                 self.chain_modes(chain, again)?;
                 client.complete("ROLLBACK");
             }
@@ -94,10 +94,7 @@ impl Session {
         match std::mem::take(&mut self.state) {
             State::Block(active) | State::Failed(active) => {
                 let again = (active.isolation, active.read_only);
-                active.txn.rollback().await;
-                Counters::add(&self.node.counters.rollbacks);
-                self.catalog.rollback();
-                self.after_transaction(false, client);
+                self.abandon(active, client).await;
                 self.chain_modes(chain, again)?;
             }
             other => {
@@ -110,7 +107,7 @@ impl Session {
                     &SqlError::new(state::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress"),
                 );
                 if let Some(active) = self.take_active() {
-                    self.abandon(active).await;
+                    self.abandon(active, client).await;
                 }
             }
         }

@@ -208,7 +208,7 @@ impl Session {
     /// Ends the pipeline: commits the implicit transaction. An error is for the caller to report.
     pub async fn sync(&mut self, client: &mut dyn Client) -> SqlResult<()> {
         if let Err(e) = self.commit_implicit(client).await {
-            self.fail(&e).await;
+            self.fail(&e, client).await;
             return Err(e);
         }
         if matches!(self.state, State::Idle) {

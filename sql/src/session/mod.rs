@@ -169,13 +169,14 @@ impl Session {
         self.settings.cached().idle_in_transaction_timeout
     }
 
-    /// To be told of every error that was given to the client: ends the implicit transaction, or fails the block.
-    pub async fn fail(&mut self, error: &SqlError) {
+    /// To be told of every error that the client is given: ends the implicit transaction, or fails the block. The client is
+    /// told of the settings that go back with it.
+    pub async fn fail(&mut self, error: &SqlError, client: &mut dyn Client) {
         *self.node.counters.errors.lock().entry(error.code()).or_default() += 1;
         tracing::debug!(code = error.code(), %error, query = %self.activity.now.lock().query, "given to the client");
         match std::mem::take(&mut self.state) {
             State::Idle => {}
-            State::Implicit(active) => self.abandon(active).await,
+            State::Implicit(active) => self.abandon(active, client).await,
             State::Block(mut active) => {
                 let lost = [state::SERIALIZATION_FAILURE, state::DEADLOCK_DETECTED].contains(&error.code());
                 if active.place.take().is_some() && lost {
@@ -196,7 +197,8 @@ impl Session {
         if self.state.active().is_some()
             && let Some(active) = self.take_active()
         {
-            self.abandon(active).await;
+            active.txn.rollback().await;
+            Counters::add(&self.node.counters.rollbacks);
         }
         self.node.sessions.lock().remove(&self.pid);
     }

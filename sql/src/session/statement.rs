@@ -117,7 +117,7 @@ impl Session {
             }
             Counters::add(&self.node.counters.retries);
             if let Some(active) = self.take_active() {
-                self.abandon(active).await;
+                self.abandon(active, delivery.client).await;
             }
             self.pause_before(attempt).await?;
         }

@@ -210,12 +210,10 @@ impl Session {
     }
 
     /// Rolls back and forgets a transaction.
-    pub(super) async fn abandon(&mut self, active: Active) {
+    pub(super) async fn abandon(&mut self, active: Active, client: &mut dyn Client) {
         active.txn.rollback().await;
-        self.activity.transaction.store(0, Ordering::Relaxed);
         Counters::add(&self.node.counters.rollbacks);
         self.catalog.rollback();
-        self.portals.clear();
-        self.settings.end_transaction(false);
+        self.after_transaction(false, client);
     }
 }

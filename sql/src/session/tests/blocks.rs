@@ -80,3 +80,16 @@ fn and_chain_needs_a_block() {
         ("COMMIT", &["COMMIT"]),
     ]);
 }
+
+const GERMAN: &str = "DateStyle=German, DMY";
+
+#[test]
+fn commit_of_a_failed_block_tells_of_settings() {
+    talk(&[
+        ("BEGIN", &["BEGIN"]),
+        ("SET datestyle = 'German'", &[GERMAN, "SET"]),
+        ("SELECT 1/0", &["22012"]),
+        ("COMMIT", &["DateStyle=ISO, MDY", "ROLLBACK"]),
+        ("SHOW datestyle", &["ISO, MDY", "SHOW"]),
+    ]);
+}

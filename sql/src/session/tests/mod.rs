@@ -100,7 +100,7 @@ async fn say(session: &mut Session, sql: &str) -> (Vec<String>, Option<&'static 
     let mut client = Recorder::default();
     let done = session.simple_query(sql, &mut client).await;
     if let Err(e) = &done {
-        session.fail(e).await;
+        session.fail(e, &mut client).await;
     }
     (client.told, done.err().map(|e| e.code()))
 }

@@ -19,7 +19,7 @@ async fn run(session: &mut Session, sql: &str) -> SqlResult<usize> {
     match session.simple_query(sql, &mut client).await {
         Ok(()) => Ok(client.told.len()),
         Err(e) => {
-            session.fail(&e).await;
+            session.fail(&e, &mut client).await;
             Err(e)
         }
     }
