@@ -8,8 +8,9 @@
 use meridian_txn::Isolation;
 
 use super::Session;
-use super::client::{Client, Severity};
+use super::client::Severity;
 use super::settings::{isolation_name, parse_bool};
+use super::statement::Delivery;
 use super::transaction::State;
 use crate::error::{SqlError, SqlResult, state};
 use crate::parse::{IsolationLevel, TransactionModes};
@@ -36,10 +37,10 @@ impl Session {
         &mut self,
         session: bool,
         modes: TransactionModes,
-        client: &mut dyn Client,
+        delivery: &mut Delivery<'_>,
     ) -> SqlResult<()> {
         if session {
-            let in_transaction = self.state.in_block();
+            let in_transaction = self.settings_transaction(delivery)?;
             let on_off = |b: bool| if b { "on" } else { "off" };
             if let Some(l) = modes.isolation {
                 self.settings.set(
@@ -60,22 +61,22 @@ impl Session {
                     in_transaction,
                 )?;
             }
-            client.complete("SET");
+            delivery.client.complete("SET");
             return Ok(());
         }
         if !self.state.in_block() {
-            client.notice(
+            delivery.client.notice(
                 Severity::Warning,
                 &SqlError::new(
                     state::NO_ACTIVE_SQL_TRANSACTION,
                     "SET TRANSACTION can only be used in transaction blocks",
                 ),
             );
-            client.complete("SET");
+            delivery.client.complete("SET");
             return Ok(());
         }
         self.change_modes(modes)?;
-        client.complete("SET");
+        delivery.client.complete("SET");
         Ok(())
     }
 

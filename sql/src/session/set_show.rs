@@ -23,25 +23,25 @@ use crate::parse::ast::{self, Expr, Ident, ObjectName};
 use crate::plan::Schema;
 
 impl Session {
-    pub(super) fn set(&mut self, set: &ast::Set, client: &mut dyn Client) -> SqlResult<()> {
+    pub(super) fn set(&mut self, set: &ast::Set, delivery: &mut Delivery<'_>) -> SqlResult<()> {
         match set {
             ast::Set::SingleAssignment { scope, variable, values, .. } => {
                 let local = matches!(scope, Some(ast::ContextModifier::Local));
                 let name = dotted_name(variable)?;
-                self.set_one(&name, setting_value(values)?.as_deref(), local, client)?;
+                self.set_one(&name, setting_value(values)?.as_deref(), local, delivery)?;
             }
             ast::Set::SetTimeZone { local, value } => {
                 let value = match value {
                     Expr::Identifier(i) if ["local", "default"].contains(&&*fold(i)) => None,
                     e => Some(setting_text(e)?),
                 };
-                self.set_one("timezone", value.as_deref(), *local, client)?;
+                self.set_one("timezone", value.as_deref(), *local, delivery)?;
             }
             ast::Set::SetNames { charset_name, .. } => {
                 let name = charset_name.value.clone();
-                self.set_one("client_encoding", Some(&name), false, client)?;
+                self.set_one("client_encoding", Some(&name), false, delivery)?;
             }
-            ast::Set::SetNamesDefault {} => self.set_one("client_encoding", None, false, client)?,
+            ast::Set::SetNamesDefault {} => self.set_one("client_encoding", None, false, delivery)?,
             ast::Set::SetSessionAuthorization(param) => {
                 let own = match &param.kind {
                     ast::SetSessionAuthorizationParamKind::Default => true,
@@ -58,7 +58,7 @@ impl Session {
             }
             _ => return Err(SqlError::unsupported(format!("SET in this form ({set})"))),
         }
-        client.complete("SET");
+        delivery.client.complete("SET");
         Ok(())
     }
 
@@ -67,15 +67,15 @@ impl Session {
         name: &str,
         value: Option<&str>,
         local: bool,
-        client: &mut dyn Client,
+        delivery: &mut Delivery<'_>,
     ) -> SqlResult<()> {
-        let in_block = self.state.in_block();
         let lower = name.to_ascii_lowercase();
         if lower == "transaction_isolation" || lower == "transaction_read_only" {
             return self.set_transaction_setting(&lower, value);
         }
-        if local && self.state.active().is_none() {
-            client.notice(
+        let in_transaction = self.settings_transaction(delivery)?;
+        if local && !in_transaction {
+            delivery.client.notice(
                 Severity::Warning,
                 &SqlError::new(
                     state::NO_ACTIVE_SQL_TRANSACTION,
@@ -84,32 +84,41 @@ impl Session {
             );
             return Ok(());
         }
-        let in_transaction = in_block || matches!(self.state, State::Implicit(_));
         if let Some((name, value)) = self.settings.set(name, value, local, in_transaction)? {
-            client.parameter_status(name, &value);
+            delivery.client.parameter_status(name, &value);
         }
         Ok(())
     }
 
-    pub(super) fn reset(&mut self, reset: &ast::Reset, client: &mut dyn Client) -> SqlResult<()> {
+    /// Whether a change of settings is undone with a transaction: also with that of a message or a pipeline, which begins
+    /// here if nothing has begun it.
+    pub(super) fn settings_transaction(&mut self, delivery: &Delivery<'_>) -> SqlResult<bool> {
+        if !delivery.autocommit && matches!(self.state, State::Idle) {
+            self.state = State::Implicit(self.begin_active(None, None, None)?);
+        }
+        Ok(self.state.active().is_some())
+    }
+
+    pub(super) fn reset(&mut self, reset: &ast::Reset, delivery: &mut Delivery<'_>) -> SqlResult<()> {
         match reset {
             ast::Reset::ALL => {
-                self.settings.reset_all(self.state.in_block());
+                let in_transaction = self.settings_transaction(delivery)?;
+                self.settings.reset_all(in_transaction);
                 for (name, value) in self.settings.reported() {
-                    client.parameter_status(name, &value);
+                    delivery.client.parameter_status(name, &value);
                 }
             }
             ast::Reset::SessionAuthorization => {}
             ast::Reset::ConfigurationParameter(name) => {
                 let name = dotted_name(name)?;
                 if name.eq_ignore_ascii_case("role") {
-                    client.complete("RESET");
+                    delivery.client.complete("RESET");
                     return Ok(());
                 }
-                self.set_one(&name, None, false, client)?;
+                self.set_one(&name, None, false, delivery)?;
             }
         }
-        client.complete("RESET");
+        delivery.client.complete("RESET");
         Ok(())
     }
 

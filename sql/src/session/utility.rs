@@ -51,9 +51,7 @@ impl Session {
         let Some(parsed) = &prepared.parsed else { return Ok(()) };
         match &parsed.statement {
             Statement::Begin(modes) => self.begin(*modes, delivery.client).await,
-            Statement::SetTransaction { session, modes } => {
-                self.set_transaction(*session, *modes, delivery.client)
-            }
+            Statement::SetTransaction { session, modes } => self.set_transaction(*session, *modes, delivery),
             Statement::Vacuum(v) => self.vacuum(v, delivery).await,
             Statement::DeclareCursor(d) => self.declare_cursor(d, parsed, delivery.client).await,
             Statement::Fetch(f) => self.fetch(f, delivery).await,
@@ -83,8 +81,8 @@ impl Session {
                 }
                 ast::Statement::Savepoint { name } => self.savepoint(name, delivery.client),
                 ast::Statement::ReleaseSavepoint { name } => self.release(name, delivery.client),
-                ast::Statement::Set(set) => self.set(set, delivery.client),
-                ast::Statement::Reset(reset) => self.reset(&reset.reset, delivery.client),
+                ast::Statement::Set(set) => self.set(set, delivery),
+                ast::Statement::Reset(reset) => self.reset(&reset.reset, delivery),
                 ast::Statement::ShowVariable { variable } => self.show(variable, delivery),
                 ast::Statement::Discard { object_type } => self.discard(object_type, delivery.client),
                 ast::Statement::Deallocate { name, .. } => self.deallocate(name, delivery.client),

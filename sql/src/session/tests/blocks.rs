@@ -83,6 +83,45 @@ fn and_chain_needs_a_block() {
 
 const GERMAN: &str = "DateStyle=German, DMY";
 
+/// Of every change, there and back, the client is told.
+#[test]
+fn settings_go_back_with_their_message() {
+    talk(&[
+        (
+            "SET datestyle = 'ISO, DMY'; SELECT 1/0",
+            &["DateStyle=ISO, DMY", "SET", "DateStyle=ISO, MDY", "22012"],
+        ),
+        ("SHOW datestyle", &["ISO, MDY", "SHOW"]),
+        ("SET datestyle = 'German'", &[GERMAN, "SET"]),
+        ("RESET datestyle; SELECT 1/0", &["DateStyle=ISO, MDY", "RESET", GERMAN, "22012"]),
+        ("SHOW datestyle", &["German, DMY", "SHOW"]),
+        ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; SELECT 1/0", &["SET", "22012"]),
+        ("SHOW default_transaction_read_only", &["off", "SHOW"]),
+        (
+            "SET LOCAL datestyle = 'SQL, DMY'; SHOW datestyle",
+            &["DateStyle=SQL, DMY", "SET", "SQL, DMY", "SHOW", GERMAN],
+        ),
+        ("RESET datestyle; SELECT 1", &["DateStyle=ISO, MDY", "RESET", "1", "SELECT 1"]),
+        ("SHOW datestyle", &["ISO, MDY", "SHOW"]),
+        // A block takes over what the message has set before it.
+        (
+            "SET datestyle = 'German'; BEGIN; ROLLBACK",
+            &[GERMAN, "SET", "BEGIN", "DateStyle=ISO, MDY", "ROLLBACK"],
+        ),
+        ("SET work_mem = '1MB'", &["SET"]),
+    ]);
+    let runtime = SimRuntime::shuffled(1);
+    let cluster = Cluster::new(&runtime, 1);
+    runtime.block_on(async {
+        let node = nodes(&cluster).await.remove(0);
+        let mut session = session(&node).await;
+        say(&mut session, "SET work_mem = '1MB'").await;
+        assert_eq!(say(&mut session, "RESET ALL; SELECT 1/0").await.1, Some("22012"));
+        assert_eq!(say(&mut session, "SHOW work_mem").await.0, ["1MB", "SHOW"]);
+    });
+    runtime.shut_down();
+}
+
 #[test]
 fn commit_of_a_failed_block_tells_of_settings() {
     talk(&[
