@@ -32,7 +32,9 @@ fn parts(root: &Node) -> Option<(&Arc<Access>, Option<&Arc<ProjectNode>>)> {
 
 fn names_one_row(access: &Access) -> bool {
     let index = &access.codec.index;
-    index.primary && access.limit.is_none() && access.bounds.is_one_key(index.key.len())
+    // A row that the filter may still refuse is not locked in the first place.
+    let locks_first = access.lock.is_none() || access.filter.is_none();
+    index.primary && access.limit.is_none() && locks_first && access.bounds.is_one_key(index.key.len())
 }
 
 pub struct PointRead {

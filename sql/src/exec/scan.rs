@@ -5,8 +5,8 @@
 //!
 //! Locks are taken on rows (the key in the primary index), and only on those that pass the filter: the row is locked
 //! and read again by one request, and the filter looked at again, because under READ COMMITTED the locking read sees
-//! the newest version (PostgreSQL's EvalPlanQual). Two cases need no second read: rows named by their whole key are
-//! locked in the first place, and so are rows of a range without a filter.
+//! the newest version (PostgreSQL's EvalPlanQual). Rows of the primary index that no filter looks at need no second read:
+//! they are locked in the first place.
 //!
 //! With a bound on the number of rows, no more is locked than is passed on.
 
@@ -122,21 +122,19 @@ impl Running {
     pub fn start(access: &Access, row: &[Datum], ctx: &ExecContext) -> SqlResult<Self> {
         let lock = access.lock.map(lock_of);
         let remaining = Self::wanted(access, ctx)?;
-        let mut locked = false;
         let primary = access.codec.index.primary;
+        let locked = lock.is_some() && primary && access.filter.is_none() && remaining == u64::MAX;
         let source = match reads(access, row, ctx)? {
             Reads::Points(mut keys) => {
                 if access.reverse {
                     keys.reverse();
                 }
-                locked = lock.is_some() && primary && remaining == u64::MAX;
                 Source::Points { keys, done: 0 }
             }
             Reads::Spans(mut spans) => {
                 if access.reverse {
                     spans.reverse();
                 }
-                locked |= lock.is_some() && primary && access.filter.is_none() && remaining == u64::MAX;
                 Source::Spans { spans: spans.into(), scanner: None, block: None }
             }
         };
