@@ -86,6 +86,11 @@ impl Runtime for TokioRuntime {
         self.handle.spawn(task);
     }
 
+    fn spawn_blocking(&self, _name: &'static str, task: BoxFuture<'static, ()>) {
+        let handle = self.handle.clone();
+        self.handle.spawn_blocking(move || handle.block_on(task));
+    }
+
     fn sleep(&self, d: Duration) -> BoxFuture<'static, ()> {
         let _guard = self.handle.enter();
         Box::pin(tokio::time::sleep(d))

@@ -134,7 +134,7 @@ pub fn mark_complete(engine: &dyn Engine, head: &SnapshotHead) -> StorageResult<
 /// Replaces the range's state by the staged one, and makes it durable. `old` is what the replica held before.
 ///
 /// The head is the marker's: see [`mark_complete`]. Blocks while the engine writes one chunk, and for the flush at the
-/// end; not for a store's thread.
+/// end; not for a store's thread, nor for one that others share.
 pub async fn install(engine: &dyn Engine, head: &SnapshotHead, old: Option<&Span>) -> StorageResult<()> {
     let range = head.descriptor.range;
     let mut batch = WriteBatch::new();

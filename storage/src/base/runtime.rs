@@ -10,6 +10,10 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Runtime: Send + Sync + 'static {
     /// Runs `task` to its end in the background. `name` is for logs and the simulator's trace.
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>);
+    /// As [`Runtime::spawn`], for a task that holds its thread up, with a disk for example: nothing else waits for that thread.
+    fn spawn_blocking(&self, name: &'static str, task: BoxFuture<'static, ()>) {
+        self.spawn(name, task);
+    }
     /// Resolves after `d`.
     fn sleep(&self, d: Duration) -> BoxFuture<'static, ()>;
     /// Random bits; from the run's seed in the simulation.

@@ -267,7 +267,7 @@ impl StoreCore {
         snapshot::mark_complete(&*self.parts.engine, &head)?;
         let old = self.replicas.get(&range).and_then(|d| d.descriptor.as_ref()).map(|d| d.span());
         let (engine, inbox) = (self.parts.engine.clone(), self.shared.inbox.clone());
-        self.parts.runtime.spawn(
+        self.parts.runtime.spawn_blocking(
             "install a snapshot",
             Box::pin(async move {
                 let result = snapshot::install(&*engine, &head, old.as_ref()).await;
