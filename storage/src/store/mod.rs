@@ -51,5 +51,5 @@ pub use self::core::{StoreCore, StoreParts};
 pub use self::handle::{StoreHandle, StoreStatus};
 pub use self::liveness::PeerStatus;
 pub use self::open::{FIRST_RANGE, bootstrap, identity, join, open};
-pub use self::split::halves;
+pub use self::split::{FIRST_LEASE_TERM, halves};
 pub use self::transport::{Envelope, MessageBatch, NoTransport, RaftTransport};

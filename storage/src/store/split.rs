@@ -24,6 +24,8 @@ use crate::replica::{RangeDescriptor, Replica};
 /// Where the log of every range begins. Not at zero: a new replica has an empty log and must be told to take a snapshot.
 pub const FIRST_INDEX: u64 = 10;
 pub const FIRST_TERM: u64 = 5;
+/// Who holds a lease of this term is the first to lead the range.
+pub const FIRST_LEASE_TERM: u64 = FIRST_TERM + 1;
 
 impl StoreCore {
     pub(super) fn apply_split(

@@ -24,7 +24,7 @@ use crate::rpc::{
 
 /// The size aimed at for one block unless told otherwise.
 const BLOCK_BYTES: u64 = 128 << 10;
-/// Scans of what is newest that are validated at the commit; each is a latch there.
+/// Scans of what is newest are validated at the commit as long as no more is: each is a latch there.
 const GAPS: usize = 64;
 
 pub struct Scanner {
@@ -228,8 +228,7 @@ impl Scanner {
         if state.tracks_reads() && !newest {
             state.reads.add_span(seen.clone());
         }
-        let gaps = || state.locked.iter().filter(|r| !r.span.is_point()).count();
-        if newest && gaps() < GAPS {
+        if newest && state.locked.len() < GAPS {
             // All of it, not only what is there: a row that comes is as bad as one that goes.
             let from = ts.max(at);
             state.locked.push(RefreshSpan { span: seen.clone(), from });

@@ -39,15 +39,17 @@ mod golden;
 mod histories;
 
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use meridian_storage::base::{BoxFuture, Clock, NodeId, RangeId, Runtime, Timestamp, TxnId};
 use meridian_storage::replica::{Lease, RangeDescriptor, Replica, ReplicaObserver};
-use parking_lot::RwLock;
+use meridian_storage::store::FIRST_LEASE_TERM;
+use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 
 use lock_table::{LockTable, Place};
 use outcomes::Outcomes;
-use range::{RangeState, RequestMemory};
+use range::{MemoryOf, RangeState, RequestMemory};
 use recent::RecentWrites;
 use timestamp_cache::TimestampCache;
 use wait_graph::WaitGraph;
@@ -70,6 +72,9 @@ pub trait NodeLiveness: Send + Sync {
     fn standing(&self, node: NodeId, since: Timestamp) -> Standing;
 }
 
+/// How long a right half is remembered for a lease that may have gone elsewhere.
+const SEPARATED_MAX: Duration = Duration::from_secs(10);
+
 pub struct Participant {
     me: Weak<Participant>,
     node: NodeId,
@@ -82,6 +87,15 @@ pub struct Participant {
     graph: Arc<WaitGraph>,
     sender: RwLock<Option<Arc<dyn KeySender>>>,
     nodes: OnceLock<Arc<dyn NodeLiveness>>,
+    /// Right halves that nobody has led yet.
+    separated: Mutex<FxHashMap<RangeId, Separated>>,
+}
+
+/// What is remembered of a right half, by the node that led the whole when it was divided.
+struct Separated {
+    since: Duration,
+    locks: Arc<LockTable>,
+    memory: MemoryOf,
 }
 
 impl Participant {
@@ -99,6 +113,7 @@ impl Participant {
             graph: Arc::default(),
             sender: RwLock::new(None),
             nodes: OnceLock::new(),
+            separated: Mutex::default(),
         })
     }
 
@@ -162,7 +177,7 @@ impl Participant {
                 }
                 Response::Stats { stats, .. } => {
                     (stats.locks_held, stats.requests_waiting) = range.locks.counts();
-                    let ns = self.clock.wall_ns().saturating_sub(range.since_ns);
+                    let ns = self.clock.wall_ns().saturating_sub(range.memory.since_ns);
                     let per_s = |n: u64| n / (ns / 1_000_000_000).max(1);
                     stats.reads_per_s = per_s(range.reads.load(std::sync::atomic::Ordering::Relaxed));
                     stats.writes_per_s = per_s(range.writes.load(std::sync::atomic::Ordering::Relaxed));
@@ -248,7 +263,14 @@ impl Sender for Participant {
 
 impl ReplicaObserver for Participant {
     fn lease_acquired(&self, replica: &Arc<dyn Replica>, lease: Lease) {
-        let state = RangeState::new(replica.clone(), lease, LockTable::new(), self.clock.wall_ns());
+        let separated = self.separated.lock().remove(&replica.range_id());
+        let state = match separated {
+            // Nobody else has led it: nothing has happened in it that this node does not know.
+            Some(s) if lease.term == FIRST_LEASE_TERM => {
+                RangeState::separated(replica.clone(), lease, s.locks, s.memory)
+            }
+            _ => RangeState::new(replica.clone(), lease, LockTable::new(), self.clock.wall_ns()),
+        };
         let before = self.ranges.write().insert(replica.range_id(), state);
         if let Some(before) = before {
             before.retire();
@@ -270,10 +292,18 @@ impl ReplicaObserver for Participant {
             lease.start = lease.start.max(state.lease.start);
             let made = RangeState::new(right.clone(), lease, locks, self.clock.wall_ns());
             self.ranges.write().insert(right.range_id(), made);
+        } else if left.lease(self.clock.now()).is_ok_and(|l| l.term == state.lease.term) {
+            // This node leads the left half still, so nobody has led the whole since, and it will lead the right one in a
+            // moment.
+            let since = self.clock.monotonic();
+            let mut separated = self.separated.lock();
+            separated.retain(|_, s| since.saturating_sub(s.since) < SEPARATED_MAX);
+            separated.insert(right.range_id(), Separated { since, locks, memory: state.memory });
         }
     }
 
     fn removed(&self, range: RangeId) {
+        self.separated.lock().remove(&range);
         if let Some(state) = self.ranges.write().remove(&range) {
             state.retire();
         }

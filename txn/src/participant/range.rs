@@ -32,7 +32,16 @@ pub struct RangeState {
     retired: AtomicBool,
     pub reads: AtomicU64,
     pub writes: AtomicU64,
-    /// When this state began, of the wall clock.
+    /// What this node remembers of the range, it remembers since then.
+    pub memory: MemoryOf,
+}
+
+/// How far this node's memory of a range reaches back: of its reads, locks, and ends of transactions.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryOf {
+    /// The low-water mark: what was before is as good as unknown.
+    pub start: Timestamp,
+    /// The same, of the wall clock.
     pub since_ns: u64,
 }
 
@@ -48,8 +57,22 @@ impl RangeState {
             retired: AtomicBool::new(false),
             reads: AtomicU64::new(0),
             writes: AtomicU64::new(0),
-            since_ns: now_ns,
+            memory: MemoryOf { start: lease.start, since_ns: now_ns },
         })
+    }
+
+    /// The first lease of a right half, by the node that led the whole: it forgets nothing.
+    pub fn separated(
+        replica: Arc<dyn Replica>,
+        lease: Lease,
+        locks: Arc<LockTable>,
+        memory: MemoryOf,
+    ) -> Arc<Self> {
+        let mut state = Self::new(replica, lease, locks, memory.since_ns);
+        if let Some(state) = Arc::get_mut(&mut state) {
+            state.memory = memory;
+        }
+        state
     }
 
     pub fn retire(&self) {
@@ -185,7 +208,7 @@ impl Memory for RequestMemory<'_> {
 
     fn writable(&self, key: &[u8], at: Timestamp) -> Timestamp {
         let at = self.reads.writable(key, self.txn, at);
-        let low_water = self.range.lease.start;
+        let low_water = self.range.memory.start;
         if at <= low_water { low_water.next() } else { at }
     }
 
@@ -199,7 +222,7 @@ impl Memory for RequestMemory<'_> {
     }
 
     fn remembers(&self, txn: TxnId, min_ts: Timestamp) -> bool {
-        min_ts > self.range.lease.start
+        min_ts > self.range.memory.start
             && min_ts > self.outcomes.floor(txn)
             && !self.outcomes.is_in_doubt(txn)
     }
@@ -208,8 +231,8 @@ impl Memory for RequestMemory<'_> {
         // What was written before the lease may have been written elsewhere; an intent may even have been committed there
         // above the lease under which that was done, but not above what clocks can show: a reader that moves an intent
         // goes beyond its own uncertainty, and its clock may be ahead of ours.
-        let seen = self.range.since_ns.saturating_add(2 * self.max_offset.as_nanos() as u64);
-        let complete = Timestamp::new(seen, u32::MAX).max(self.range.lease.start);
+        let seen = self.range.memory.since_ns.saturating_add(2 * self.max_offset.as_nanos() as u64);
+        let complete = Timestamp::new(seen, u32::MAX).max(self.range.memory.start);
         if from <= complete { None } else { self.recent.since(span, from) }
     }
 
