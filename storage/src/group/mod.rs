@@ -163,7 +163,9 @@ impl Group {
             max_inflight_msgs: MAX_INFLIGHT_MESSAGES,
             check_quorum: true,
             pre_vote: true,
-            batch_append: true,
+            // raft-rs 0.7 would put the entries for a follower that has fallen back into a message without any that stands
+            // further on: the follower would then claim entries that it does not have, and the leader count them.
+            batch_append: false,
             // The commit index rides on the next append or heartbeat: half as many messages.
             skip_bcast_commit: true,
             max_uncommitted_size: MAX_UNCOMMITTED_BYTES,
