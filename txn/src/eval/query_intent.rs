@@ -12,8 +12,7 @@ use crate::rpc::{Response, TxnMeta};
 pub fn evaluate(cx: &Context<'_>, key: &Key, txn: &TxnMeta) -> Evaluated<Response> {
     let own = lock::exclusive_on(cx.engine, key)?.filter(|l| l.is_intent() && l.txn == txn.id);
     // One of an earlier flush is not the write that was to decide.
-    let written =
-        |l: &LockRecord| (l.epoch, l.seq) >= (txn.epoch, txn.sequence) && l.write_ts <= txn.write_ts;
-    let found = own.is_some_and(|l| l.epoch == txn.epoch && written(&l));
+    let decides = |l: LockRecord| l.epoch == txn.epoch && l.seq >= txn.sequence && l.write_ts <= txn.write_ts;
+    let found = own.is_some_and(decides);
     Ok(Response::Found { found })
 }

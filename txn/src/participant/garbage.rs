@@ -1,9 +1,9 @@
 //! Garbage collection of a range: versions that no read can see any more, and records that nobody will ask for again.
 //!
-//! What must stay true: the threshold is raised, and applied, before anything below it is dropped; and nothing is written at or
-//! below it any more, however old the transaction. A record is dropped only
-//! when the transaction has ended and all its intents are resolved; and not before it is older than the threshold: until
-//! then a coordinator that was cut off may ask how its commit went.
+//! What must stay true: the threshold is raised, and applied, before anything below it is dropped; and nothing is
+//! written at or below it any more, however old the transaction. A record is dropped only when the transaction has ended
+//! and all its intents are resolved; and not before it is older than the threshold: until then a coordinator that was cut
+//! off may ask how its commit went.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

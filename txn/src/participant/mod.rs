@@ -242,6 +242,11 @@ impl Participant {
         }
     }
 
+    /// Of a range whose lease has just begun: nothing of what was before.
+    fn memory_of(&self, lease: Lease) -> MemoryOf {
+        MemoryOf { start: lease.start, since_ns: self.clock.wall_ns() }
+    }
+
     fn sender(&self) -> Option<Arc<dyn KeySender>> {
         self.sender.read().clone()
     }
@@ -264,13 +269,12 @@ impl Sender for Participant {
 impl ReplicaObserver for Participant {
     fn lease_acquired(&self, replica: &Arc<dyn Replica>, lease: Lease) {
         let separated = self.separated.lock().remove(&replica.range_id());
-        let state = match separated {
+        let (locks, memory) = match separated {
             // Nobody else has led it: nothing has happened in it that this node does not know.
-            Some(s) if lease.term == FIRST_LEASE_TERM => {
-                RangeState::separated(replica.clone(), lease, s.locks, s.memory)
-            }
-            _ => RangeState::new(replica.clone(), lease, LockTable::new(), self.clock.wall_ns()),
+            Some(s) if lease.term == FIRST_LEASE_TERM => (s.locks, s.memory),
+            _ => (LockTable::new(), self.memory_of(lease)),
         };
+        let state = RangeState::new(replica.clone(), lease, locks, memory);
         let before = self.ranges.write().insert(replica.range_id(), state);
         if let Some(before) = before {
             before.retire();
@@ -290,7 +294,7 @@ impl ReplicaObserver for Participant {
         if let Some(mut lease) = right_lease {
             // What was read before the left side's lease began is as little known on the right.
             lease.start = lease.start.max(state.lease.start);
-            let made = RangeState::new(right.clone(), lease, locks, self.clock.wall_ns());
+            let made = RangeState::new(right.clone(), lease, locks, self.memory_of(lease));
             self.ranges.write().insert(right.range_id(), made);
         } else if left.lease(self.clock.now()).is_ok_and(|l| l.term == state.lease.term) {
             // This node leads the left half still, so nobody has led the whole since, and it will lead the right one in a

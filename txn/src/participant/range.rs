@@ -46,7 +46,12 @@ pub struct MemoryOf {
 }
 
 impl RangeState {
-    pub fn new(replica: Arc<dyn Replica>, lease: Lease, locks: Arc<LockTable>, now_ns: u64) -> Arc<Self> {
+    pub fn new(
+        replica: Arc<dyn Replica>,
+        lease: Lease,
+        locks: Arc<LockTable>,
+        memory: MemoryOf,
+    ) -> Arc<Self> {
         Arc::new(RangeState {
             replica,
             lease,
@@ -57,22 +62,8 @@ impl RangeState {
             retired: AtomicBool::new(false),
             reads: AtomicU64::new(0),
             writes: AtomicU64::new(0),
-            memory: MemoryOf { start: lease.start, since_ns: now_ns },
+            memory,
         })
-    }
-
-    /// The first lease of a right half, by the node that led the whole: it forgets nothing.
-    pub fn separated(
-        replica: Arc<dyn Replica>,
-        lease: Lease,
-        locks: Arc<LockTable>,
-        memory: MemoryOf,
-    ) -> Arc<Self> {
-        let mut state = Self::new(replica, lease, locks, memory.since_ns);
-        if let Some(state) = Arc::get_mut(&mut state) {
-            state.memory = memory;
-        }
-        state
     }
 
     pub fn retire(&self) {
