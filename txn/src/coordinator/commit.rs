@@ -103,8 +103,16 @@ impl Txn {
         if self.lock_state().buffer.is_empty() {
             return Ok((self.read_timestamp(), Left::Locks));
         }
+        match self.attempts().await {
+            Err(e) if e.kind != TxnErrorKind::Ambiguous && self.lock_state().staged => {
+                self.unless_committed(e).await
+            }
+            result => result,
+        }
+    }
+
+    async fn attempts(&self) -> TxnResult<(Timestamp, Left)> {
         for _ in 0..MAX_TRIES {
-            self.validate_elsewhere().await?;
             let attempt = match self.only_range().await? {
                 Some(route) => self.one_phase(&route).await?,
                 None if self.has_bulk() && !self.has_buffered() => self.record_alone().await?,
@@ -115,6 +123,21 @@ impl Txn {
             }
         }
         Err(too_many_tries())
+    }
+
+    /// An attempt was staged and did not succeed, and a later one has failed. What the later one has written may have made
+    /// the earlier one succeed, and somebody may have found that out.
+    async fn unless_committed(&self, e: TxnError) -> TxnResult<(Timestamp, Left)> {
+        let staged = {
+            let state = self.lock_state();
+            let (intents, spans) = named(&state);
+            Staged { header: self.header(&state), intents, spans, in_flight: Vec::new() }
+        };
+        match self.ask_the_record(staged).await {
+            Ok(Attempt::Committed { ts, left }) => Ok((ts, left)),
+            Err(unknown) if unknown.kind == TxnErrorKind::Ambiguous => Err(unknown),
+            Ok(Attempt::Again) | Err(_) => Err(e),
+        }
     }
 
     /// The range that holds everything that was written, if there is such a one and nothing was spilled.
@@ -132,7 +155,11 @@ impl Txn {
     // ----- one range -----
 
     async fn one_phase(&self, route: &Arc<Route>) -> TxnResult<Attempt> {
-        let batch = self.one_phase_batch(route);
+        let attached = self.attached(route);
+        if attached.is_none() {
+            self.validate_held().await?;
+        }
+        let batch = self.one_phase_batch(attached);
         match self.router().send_to(route, batch).await {
             Ok(mut response) => match response.responses.pop() {
                 Some(Response::Commit { ts }) => Ok(Attempt::Committed { ts, left: Left::Locks }),
@@ -142,25 +169,29 @@ impl Txn {
         }
     }
 
-    fn one_phase_batch(&self, route: &Route) -> BatchRequest {
+    /// What the range may validate with the commit, besides the rows that are written: all that has to be, or `None`.
+    fn attached(&self, route: &Route) -> Option<Vec<RefreshSpan>> {
+        let state = self.lock_state();
+        let spans = if state.serializable() {
+            let from = state.meta.read_ts;
+            state.reads.spans().into_iter().map(|span| RefreshSpan { span, from }).collect()
+        } else {
+            state.unwritten()
+        };
+        let fits = spans.len() <= ATTACHED_SPANS && spans.iter().all(|r| route.contains_span(&r.span));
+        fits.then_some(spans)
+    }
+
+    fn one_phase_batch(&self, attached: Option<Vec<RefreshSpan>>) -> BatchRequest {
         let mut state = self.lock_state();
         let writes = state.buffer.writes();
         if let Some((first, _)) = writes.first() {
             let first = first.clone();
             state.set_anchor(&first);
         }
-        let mut refresh = state.to_validate();
-        let refresh_complete = if state.serializable() {
-            let fits =
-                refresh.len() <= ATTACHED_SPANS && refresh.iter().all(|r| route.contains_span(&r.span));
-            if !fits {
-                refresh.clear();
-            }
-            fits
-        } else {
-            refresh.retain(|r| route.contains_span(&r.span));
-            true
-        };
+        let refresh_complete = attached.is_some();
+        let mut refresh = attached.unwrap_or_default();
+        refresh.extend(state.held.rows_among(&writes));
         let header = self.header(&state);
         BatchRequest { header, requests: vec![Request::CommitOnePhase { writes, refresh, refresh_complete }] }
     }
@@ -179,7 +210,8 @@ impl Txn {
         }
     }
 
-    /// As [`Txn::react`], for a time that only the commit needs: below SERIALIZABLE reads need not hold there.
+    /// As [`Txn::react`], for a time that only the commit needs: below SERIALIZABLE only what is held must hold there, and
+    /// the next attempt sees to that.
     async fn react_at_commit(&self, e: KvError) -> TxnResult<()> {
         let serializable = self.lock_state().serializable();
         match e {
@@ -191,32 +223,25 @@ impl Txn {
         }
     }
 
-    /// Below SERIALIZABLE: rows that were locked and not written, unless the one-phase commit validates them.
-    async fn validate_elsewhere(&self) -> TxnResult<()> {
-        let (spans, header) = {
-            let state = self.lock_state();
-            if state.serializable() {
-                return Ok(());
+    /// Below SERIALIZABLE: proves that what is held and not written is as it was, up to the time of the writes, which is
+    /// made late enough. If there was anything to prove, the transaction may not commit later than that.
+    async fn validate_held(&self) -> TxnResult<bool> {
+        let (spans, header, to) = {
+            let mut state = self.lock_state();
+            let spans = if state.serializable() { Vec::new() } else { state.unwritten() };
+            if spans.is_empty() {
+                return Ok(false);
             }
-            let unwritten = |r: &&RefreshSpan| !(r.span.is_point() && state.buffer.wrote(&r.span.start));
-            let spans: Vec<RefreshSpan> = state.locked.iter().filter(unwritten).cloned().collect();
-            (spans, self.header(&state))
+            // Others have read what is about to be written: below their time it cannot be.
+            state.meta.write_ts.forward(self.router().clock().now());
+            (spans, self.header(&state), state.meta.write_ts)
         };
-        if spans.is_empty() || self.only_range_holds(&spans).await? {
-            return Ok(());
-        }
-        let to = header.txn.as_ref().map_or(header.read_ts, |t| t.write_ts);
         let sent = self.router().fan_out(spans, |spans: &[RefreshSpan]| BatchRequest {
             header: header.clone(),
             requests: vec![Request::Refresh { spans: spans.to_vec(), to }],
         });
         sent.await.into_result().map_err(|e| self.refresh_error(e))?;
-        Ok(())
-    }
-
-    async fn only_range_holds(&self, spans: &[RefreshSpan]) -> TxnResult<bool> {
-        let route = self.only_range().await?;
-        Ok(route.is_some_and(|route| spans.iter().all(|r| route.contains_span(&r.span))))
+        Ok(true)
     }
 
     // ----- everything is spilled -----
@@ -246,8 +271,9 @@ impl Txn {
     // ----- several ranges -----
 
     async fn parallel(&self) -> TxnResult<Attempt> {
+        let pinned = self.validate_held().await?;
         self.catch_up().await?;
-        let (header, writes, locked, anchor) = {
+        let (header, writes, held, anchor) = {
             let mut state = self.lock_state();
             let writes = state.buffer.writes();
             if let Some((first, _)) = writes.first() {
@@ -257,7 +283,7 @@ impl Txn {
             state.meta.sequence += 1;
             state.buffer.note_spilling(&writes);
             self.register(&mut state);
-            (self.header(&state), writes, state.locked.clone(), state.meta.anchor.clone())
+            (self.header(&state), writes, state.held.clone(), state.meta.anchor.clone())
         };
         let anchor_route = self.router().route(&anchor).await?;
         let (near, far): (Vec<Write>, Vec<Write>) =
@@ -267,7 +293,7 @@ impl Txn {
         let how = if in_flight.is_empty() { EndKind::Commit } else { EndKind::Stage };
         let mut requests = Vec::with_capacity(2);
         if !near.is_empty() {
-            requests.push(put_intents(&near, &locked));
+            requests.push(put_intents(&near, &held));
         }
         let (listed, in_spans) = (intents.clone(), spans.clone());
         requests.push(Request::EndTxn {
@@ -275,11 +301,12 @@ impl Txn {
             intents: listed,
             spans: in_spans,
             in_flight: in_flight.clone(),
+            pinned,
         });
         let stage = self.router().send_to(&anchor_route, BatchRequest { header: header.clone(), requests });
         let puts = self.router().fan_out(far, |writes: &[Write]| BatchRequest {
             header: header.clone(),
-            requests: vec![put_intents(writes, &locked)],
+            requests: vec![put_intents(writes, &held)],
         });
         let (stage, puts) = futures::join!(stage, puts);
         self.judge(Staged { header, intents, spans, in_flight }, stage, puts).await
@@ -319,7 +346,10 @@ impl Txn {
         };
         match failed {
             None => {}
-            Some(e) if failed_for_sure && is_transient(&e) => return self.try_again(e).await,
+            Some(e) if failed_for_sure && is_transient(&e) => {
+                self.lock_state().staged = true;
+                return self.try_again(e).await;
+            }
             // It will be rolled back: without that write it cannot have committed.
             Some(e) if failed_for_sure => return Err(self.refresh_error(e)),
             Some(_) => return self.ask_the_record(staged).await,
@@ -335,30 +365,23 @@ impl Txn {
 
     /// All intents stand, but not all at or below the staged time.
     async fn commit_explicitly(&self, staged: Staged, ts: Timestamp) -> TxnResult<Attempt> {
-        let header = {
-            let mut state = self.lock_state();
-            state.meta.write_ts.forward(ts);
-            self.header(&state)
-        };
-        if self.lock_state().serializable() {
-            self.move_to(ts).await?;
-        }
-        let mut header = header;
-        if let Some(txn) = &mut header.txn {
-            *txn = self.lock_state().meta.clone();
-        }
-        let Some(meta) = header.txn.clone() else {
-            return Err(KvError::internal("a commit needs a transaction").into());
+        self.lock_state().meta.write_ts.forward(ts);
+        let pinned = self.validate_held().await?;
+        self.catch_up().await?;
+        let (header, anchor) = {
+            let state = self.lock_state();
+            (self.header(&state), state.meta.anchor.clone())
         };
         let end = Request::EndTxn {
             how: EndKind::Commit,
             intents: staged.intents.clone(),
             spans: staged.spans.clone(),
             in_flight: Vec::new(),
+            pinned,
         };
         let batch = BatchRequest { header, requests: vec![end] };
         loop {
-            return match self.send_to_key(&meta.anchor, batch.clone()).await {
+            return match self.send_to_key(&anchor, batch.clone()).await {
                 Ok(mut response) => match response.responses.pop() {
                     Some(Response::Commit { ts }) => Ok(Attempt::Committed { ts, left: Left::Intents }),
                     _ => Err(KvError::internal("a commit was answered with something else").into()),
@@ -382,7 +405,8 @@ impl Txn {
             return Err(KvError::internal("a commit needs a transaction").into());
         };
         let Staged { intents, spans, .. } = staged;
-        let end = Request::EndTxn { how: EndKind::Abort, intents, spans, in_flight: Vec::new() };
+        let (how, in_flight) = (EndKind::Abort, Vec::new());
+        let end = Request::EndTxn { how, intents, spans, in_flight, pinned: false };
         let batch = BatchRequest { header, requests: vec![end] };
         let answer = self.router().send_to_key(anchor, batch).await;
         match answer.map(|mut response| response.responses.pop()) {

@@ -153,7 +153,7 @@ async fn clean_up_remotely(router: &Router, traces: Traces, fate: Fate) -> Resul
             txn.read_ts = *ts;
         }
         let (intents, spans) = (intents.clone(), spans.clone());
-        let request = Request::EndTxn { how, intents, spans, in_flight: Vec::new() };
+        let request = Request::EndTxn { how, intents, spans, in_flight: Vec::new(), pinned: false };
         send(router, &meta.anchor, header, request).await?;
     }
     let to = match fate {

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use futures::future::join_all;
 use meridian_storage::base::Key;
 
+use super::held::Held;
 use super::read::{MAX_TRIES, too_many_tries};
 use super::{Txn, TxnResult};
 use crate::route::FanOut;
-use crate::rpc::{BatchRequest, Header, KvError, RefreshSpan, Request, Response, WaitPolicy, Write};
+use crate::rpc::{BatchRequest, Header, KvError, Request, Response, WaitPolicy, Write};
 
 /// A buffer beyond this size is spilled.
 const LARGE: usize = 8 << 20;
@@ -37,24 +38,22 @@ impl Txn {
         }
         self.remember_overwritten().await?;
         for _ in 0..MAX_TRIES {
-            let (writes, header, locked) = {
+            let (writes, header, held) = {
                 let mut state = self.lock_state();
                 state.check_active()?;
                 state.meta.sequence += 1;
                 let writes = state.buffer.writes_in_tables();
                 state.buffer.note_spilling(&writes);
-                (writes, state.header(WaitPolicy::Block), state.locked.clone())
+                (writes, state.header(WaitPolicy::Block), state.held.clone())
             };
-            match self.put_in_parts(writes, &header, &locked).await.into_result() {
+            match self.put_in_parts(writes, &header, &held).await.into_result() {
                 Ok(done) => {
                     let mut state = self.lock_state();
                     for (writes, response) in done {
                         state.meta.write_ts.forward(response.ts);
                         state.buffer.note_spilled(&writes);
                         // From now on the intents protect these rows.
-                        let written =
-                            |r: &RefreshSpan| writes.binary_search_by(|(k, _)| k.cmp(&r.span.start)).is_ok();
-                        state.locked.retain(|r| !(r.span.is_point() && written(r)));
+                        state.held.note_written(&writes);
                     }
                     return Ok(());
                 }
@@ -67,16 +66,11 @@ impl Txn {
 
     /// Sends the writes as several commands: one is replicated while the next is being evaluated, and none is so large
     /// that it holds up what else is in the log.
-    async fn put_in_parts(
-        &self,
-        writes: Vec<Write>,
-        header: &Header,
-        locked: &[RefreshSpan],
-    ) -> FanOut<Write> {
+    async fn put_in_parts(&self, writes: Vec<Write>, header: &Header, held: &Held) -> FanOut<Write> {
         let sent = parts(writes).into_iter().map(|part| {
             self.router().fan_out(part, |writes: &[Write]| BatchRequest {
                 header: header.clone(),
-                requests: vec![put_intents(writes, locked)],
+                requests: vec![put_intents(writes, held)],
             })
         });
         let mut all = FanOut { done: Vec::new(), failed: Vec::new() };
@@ -172,10 +166,6 @@ fn parts(writes: Vec<Write>) -> Vec<Vec<Write>> {
 }
 
 /// Rows that were read under a lock must still be as they were when their intents are written.
-pub(super) fn put_intents(writes: &[Write], locked: &[RefreshSpan]) -> Request {
-    let written = |r: &&RefreshSpan| {
-        r.span.is_point() && writes.binary_search_by(|(k, _)| k.cmp(&r.span.start)).is_ok()
-    };
-    let refresh = locked.iter().filter(written).cloned().collect();
-    Request::PutIntents { writes: writes.to_vec(), refresh }
+pub(super) fn put_intents(writes: &[Write], held: &Held) -> Request {
+    Request::PutIntents { writes: writes.to_vec(), refresh: held.rows_among(writes) }
 }

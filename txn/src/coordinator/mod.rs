@@ -5,7 +5,8 @@
 //! 1. [`buffer`] - the transaction's own writes and their savepoints. On top, because a transaction sees its own writes
 //!    whatever happens below; what it answers costs nothing.
 //! 2. [`read`], [`scanner`] - reads of what the buffer does not know, sent through the router.
-//! 3. [`reads`] - the books of what was read. Below the buffer: reading one's own writes proves nothing.
+//! 3. [`reads`], [`held`] - the books of what was read, and of what was locked. Below the buffer: reading one's own writes
+//!    proves nothing.
 //! 4. [`refresh`] - moves the snapshot when a range asks for it. Below the books, which it reads; above the router,
 //!    so that a moved read is simply sent again, and nobody above notices.
 //! 5. [`flush`], [`commit`] - turn the buffer into replicated writes.
@@ -24,6 +25,7 @@ pub mod options;
 mod buffer;
 mod intents;
 mod reads;
+mod held;
 mod state;
 pub mod db;
 pub mod txn;

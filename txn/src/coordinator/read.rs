@@ -1,12 +1,12 @@
 //! Reading keys: the transaction's own writes first, then the ranges; moving the snapshot where a range asks for it.
 
 use bytes::Bytes;
-use meridian_storage::base::{Key, Span, Timestamp};
+use meridian_storage::base::{Key, Timestamp};
 
 use super::state::State;
 use super::{Txn, TxnError, TxnErrorKind, TxnResult};
 use crate::rpc::{
-    BatchRequest, BatchResponse, Isolation, KvError, LockStrength, RefreshSpan, Request, Response, WaitPolicy,
+    BatchRequest, BatchResponse, Isolation, KvError, LockStrength, Request, Response, WaitPolicy,
 };
 
 /// How often one read may be sent back before something must be wrong.
@@ -214,7 +214,7 @@ pub(super) fn note_reads<'k>(
             state.reads.add_point(key);
         }
         if validate {
-            state.locked.push(RefreshSpan { span: Span::point(key.clone()), from: seen.max(at) });
+            state.held.add_row(key.clone(), seen.max(at));
         }
     }
     if newest {

@@ -5,8 +5,8 @@
 //! cursor - goes on in the snapshot of that statement.
 //!
 //! A scan of what is newest takes the time anew for every request. Who asks for it holds a lock that keeps the answer
-//! true; should that get lost, with the lease under which it was held, the commit finds it out, if the scan locks rows too
-//! and there were few such scans.
+//! true; should that get lost, with the lease under which it was held, the commit finds it out, if the scan locks rows
+//! too.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -18,14 +18,11 @@ use super::state::State;
 use super::{ScanOptions, Txn, TxnError, TxnResult};
 use crate::route::Route;
 use crate::rpc::{
-    BatchRequest, BatchResponse, Isolation, KvBlock, KvBlockBuilder, KvError, RefreshSpan, Request, Response,
-    Write,
+    BatchRequest, BatchResponse, Isolation, KvBlock, KvBlockBuilder, KvError, Request, Response, Write,
 };
 
 /// The size aimed at for one block unless told otherwise.
 const BLOCK_BYTES: u64 = 128 << 10;
-/// Scans of what is newest are validated at the commit as long as no more is: each is a latch there.
-const GAPS: usize = 64;
 
 pub struct Scanner {
     txn: Txn,
@@ -228,15 +225,15 @@ impl Scanner {
         if state.tracks_reads() && !newest {
             state.reads.add_span(seen.clone());
         }
-        if newest && state.locked.len() < GAPS {
-            // All of it, not only what is there: a row that comes is as bad as one that goes.
-            let from = ts.max(at);
-            state.locked.push(RefreshSpan { span: seen.clone(), from });
+        let from = ts.max(at);
+        if newest {
+            // All of it, not only what is there.
+            state.held.add_span(seen.clone(), from);
             state.meta.write_ts.forward(from);
         } else if self.options.lock.is_some() && !state.serializable() {
-            let from = ts.max(at);
-            let rows = rows.iter().map(|(k, _)| RefreshSpan { span: Span::point(Key::copy_from(k)), from });
-            state.locked.extend(rows);
+            for (key, _) in rows.iter() {
+                state.held.add_row(Key::copy_from(key), from);
+            }
             state.meta.write_ts.forward(from);
         }
         Noted::Kept

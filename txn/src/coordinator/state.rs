@@ -5,6 +5,7 @@ use std::time::Duration;
 use meridian_storage::base::{Key, Span, Timestamp};
 
 use super::buffer::WriteBuffer;
+use super::held::Held;
 use super::reads::SpanSet;
 use super::{TxnError, TxnErrorKind, TxnResult};
 use crate::rpc::{Header, IntentSpan, Isolation, RefreshSpan, TxnMeta, WaitPolicy};
@@ -35,9 +36,9 @@ pub(super) struct State {
     pub buffer: WriteBuffer,
     /// What was read at `meta.read_ts` and may have to be proven still true at a later time.
     pub reads: SpanSet,
-    /// Rows that were read under a lock, and as of when: must not have changed at the commit, should the lock get lost.
-    /// Only below SERIALIZABLE, where `reads` says it.
-    pub locked: Vec<RefreshSpan>,
+    /// What was read under locks: must not have changed at the commit, should a lock get lost. Only below SERIALIZABLE,
+    /// where `reads` says it.
+    pub held: Held,
     /// Where nobody else can read or write before the transaction has committed.
     pub private: Vec<Span>,
     /// Where locks may be held.
@@ -46,6 +47,8 @@ pub(super) struct State {
     pub has_record: bool,
     /// Is known to the heartbeat loop.
     pub registered: bool,
+    /// There may be a record that says "staging", of an attempt to commit after which there was another.
+    pub staged: bool,
 }
 
 impl State {
@@ -73,7 +76,7 @@ impl State {
 
     /// Nothing that was read depends on the snapshot: it may still move freely.
     pub fn can_forward(&self) -> bool {
-        !self.fixed && self.tracks_reads() && self.reads.is_empty() && self.locked.is_empty()
+        !self.fixed && self.tracks_reads() && self.reads.is_empty() && self.held.is_empty()
     }
 
     pub fn header(&self, wait: WaitPolicy) -> Header {
@@ -94,14 +97,9 @@ impl State {
         }
     }
 
-    /// Everything that must still hold when the transaction commits.
-    pub fn to_validate(&self) -> Vec<RefreshSpan> {
-        if self.serializable() {
-            let from = self.meta.read_ts;
-            self.reads.spans().into_iter().map(|span| RefreshSpan { span, from }).collect()
-        } else {
-            self.locked.clone()
-        }
+    /// Below SERIALIZABLE: what is held and will not be validated where it is written.
+    pub fn unwritten(&self) -> Vec<RefreshSpan> {
+        self.held.unwritten(|key| self.buffer.wrote(key))
     }
 
     /// Where its intents may be, as far as they are too many to name.

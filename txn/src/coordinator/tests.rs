@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use meridian_storage::base::{Key, Span};
+use meridian_storage::base::{Hlc, Key, Span};
 
-use crate::testing::{SimRuntime, local_db, model_db, run_on_both as run};
+use crate::testing::{SimRuntime, local_db, local_node, model_db, run_on_both as run};
 use crate::*;
 
 fn key(s: &str) -> Key {
@@ -196,6 +196,42 @@ fn read_committed_locks_see_the_newest_row() {
         txn.commit().await.expect("commit");
         assert_eq!(read(&db, &key("k")).await.as_deref(), Some("2"));
     });
+}
+
+/// A child row is written under a lock on its parent, the parent is deleted under a lock that must keep children out; and in
+/// between the locks are lost. Whoever commits first, the other one must not.
+#[test]
+fn below_serializable_a_commit_finds_out_that_its_locks_were_lost() {
+    for child_first in [false, true] {
+        let runtime = SimRuntime::new(1);
+        let node = local_node(&runtime, Hlc::new(runtime.clock(), Duration::ZERO, true));
+        let db = node.db.clone();
+        let (parent, children) = (table("a"), Span::new(table("c"), table("d")));
+        let outcome = runtime.block_on(async {
+            set(&db, &parent, "p").await;
+            db.split_at(table("b")).await.expect("split");
+            let child = begin_at(&db, Isolation::ReadCommitted);
+            let found = child.get_locked(&parent, LockStrength::KeyShare, WaitPolicy::Block).await;
+            assert!(found.expect("free").is_some());
+            child.put(table("c1"), "c".into());
+
+            node.replica.lose_lease();
+            node.replica.acquire_lease(db.clock().now());
+
+            let delete = begin_at(&db, Isolation::ReadCommitted);
+            let lock = (LockStrength::Update, WaitPolicy::Block);
+            delete.get_locked(&parent, lock.0, lock.1).await.expect("the lock was lost");
+            let options = ScanOptions { lock: Some(lock), newest: true, ..ScanOptions::default() };
+            let rows = delete.scan(children.clone(), options).collect().await.expect("scan");
+            assert!(rows.is_empty(), "the child is not there yet");
+            delete.delete(parent.clone());
+
+            let (first, second) = if child_first { (child, delete) } else { (delete, child) };
+            first.commit().await.expect("nothing has happened to what it holds");
+            second.commit().await
+        });
+        assert_eq!(outcome.expect_err("its lock was lost").sqlstate(), "40001", "{child_first}");
+    }
 }
 
 #[test]

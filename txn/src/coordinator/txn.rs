@@ -9,6 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::buffer::{Savepoint, WriteBuffer};
 use super::finish::Traces;
+use super::held::Held;
 use super::reads::SpanSet;
 use super::state::{Phase, State};
 use super::{Db, ScanOptions, Scanner, TxnOptions};
@@ -55,11 +56,12 @@ impl Txn {
             results_sent: false,
             buffer: WriteBuffer::default(),
             reads: SpanSet::default(),
-            locked: Vec::new(),
+            held: Held::default(),
             private: Vec::new(),
             locks: SpanSet::default(),
             has_record: false,
             registered: false,
+            staged: false,
         };
         let inner = Inner { db, state: Mutex::new(state), refreshing: futures::lock::Mutex::new(()) };
         Txn { inner: Arc::new(inner) }
@@ -194,7 +196,7 @@ impl Txn {
         let now = db.clock().now();
         let mut state = self.lock_state();
         state.reads.clear();
-        state.locked.clear();
+        state.held.clear();
         state.private.clear();
         state.statement += 1;
         if let Phase::Failed(_) = state.phase {
@@ -207,6 +209,7 @@ impl Txn {
             state.meta.min_ts = now;
             state.buffer = WriteBuffer::default();
             state.registered = false;
+            state.staged = false;
             state.phase = Phase::Active;
         } else {
             state.meta.epoch += 1;

@@ -18,7 +18,7 @@ use meridian_storage::mvcc::{key as version_key, value};
 
 use super::put_intents::{choose_timestamp, untouched};
 use super::{Afterwards, Context, Effects, Evaluated, Outcome, Stop, refresh};
-use crate::rpc::{AbortReason, KvError, RefreshSpan, Response, TxnMeta, Write};
+use crate::rpc::{AbortReason, Isolation, KvError, RefreshSpan, Response, TxnMeta, Write};
 
 pub fn evaluate(
     cx: &mut Context<'_>,
@@ -39,7 +39,8 @@ pub fn evaluate(
     }
     let new = untouched(cx, writes)?;
     let at = choose_timestamp(cx, &txn, writes, &new)?;
-    if at > txn.read_ts && !refresh_complete {
+    let proved = if txn.isolation == Isolation::Serializable { txn.read_ts } else { txn.write_ts };
+    if at > proved && !refresh_complete {
         return Err(KvError::RefreshNeeded { ts: at }.into());
     }
     refresh::validate(cx, writes, refresh, at)?;

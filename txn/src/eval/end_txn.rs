@@ -22,7 +22,7 @@ pub fn latches(header: &Header, intents: &[Key], out: &mut SmallVec<[LatchSpan; 
 
 pub fn evaluate(
     cx: &mut Context<'_>,
-    how: EndKind,
+    (how, pinned): (EndKind, bool),
     (intents, spans): (&[Key], &[IntentSpan]),
     in_flight: &[Key],
     out: &mut Effects,
@@ -41,7 +41,7 @@ pub fn evaluate(
         return finish(cx, &txn, TxnStatus::Aborted, (intents, spans), found.is_some(), out);
     }
     let mut ending = txn.clone();
-    ending.write_ts = commit_timestamp(cx, &txn, found.as_ref(), out)?;
+    ending.write_ts = commit_timestamp(cx, &txn, pinned, found.as_ref(), out)?;
     if how == EndKind::Commit {
         return finish(cx, &ending, TxnStatus::Committed, (intents, spans), found.is_some(), out);
     }
@@ -61,10 +61,11 @@ pub fn evaluate(
     Ok(Response::Commit { ts })
 }
 
-/// Not below what pushers have asked for; and a serializable transaction must have proved its reads up to there.
+/// Not below what pushers have asked for; and what must have been proved up to there must have been.
 fn commit_timestamp(
     cx: &Context<'_>,
     txn: &TxnMeta,
+    pinned: bool,
     found: Option<&TxnRecord>,
     out: &Effects,
 ) -> Evaluated<Timestamp> {
@@ -74,7 +75,8 @@ fn commit_timestamp(
         Some(record) => ts.forward(record.meta.write_ts),
         None => ts.forward(cx.memory.pushed(txn.id)),
     };
-    if txn.isolation == Isolation::Serializable && ts > txn.read_ts {
+    let serializable = txn.isolation == Isolation::Serializable;
+    if serializable && ts > txn.read_ts || pinned && ts > txn.write_ts {
         return Err(KvError::RefreshNeeded { ts }.into());
     }
     Ok(ts)

@@ -32,8 +32,7 @@ use meridian_storage::engine::{Engine, WriteBatch};
 use meridian_storage::replica::{RangeDescriptor, Trigger};
 use smallvec::SmallVec;
 
-use crate::record::Standing;
-use crate::record::TxnRecord;
+use crate::record::{Standing, TxnRecord};
 use crate::rpc::{Header, Isolation, KvError, LockStrength, Request, Response, TxnMeta, WaitPolicy};
 
 pub use conflict::{Blocker, Conflict, Stop, Want, holder_of};
@@ -213,8 +212,8 @@ pub fn evaluate(cx: &mut Context<'_>, request: &Request, out: &mut Effects) -> E
             out.afterwards.push(Afterwards::Release { txn: *txn, spans: spans.clone() });
             Response::Done
         }
-        Request::EndTxn { how, intents, spans, in_flight } => {
-            end_txn::evaluate(cx, *how, (intents, spans), in_flight, out)?
+        Request::EndTxn { how, intents, spans, in_flight, pinned } => {
+            end_txn::evaluate(cx, (*how, *pinned), (intents, spans), in_flight, out)?
         }
         Request::HeartbeatTxn { now } => heartbeat_txn::evaluate(cx, *now, out)?,
         Request::PushTxn { pushee, pusher, kind, active, .. } => {

@@ -320,7 +320,8 @@ impl World {
                     })
                     .collect();
                 intents.extend(in_flight.iter().cloned());
-                (me?.anchor, Request::EndTxn { how, intents, spans, in_flight })
+                let pinned = rest.contains(&"pinned");
+                (me?.anchor, Request::EndTxn { how, intents, spans, in_flight, pinned })
             }
             "heartbeat" => (me?.anchor, Request::HeartbeatTxn { now: self.clock.now() }),
             "push" => {

@@ -131,6 +131,7 @@ mod tests {
                 intents: keys.clone(),
                 spans: vec![IntentSpan { span: span.clone(), private: true }],
                 in_flight: keys.clone(),
+                pinned: true,
             },
             Request::HeartbeatTxn { now: ts(1) },
             Request::PushTxn {

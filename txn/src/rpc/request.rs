@@ -53,13 +53,13 @@ pub enum Request {
     /// transaction's locks on this range.
     ///
     /// Before it writes, nothing in `refresh` may have changed between its `from` and the chosen time
-    /// (`RefreshFailed`). If the chosen time is above `txn.read_ts` and `refresh_complete` is false, then it fails with
-    /// `RefreshNeeded` and writes nothing. Under [`Isolation::Snapshot`](super::Isolation) a version above
+    /// (`RefreshFailed`). If the chosen time is above `txn.read_ts` (below SERIALIZABLE: `txn.write_ts`) and
+    /// `refresh_complete` is false, then it fails with `RefreshNeeded` and writes nothing. Under [`Isolation::Snapshot`](super::Isolation) a version above
     /// `txn.read_ts` on a written key is `WriteTooOld`; under SERIALIZABLE and READ COMMITTED the write goes above it.
     CommitOnePhase {
         writes: Vec<Write>,
         refresh: Vec<RefreshSpan>,
-        /// `refresh` is all that matters of what the transaction has read.
+        /// `refresh` is all that matters of what the transaction has read, up to a later time.
         refresh_complete: bool,
     },
     /// Writes replicated intents at `txn.write_ts` or above (`BatchResponse::ts` says where): above every read by
@@ -100,6 +100,8 @@ pub enum Request {
         /// For `Stage`: the writes that are not yet known to have succeeded. The transaction is committed as soon as
         /// there is an intent at or below the staged timestamp on each.
         in_flight: Vec<Key>,
+        /// What the transaction holds was validated up to `txn.write_ts`: if it has to end later, `RefreshNeeded`.
+        pinned: bool,
     },
     /// Says that the coordinator lives; creates the record if there is none.
     HeartbeatTxn {
@@ -175,7 +177,7 @@ wire_enum!(Request {
     5 => RemoveIntents { keys },
     6 => Refresh { spans, to },
     7 => ReleaseLocks { txn, spans },
-    8 => EndTxn { how, intents, spans, in_flight },
+    8 => EndTxn { how, intents, spans, in_flight, pinned },
     9 => HeartbeatTxn { now },
     10 => PushTxn { pushee, pusher, kind, now, active, edges },
     11 => QueryTxn { txn },

@@ -294,8 +294,8 @@ impl Eval<'_> {
                 self.release(*txn, |key| spans.is_empty() || spans.iter().any(|s| s.contains(key)))?;
                 Ok(Response::Done)
             }
-            Request::EndTxn { how, intents, spans, in_flight } => {
-                self.end_txn(*how, (intents, spans), in_flight)
+            Request::EndTxn { how, intents, spans, in_flight, pinned } => {
+                self.end_txn((*how, *pinned), (intents, spans), in_flight)
             }
             Request::HeartbeatTxn { now } => {
                 let meta = self.txn()?.clone();
@@ -585,7 +585,8 @@ impl Eval<'_> {
             self.refresh(r, ts)?;
             self.note_read(r.span.clone(), ts);
         }
-        if ts > me.read_ts && !refresh_complete {
+        let proved = if me.isolation == Isolation::Serializable { me.read_ts } else { me.write_ts };
+        if ts > proved && !refresh_complete {
             return Err(KvError::RefreshNeeded { ts }.into());
         }
         for (key, value) in writes {
@@ -640,7 +641,7 @@ impl Eval<'_> {
 
     fn end_txn(
         &mut self,
-        how: EndKind,
+        (how, pinned): (EndKind, bool),
         (intents, spans): (&[Key], &[IntentSpan]),
         in_flight: &[Key],
     ) -> Evaluated<Response> {
@@ -668,7 +669,9 @@ impl Eval<'_> {
             if !implicit {
                 meta.write_ts.forward(self.data.pushed.get(&meta.id).copied().unwrap_or_default());
             }
-            if meta.isolation == Isolation::Serializable && meta.write_ts > meta.read_ts {
+            let serializable = meta.isolation == Isolation::Serializable;
+            if serializable && meta.write_ts > meta.read_ts || pinned && meta.write_ts > self.txn()?.write_ts
+            {
                 return Err(KvError::RefreshNeeded { ts: meta.write_ts }.into());
             }
         }
@@ -694,11 +697,12 @@ impl Eval<'_> {
 
     fn query_intent(&mut self, key: &Key, txn: &TxnMeta) -> Evaluated<Response> {
         self.check_bounds(key, None)?;
-        let found = self
-            .data
-            .intents
-            .get(key)
-            .is_some_and(|i| i.meta.id == txn.id && i.meta.epoch == txn.epoch && i.ts <= txn.write_ts);
+        let decides = |i: &Intent| {
+            (i.meta.id, i.meta.epoch) == (txn.id, txn.epoch)
+                && i.meta.sequence >= txn.sequence
+                && i.ts <= txn.write_ts
+        };
+        let found = self.data.intents.get(key).is_some_and(decides);
         if !found {
             self.data.reads.push((Span::point(key.clone()), txn.write_ts, None));
         }
