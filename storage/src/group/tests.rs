@@ -2,6 +2,9 @@
 
 use std::collections::VecDeque;
 
+use protobuf::Message as _;
+use raft::eraftpb::EntryType;
+
 use super::*;
 use crate::base::{Key, NodeId};
 use crate::log::{LogBatch, LogOp, MemLog};
@@ -131,6 +134,40 @@ fn a_leader_sends_before_its_own_disk_has_synced_and_a_follower_answers_after() 
     let answer = follower.group.effects();
     assert!(answer.messages.is_empty() && answer.must_sync);
     assert_eq!(answer.messages_after_persist.len(), 1);
+}
+
+/// The message that the follower takes to say what it lacks must not be filled into one that waits to be sent.
+#[test]
+fn entries_follow_what_their_message_names_as_the_one_before() {
+    let mut peers = elected();
+    let mut propose = |entry| {
+        peers[0].group.step(Event::Propose(vec![entry])).expect("the leader");
+        peers[0].settle().1
+    };
+    // Node 2 misses the first, and refuses the second. While a configuration waits, commits are told at once.
+    let change = change_between(&descriptor(3), &descriptor(4)).expect("one step");
+    let mut waiting = Entry { data: change.write_to_bytes().expect("encodes").into(), ..Entry::default() };
+    waiting.set_entry_type(EntryType::EntryConfChangeV2);
+    let (first, second) = (propose(waiting), propose(entry("b")));
+    let to = |node: u64| move |m: &Message| m.to == node;
+    let mut answers = Vec::new();
+    for m in first.into_iter().filter(to(3)).chain(second) {
+        let follower = &mut peers[m.to as usize - 1];
+        follower.group.step(Event::Message(m)).expect("a follower");
+        answers.extend(follower.settle().1);
+    }
+    assert_eq!(answers.iter().filter(|m| m.reject).count(), 1, "{answers:?}");
+    // What node 3 has makes the leader tell of the commit; before that is sent, it learns of the refusal.
+    answers.sort_by_key(|m| m.reject);
+    for m in answers {
+        peers[0].group.step(Event::Message(m)).expect("the leader");
+    }
+    let (_, messages) = peers[0].settle();
+    let appends: Vec<&Message> = messages.iter().filter(|m| m.to == 2).collect();
+    for m in &appends {
+        assert!(m.entries.first().is_none_or(|e| e.index == m.index + 1), "{m:?}");
+    }
+    assert!(appends.iter().any(|m| m.entries.is_empty()) && appends.iter().any(|m| !m.entries.is_empty()));
 }
 
 #[test]
