@@ -9,6 +9,7 @@ mod garbage;
 mod protocol;
 mod refusals;
 mod restarts;
+mod splits;
 mod three_nodes;
 mod wire;
 mod node;
