@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, Ordering::SeqCst};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rocksdb::compaction_filter::{CompactionFilter, Decision};
 use rocksdb::compaction_filter_factory::{CompactionFilterContext, CompactionFilterFactory};
 use rocksdb::{
@@ -74,6 +75,8 @@ pub struct RocksEngine {
     locks_set: AtomicU64,
     locks_removed: AtomicU64,
     lock_spans_removed: AtomicBool,
+    /// For each family the size of its files and their expansion, of when it was asked for last.
+    expansions: Mutex<[(u64, f64); Cf::ALL.len()]>,
 }
 
 /// RocksDB asks the kernel to read ahead at the third block of a scan, whether the blocks are cached or not: that is a
@@ -132,6 +135,7 @@ impl RocksEngine {
             locks_set: AtomicU64::new(0),
             locks_removed: AtomicU64::new(0),
             lock_spans_removed: AtomicBool::new(false),
+            expansions: Mutex::new([(0, 1.0); Cf::ALL.len()]),
         };
         engine.idle_memtable_bytes = engine.memtable_bytes();
         engine.watch_locks();
@@ -182,7 +186,20 @@ impl RocksEngine {
     }
 
     /// How many bytes of keys and values a family has for each byte in its files, where they are compressed.
+    ///
+    /// RocksDB looks at every file for that, and keeps everybody else waiting: it is asked again only when there are others.
     fn expansion(&self, cf: Cf) -> f64 {
+        let size = self.db.property_int_value_cf(self.family(cf), c"rocksdb.live-sst-files-size");
+        let size = size.ok().flatten().unwrap_or(0);
+        let mut known = self.expansions.lock();
+        let (known_size, expansion) = &mut known[cf as usize];
+        if *known_size != size {
+            (*known_size, *expansion) = (size, self.compute_expansion(cf));
+        }
+        *expansion
+    }
+
+    fn compute_expansion(&self, cf: Cf) -> f64 {
         let property = self.db.property_value_cf(self.family(cf), c"rocksdb.aggregated-table-properties");
         let text = property.ok().flatten().unwrap_or_default();
         let number = |name: &str| -> f64 {
