@@ -20,7 +20,7 @@ use crate::apply::command;
 use crate::base::{RangeId, ReplicaId, StorageError, StorageResult};
 use crate::group::{Event, Refused};
 use crate::log::{LogBatch, LogOp};
-use crate::replica::Trigger;
+use crate::replica::{Replica, Trigger};
 
 /// What became of an entry: range, index, term, result for its proposer.
 pub(super) type Outcome = (RangeId, u64, u64, StorageResult<()>);
@@ -196,6 +196,8 @@ impl StoreCore {
         }
         match logged.trigger {
             Some(Trigger::RaiseGcThreshold { to }) => {
+                // A new leaseholder may know of older transactions: what was dropped for the last one is gone all the same.
+                let to = to.max(d.replica.gc_threshold());
                 crate::apply::state::put_gc_threshold(self.apply.writes(), range, to);
                 d.replica.set_gc_threshold(to);
             }

@@ -5,6 +5,8 @@
 //! longer than one round.
 //!
 //! What must stay true:
+//! - The left replica is redescribed before the observer hears of the split, and the right one is led by nobody before it
+//!   has: whoever knows of the split knows the new bounds, and whoever used the old ones can find out.
 //! - A split applies only to the descriptor it was made from; one that lost a race is refused by all.
 //! - If the engine loses the split in a crash, it is replayed, and the right-hand side's log, which may have gone on, is
 //!   kept. The replay must not depend on the left's leader: the replica may have been removed from the left meanwhile, and
@@ -59,13 +61,13 @@ impl StoreCore {
         let log_state = self.begin_log(right.range, committed)?;
         self.apply.write(&*self.parts.engine)?;
         let right_replica = self.shared.new_replica(right.clone(), threshold);
-        let observed: (Arc<dyn Replica>, Arc<dyn Replica>) = (left_replica.clone(), right_replica.clone());
-        self.parts.observer.split(&observed.0, &observed.1, None);
         if let Some(d) = self.replicas.get_mut(&range) {
             d.set_descriptor(Arc::new(left.clone()));
         }
         self.shared.redescribe(&left_replica, left.clone());
         self.count_peers(Some(&current), Some(&left));
+        let observed: (Arc<dyn Replica>, Arc<dyn Replica>) = (left_replica, right_replica.clone());
+        self.parts.observer.split(&observed.0, &observed.1, None);
         self.outcomes.push((range, index, term, Ok(())));
         if let Some(own) = right.replica_on(self.node) {
             let group = Group::new(

@@ -143,7 +143,8 @@ impl ReplicaObserver for Recorder {
     }
 
     fn split(&self, left: &Arc<dyn Replica>, right: &Arc<dyn Replica>, _: Option<Lease>) {
-        self.events.lock().push(format!("{} split off {}", left.range_id(), right.range_id()));
+        let (left, right) = (left.descriptor(), right.descriptor());
+        self.events.lock().push(format!("{} up to {:?} split off {}", left.range, left.end, right.range));
     }
 
     fn removed(&self, range: RangeId) {
@@ -344,6 +345,11 @@ impl Cluster {
 
     pub fn handle(&self, id: NodeId) -> StoreHandle {
         self.nodes[&id].handle.clone().expect("the node is up")
+    }
+
+    /// What the observer of a node was told, in order.
+    pub fn events(&self, id: NodeId) -> Vec<String> {
+        self.nodes[&id].recorder.events.lock().clone()
     }
 
     pub fn now(&self) -> Duration {
@@ -548,6 +554,16 @@ impl Cluster {
         let mut batch = crate::engine::WriteBatch::new();
         crate::mvcc::put(&mut batch, key.as_bytes(), self.nodes[&id].clock.now(), value.as_bytes());
         Ok(replica.propose(crate::replica::Command { term: lease.term, batch, trigger: None }))
+    }
+
+    /// Has the leaseholder raise the range's threshold of garbage.
+    pub fn raise_gc_threshold(&mut self, range: RangeId, to: Timestamp) -> StorageResult<()> {
+        let (id, lease) =
+            self.leaseholder(range).ok_or(StorageError::NotLeaseholder { range, leader: None })?;
+        let replica = self.handle(id).replica(range).ok_or(StorageError::RangeNotFound { range })?;
+        let trigger = Some(crate::replica::Trigger::RaiseGcThreshold { to });
+        let command = crate::replica::Command { term: lease.term, trigger, ..Default::default() };
+        self.wait(replica.propose(command))
     }
 
     /// What a node's engine holds under a key, newest version.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use meridian_storage::base::{Hlc, Key, Span};
+use meridian_storage::base::{Hlc, Key, Runtime, Span};
 
+use crate::testing::cluster::Cluster;
 use crate::testing::{SimRuntime, local_db, local_node, model_db, run_on_both as run};
 use crate::*;
 
@@ -279,6 +280,29 @@ fn waiters_get_the_lock_when_its_holder_ends() {
         drop(b);
         let c = begin(&db);
         c.get_locked(&key("k"), lock, WaitPolicy::NoWait).await.expect("dropped means rolled back");
+    });
+}
+
+/// The gateway that has the locks released does not know that their range was divided.
+#[test]
+fn locks_in_the_other_half_of_a_split_are_released_with_the_transaction() {
+    let runtime = SimRuntime::new(1);
+    let cluster = Cluster::new(&runtime, 2);
+    let [here, there] = &cluster.gateways[..] else { panic!("two gateways") };
+    runtime.block_on(async {
+        set(here, &table("m"), "1").await;
+        let lock = async |db: &Db| {
+            let txn = begin(db);
+            let got = txn.get_locked(&table("m"), LockStrength::Update, WaitPolicy::NoWait).await;
+            (txn, got.map_err(|e| e.sqlstate()))
+        };
+        let (holder, got) = lock(there).await;
+        assert!(got.expect("free").is_some());
+        here.split_at(table("c")).await.expect("split");
+        assert_eq!(lock(here).await.1, Err("55P03"));
+        holder.rollback().await;
+        runtime.sleep(Duration::from_millis(20)).await;
+        assert!(lock(here).await.1.expect("released").is_some());
     });
 }
 

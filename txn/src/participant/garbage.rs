@@ -44,6 +44,7 @@ impl Participant {
         let now = self.clock.now();
         let range = self.range(batch.header.range)?;
         let descriptor = self.admit(&range, now, batch)?;
+        let threshold = threshold.max(range.replica.gc_threshold());
         let mut span = descriptor.span();
         // Nobody writes below a tombstone that goes: later writers are sent above the threshold, earlier ones are done.
         self.reads.raise_span(&span.start, &span.end, threshold, None);

@@ -72,7 +72,7 @@ pub trait NodeLiveness: Send + Sync {
     fn standing(&self, node: NodeId, since: Timestamp) -> Standing;
 }
 
-/// How long a right half is remembered for a lease that may have gone elsewhere.
+/// A right half that is older is forgotten when the next one comes: its lease has gone elsewhere.
 const SEPARATED_MAX: Duration = Duration::from_secs(10);
 
 pub struct Participant {
@@ -177,7 +177,7 @@ impl Participant {
                 }
                 Response::Stats { stats, .. } => {
                     (stats.locks_held, stats.requests_waiting) = range.locks.counts();
-                    let ns = self.clock.wall_ns().saturating_sub(range.memory.since_ns);
+                    let ns = self.clock.wall_ns().saturating_sub(range.counted_since_ns);
                     let per_s = |n: u64| n / (ns / 1_000_000_000).max(1);
                     stats.reads_per_s = per_s(range.reads.load(std::sync::atomic::Ordering::Relaxed));
                     stats.writes_per_s = per_s(range.writes.load(std::sync::atomic::Ordering::Relaxed));
@@ -274,7 +274,7 @@ impl ReplicaObserver for Participant {
             Some(s) if lease.term == FIRST_LEASE_TERM => (s.locks, s.memory),
             _ => (LockTable::new(), self.memory_of(lease)),
         };
-        let state = RangeState::new(replica.clone(), lease, locks, memory);
+        let state = RangeState::new(replica.clone(), lease, locks, memory, self.clock.wall_ns());
         let before = self.ranges.write().insert(replica.range_id(), state);
         if let Some(before) = before {
             before.retire();
@@ -294,7 +294,8 @@ impl ReplicaObserver for Participant {
         if let Some(mut lease) = right_lease {
             // What was read before the left side's lease began is as little known on the right.
             lease.start = lease.start.max(state.lease.start);
-            let made = RangeState::new(right.clone(), lease, locks, self.memory_of(lease));
+            let (memory, now) = (self.memory_of(lease), self.clock.wall_ns());
+            let made = RangeState::new(right.clone(), lease, locks, memory, now);
             self.ranges.write().insert(right.range_id(), made);
         } else if left.lease(self.clock.now()).is_ok_and(|l| l.term == state.lease.term) {
             // This node leads the left half still, so nobody has led the whole since, and it will lead the right one in a

@@ -32,6 +32,8 @@ pub struct RangeState {
     retired: AtomicBool,
     pub reads: AtomicU64,
     pub writes: AtomicU64,
+    /// Since when they are counted, of the wall clock.
+    pub counted_since_ns: u64,
     /// What this node remembers of the range, it remembers since then.
     pub memory: MemoryOf,
 }
@@ -51,6 +53,7 @@ impl RangeState {
         lease: Lease,
         locks: Arc<LockTable>,
         memory: MemoryOf,
+        now_ns: u64,
     ) -> Arc<Self> {
         Arc::new(RangeState {
             replica,
@@ -62,6 +65,7 @@ impl RangeState {
             retired: AtomicBool::new(false),
             reads: AtomicU64::new(0),
             writes: AtomicU64::new(0),
+            counted_since_ns: now_ns,
             memory,
         })
     }
@@ -171,8 +175,10 @@ fn places(request: &Request, f: &mut impl FnMut(&Key, Option<&Key>)) {
             spans.iter().for_each(|s| span(s, f));
         }
         Request::EndTxn { .. } | Request::HeartbeatTxn { .. } => {}
+        // The locks of the other half are not released here.
+        Request::ReleaseLocks { spans, .. } => spans.iter().for_each(|s| span(s, f)),
         // Limited to the range by their nature.
-        Request::ReleaseLocks { .. } | Request::Gc { .. } | Request::RangeStats => {}
+        Request::Gc { .. } | Request::RangeStats => {}
     }
 }
 

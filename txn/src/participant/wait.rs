@@ -75,6 +75,9 @@ impl Waits<'_> {
             if deadline.is_some_and(|d| d <= clock.monotonic()) {
                 return Err(KvError::LockTimeout { key });
             }
+            if !holds(range, &key) {
+                return Ok(());
+            }
             pause = PUSH_INTERVAL;
             let me = self.txn.as_ref().map(|t| t.id);
             let Some(now) = range.locks.check(&key, want, me, &self.places) else { return Ok(()) };
@@ -92,9 +95,11 @@ impl Waits<'_> {
         for blocker in &conflict.blockers {
             let Some(at) = blocker.intent else { continue };
             range.locks.discover(&conflict.key, &blocker.txn, at, LockStrength::Update);
-            // Whoever resolved it before we entered it could not tell the table.
+            // Whoever resolved it before we entered it could not tell the table; nor will who resolves it in the other half.
             let there = lock::exclusive_on(&**range.replica.engine(), &conflict.key)?;
-            if there.is_none_or(|l| l.txn != blocker.txn.id || l.write_ts != at) {
+            if !holds(range, &conflict.key)
+                || there.is_none_or(|l| l.txn != blocker.txn.id || l.write_ts != at)
+            {
                 range.locks.intent_gone(&conflict.key, blocker.txn.id);
                 return Ok(true);
             }
@@ -145,6 +150,11 @@ impl Participant {
             None => Ok(()),
         }
     }
+}
+
+/// Whether the key has not gone to another range by a split.
+fn holds(range: &RangeState, key: &Key) -> bool {
+    range.replica.descriptor().contains(key)
 }
 
 fn ids(blockers: &[Blocker]) -> Vec<TxnId> {

@@ -83,6 +83,7 @@ impl Participant {
                     self.take_locks(&range, &mut effects, txn.as_ref(), self.clock.now());
                     range.check_lease(progress.read_ts)?;
                     self.conclude(&range, &effects.afterwards);
+                    check_released(&range, &effects.afterwards)?;
                     drop(guard);
                     let now = self.clock.now();
                     Ok(Some(BatchResponse { ts: progress.read_ts, now, responses: effects.responses }))
@@ -215,6 +216,7 @@ impl Participant {
             InFlight { proposal: Some(proposal), landing: Some(landing) }.await?;
         } else {
             self.conclude(range, &effects.afterwards);
+            check_released(range, &effects.afterwards)?;
             drop(guard);
         }
         Ok(BatchResponse { ts, now: self.clock.now(), responses })
@@ -237,6 +239,19 @@ impl Participant {
             }
         }
     }
+}
+
+/// Whether the locks that were released are in this range still: a split takes its half along, released or not.
+fn check_released(range: &RangeState, afterwards: &[Afterwards]) -> Result<(), KvError> {
+    for after in afterwards {
+        if let Afterwards::Release { spans, .. } = after {
+            let descriptor = range.replica.descriptor();
+            if !spans.iter().all(|s| descriptor.span().contains_span(s)) {
+                return Err(KvError::RangeMismatch { descriptors: vec![(*descriptor).clone()] });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The spans that a command did not get to, if there are any.

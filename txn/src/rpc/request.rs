@@ -81,8 +81,7 @@ pub enum Request {
         spans: Vec<RefreshSpan>,
         to: Timestamp,
     },
-    /// Gives up the transaction's unreplicated locks in this range (limited to `spans` if there are any), whatever
-    /// its fate. Waiters go on.
+    /// Gives up the transaction's unreplicated locks in `spans` (if there are none: in this range), whatever its fate. Waiters go on.
     ReleaseLocks {
         txn: TxnId,
         spans: Vec<Span>,

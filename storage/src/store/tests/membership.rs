@@ -3,7 +3,7 @@
 use rstest::rstest;
 
 use super::{N1, N2, N3, R1, converged, secs, three};
-use crate::base::{Key, NodeId, RangeId, ReplicaId};
+use crate::base::{Key, NodeId, RangeId, ReplicaId, Timestamp};
 use crate::store::StoreConfig;
 use crate::store::testing::Cluster;
 
@@ -20,6 +20,36 @@ fn split(c: &mut Cluster, at: &str) {
     let (leader, _) = c.leaseholder(R1).expect("a lease");
     let (handle, at) = (c.handle(leader), Key::from(at));
     c.wait(async move { handle.split(R1, at, R2).await }).expect("split");
+}
+
+/// Whoever hears of a split and then asks for the bounds must not get the old ones: requests are admitted by them.
+#[test]
+fn a_split_is_told_of_when_the_bounds_have_changed() {
+    let mut c = three(1);
+    split(&mut c, "m");
+    c.run_until("all have applied it", secs(2), |c| {
+        [N1, N2, N3].iter().all(|n| c.handle(*n).descriptors().len() == 2)
+    });
+    for node in [N1, N2, N3] {
+        let events = c.events(node);
+        let told = format!("{R1} up to {:?} split off {R2}", Key::from("m"));
+        assert!(events.contains(&told), "{events:?}");
+    }
+}
+
+/// A leaseholder that knows of older snapshots than the last one cannot bring back what was dropped.
+#[test]
+fn the_threshold_of_garbage_does_not_fall() {
+    let mut c = three(1);
+    let (high, low) = (Timestamp::new(100, 0), Timestamp::new(80, 0));
+    c.raise_gc_threshold(R1, high).expect("applied");
+    c.raise_gc_threshold(R1, low).expect("applied");
+    let of = |c: &Cluster, node| c.handle(node).replica(R1).expect("a replica").gc_threshold();
+    c.run_until("all have applied it", secs(2), |c| [N1, N2, N3].iter().all(|n| of(c, *n) == high));
+    c.handle(N3).flush().expect("memory");
+    c.crash(N3);
+    c.start(N3);
+    assert_eq!(of(&c, N3), high);
 }
 
 #[test]
