@@ -5,7 +5,8 @@
 //! `utility`, which hands it to the module of its kind: `prepare`, `cursor` and `copy` are what their names say;
 //! `change_schema` leads to [`crate::schema_change`]; `maintenance` is VACUUM, ANALYZE and LOCK TABLE; `set_show` reaches the
 //! settings, `block` moves between the states of a transaction, `modes` changes its isolation and whether it writes;
-//! `text_rows` sends what they answer. `transaction` is the status machine; `admission` holds back what would only fail.
+//! `text_rows` sends what they answer. `transaction` is the status machine; `admission` holds back what would only fail;
+//! `startup` reads what a connection asks for.
 //!
 //! A module names only those declared below it, but for `statement`, which sends EXPLAIN's lines through `text_rows`. Methods of
 //! [`Session`] are called upwards in three places: `statement` runs what has no plan through `utility` (EXECUTE runs a
@@ -40,6 +41,7 @@ mod prepared;
 mod transaction;
 mod node;
 mod admission;
+mod startup;
 mod cancel;
 mod settings;
 mod client;
@@ -115,7 +117,7 @@ impl Session {
         for (name, value) in &parameters {
             match name.as_str() {
                 "user" | "database" | "replication" => {}
-                "options" => startup_options(&mut settings, value)?,
+                "options" => startup::apply_options(&mut settings, value)?,
                 name => settings.set_at_startup(name, value)?,
             }
         }
@@ -222,27 +224,4 @@ impl Session {
         self.view = Some(view.clone());
         view
     }
-}
-
-/// `-c name=value` and `--name=value`, as libpq's `options` has them.
-fn startup_options(settings: &mut Settings, options: &str) -> SqlResult<()> {
-    let mut words = options.split_ascii_whitespace();
-    while let Some(word) = words.next() {
-        let pair = match word.strip_prefix("--").or_else(|| word.strip_prefix("-c").filter(|w| !w.is_empty()))
-        {
-            Some(pair) => pair,
-            None if word == "-c" => words.next().unwrap_or_default(),
-            None => {
-                return Err(SqlError::new(
-                    state::SYNTAX_ERROR,
-                    format!("invalid command-line argument for server process: {word}"),
-                ));
-            }
-        };
-        let (name, value) = pair
-            .split_once('=')
-            .ok_or_else(|| SqlError::new(state::SYNTAX_ERROR, format!("-c {pair} requires a value")))?;
-        settings.set_at_startup(&name.replace('-', "_"), value)?;
-    }
-    Ok(())
 }
