@@ -226,11 +226,14 @@ fn read(engine: &MemEngine, c: &Command<'_>) -> StorageResult<String> {
             };
             show_scan(&scan(engine, &c.span(1), c.ts(3), options)?)
         }
-        "newer" => match any_newer_in(engine, &c.span(1), c.ts(3), c.ts(4), c.any_txn())? {
-            None => "nothing".into(),
-            Some(refresh::Newer::Version(ts)) => format!("version at {}", show_ts(ts)),
-            Some(refresh::Newer::Intent(l)) => show_lock(&l),
-        },
+        "newer" => {
+            let what = if c.flag("deletion") { Change::Deletion } else { Change::Any };
+            match any_newer_in(engine, &c.span(1), (c.ts(3), c.ts(4)), what, c.any_txn())? {
+                None => "nothing".into(),
+                Some(refresh::Newer::Version(ts)) => format!("version at {}", show_ts(ts)),
+                Some(refresh::Newer::Intent(l)) => show_lock(&l),
+            }
+        }
         "newest" => newest_version_ts(engine, c.word(1).as_bytes())?.map_or("none".into(), show_ts),
         "stats" => {
             let s = compute_stats(engine, &c.span(1))?;

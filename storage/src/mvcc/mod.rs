@@ -45,7 +45,7 @@ mod model;
 pub use block::KvBlock;
 pub use get::{GetOptions, MvccGet, PointReader, Seen, get};
 pub use lock::{LockRecord, LockStrength};
-pub use refresh::{any_intent_in, any_newer_in, newest_version_ts};
+pub use refresh::{Change, any_intent_in, any_newer_in, newest_version_ts};
 pub use resolve_span::{ResolveLimits, last_of_run, resolve_span};
 pub use scan::{ScanOptions, ScanResult, scan};
 pub use split::{MvccStats, compute_stats, find_split_key};

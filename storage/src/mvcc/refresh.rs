@@ -6,6 +6,7 @@ use crate::engine::{Cf, EngineIter, IterOptions, Reader};
 use super::cursor::{LockCursor, skip_key, version_of};
 use super::key;
 use super::lock::{self, LockRecord};
+use super::value;
 
 /// The newest committed version of `key`, tombstones included.
 pub fn newest_version_ts(reader: &dyn Reader, key: &[u8]) -> StorageResult<Option<Timestamp>> {
@@ -42,6 +43,19 @@ pub enum Newer {
     Intent(Box<LockRecord>),
 }
 
+/// Which changes matter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    Any,
+    Deletion,
+}
+
+impl Change {
+    fn is(self, stored: &[u8]) -> StorageResult<bool> {
+        Ok(self == Change::Any || value::decode(stored)?.is_none())
+    }
+}
+
 /// Whether anything in `span` has changed in `(from, to]`: a committed version, or an intent of a transaction other
 /// than `txn`, which may still commit there.
 ///
@@ -49,8 +63,8 @@ pub enum Newer {
 pub fn any_newer_in(
     reader: &dyn Reader,
     span: &Span,
-    from: Timestamp,
-    to: Timestamp,
+    (from, to): (Timestamp, Timestamp),
+    what: Change,
     txn: Option<TxnId>,
 ) -> StorageResult<Option<Newer>> {
     let (lower, upper) = key::bounds(span);
@@ -75,7 +89,7 @@ pub fn any_newer_in(
         if only.as_ref().is_some_and(|only| *only != part) {
             break;
         }
-        if let Some(newer) = newer_on_key(&mut *data, &part, locks.on(&part)?, (from, to), txn)? {
+        if let Some(newer) = newer_on_key(&mut *data, &part, locks.on(&part)?, (from, to), what, txn)? {
             return Ok(Some(newer));
         }
         skip_key(&mut *data, &part);
@@ -114,15 +128,24 @@ fn newer_on_key(
     part: &[u8],
     lock: Option<LockRecord>,
     (from, to): (Timestamp, Timestamp),
+    what: Change,
     txn: Option<TxnId>,
 ) -> StorageResult<Option<Newer>> {
     let provisional = lock.as_ref().filter(|l| l.is_intent()).map(|l| l.write_ts);
-    while let Some(version) = version_of(data, part)?.filter(|version| *version > from) {
-        if version <= to && Some(version) != provisional {
+    let floor = match provisional {
+        Some(at) if what == Change::Deletion => from.min(at.prev()),
+        _ => from,
+    };
+    let mut intended = what == Change::Any;
+    while let Some(version) = version_of(data, part)?.filter(|version| *version > floor) {
+        let counts = what.is(data.value())?;
+        if Some(version) == provisional {
+            intended |= counts;
+        } else if counts && version > from && version <= to {
             return Ok(Some(Newer::Version(version)));
         }
         data.next();
     }
     let in_the_way = |l: &LockRecord| l.is_intent() && Some(l.txn) != txn && l.write_ts <= to;
-    Ok(lock.filter(in_the_way).map(|l| Newer::Intent(Box::new(l))))
+    Ok(lock.filter(in_the_way).filter(|_| intended).map(|l| Newer::Intent(Box::new(l))))
 }

@@ -27,6 +27,20 @@ use crate::rpc::{
 /// At most so many spans are validated inside a one-phase commit; more are refreshed before, if need be.
 const ATTACHED_SPANS: usize = 256;
 
+/// At most so many are refreshed by one request.
+const REFRESHED_SPANS: usize = 1024;
+
+/// Which writes are sent apart from the record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Apart {
+    /// Those in other ranges than the record's.
+    Far,
+    /// All. What was validated pins the time of the record, and of what is sent with it; readers could push a write above that
+    /// time, attempt after attempt. A record alone is not pushed once it is staged: the next round commits at whatever
+    /// time the writes have found.
+    All,
+}
+
 /// What a commit has left to be cleaned up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Left {
@@ -112,21 +126,25 @@ impl Txn {
     }
 
     async fn attempts(&self) -> TxnResult<(Timestamp, Left)> {
+        let mut apart = Apart::Far;
         for _ in 0..MAX_TRIES {
             let attempt = match self.only_range().await? {
-                Some(route) => self.one_phase(&route).await?,
+                Some(route) if apart == Apart::Far => self.one_phase(&route).await?,
                 None if self.has_bulk() && !self.has_buffered() => self.record_alone().await?,
-                None => self.parallel().await?,
+                _ => self.parallel(apart).await?,
             };
             if let Attempt::Committed { ts, left } = attempt {
                 return Ok((ts, left));
+            }
+            if self.lock_state().must_validate() {
+                apart = Apart::All;
             }
         }
         Err(too_many_tries())
     }
 
-    /// An attempt was staged and did not succeed, and a later one has failed. What the later one has written may have made
-    /// the earlier one succeed, and somebody may have found that out.
+    /// An attempt was staged, and failed, or a later one did. Yet all that was staged may have been written, and somebody may
+    /// have found that out.
     async fn unless_committed(&self, e: TxnError) -> TxnResult<(Timestamp, Left)> {
         let staged = {
             let state = self.lock_state();
@@ -174,11 +192,12 @@ impl Txn {
         let state = self.lock_state();
         let spans = if state.serializable() {
             let from = state.meta.read_ts;
-            state.reads.spans().into_iter().map(|span| RefreshSpan { span, from }).collect()
+            state.reads.spans().into_iter().map(|span| RefreshSpan::new(span, from)).collect()
         } else {
             state.unwritten()
         };
-        let fits = spans.len() <= ATTACHED_SPANS && spans.iter().all(|r| route.contains_span(&r.span));
+        let few = spans.iter().filter(|r| !r.span.is_point()).count() <= ATTACHED_SPANS;
+        let fits = few && spans.iter().all(|r| route.contains_span(&r.span));
         fits.then_some(spans)
     }
 
@@ -236,11 +255,13 @@ impl Txn {
             state.meta.write_ts.forward(self.router().clock().now());
             (spans, self.header(&state), state.meta.write_ts)
         };
-        let sent = self.router().fan_out(spans, |spans: &[RefreshSpan]| BatchRequest {
-            header: header.clone(),
-            requests: vec![Request::Refresh { spans: spans.to_vec(), to }],
-        });
-        sent.await.into_result().map_err(|e| self.refresh_error(e))?;
+        for spans in spans.chunks(REFRESHED_SPANS) {
+            let sent = self.router().fan_out(spans.to_vec(), |spans: &[RefreshSpan]| BatchRequest {
+                header: header.clone(),
+                requests: vec![Request::Refresh { spans: spans.to_vec(), to }],
+            });
+            sent.await.into_result().map_err(|e| self.refresh_error(e))?;
+        }
         Ok(true)
     }
 
@@ -270,7 +291,7 @@ impl Txn {
 
     // ----- several ranges -----
 
-    async fn parallel(&self) -> TxnResult<Attempt> {
+    async fn parallel(&self, apart: Apart) -> TxnResult<Attempt> {
         let pinned = self.validate_held().await?;
         self.catch_up().await?;
         let (header, writes, held, anchor) = {
@@ -286,8 +307,9 @@ impl Txn {
             (self.header(&state), writes, state.held.clone(), state.meta.anchor.clone())
         };
         let anchor_route = self.router().route(&anchor).await?;
-        let (near, far): (Vec<Write>, Vec<Write>) =
-            writes.into_iter().partition(|(key, _)| anchor_route.descriptor.contains(key));
+        let (near, far): (Vec<Write>, Vec<Write>) = writes
+            .into_iter()
+            .partition(|(key, _)| apart == Apart::Far && anchor_route.descriptor.contains(key));
         let in_flight: Vec<Key> = far.iter().map(|(key, _)| key.clone()).collect();
         let (intents, spans) = named(&self.lock_state());
         let how = if in_flight.is_empty() { EndKind::Commit } else { EndKind::Stage };
@@ -344,13 +366,12 @@ impl Txn {
             }
             Err(_) => return self.ask_the_record(staged).await,
         };
+        // From here on a failure is not what it says: a write whose answer was lost, or that a later attempt makes, may be the
+        // last one that was missing.
+        self.lock_state().staged = true;
         match failed {
             None => {}
-            Some(e) if failed_for_sure && is_transient(&e) => {
-                self.lock_state().staged = true;
-                return self.try_again(e).await;
-            }
-            // It will be rolled back: without that write it cannot have committed.
+            Some(e) if failed_for_sure && is_transient(&e) => return self.try_again(e).await,
             Some(e) if failed_for_sure => return Err(self.refresh_error(e)),
             Some(_) => return self.ask_the_record(staged).await,
         }

@@ -67,7 +67,7 @@ impl Txn {
                 Ok(mut response) => {
                     let value = take_value(response.responses.pop())?;
                     let mut state = self.lock_state();
-                    if note_reads(&mut state, [key], at, response.ts, lock.is_some()) == Noted::Kept {
+                    if note_reads(&mut state, [key], at, response.ts, lock.map(|l| l.0)) == Noted::Kept {
                         return Ok(state.buffer.get(key).unwrap_or(value));
                     }
                 }
@@ -112,7 +112,7 @@ impl Txn {
             });
             match sent.await.into_result() {
                 Ok(done) => {
-                    if self.note_many(done, at, lock.is_some(), &mut values)? == Noted::Kept {
+                    if self.note_many(done, at, lock.map(|l| l.0), &mut values)? == Noted::Kept {
                         return Ok(values);
                     }
                 }
@@ -126,13 +126,13 @@ impl Txn {
         &self,
         done: Vec<(Vec<(usize, Key)>, BatchResponse)>,
         at: Timestamp,
-        locking: bool,
+        lock: Option<LockStrength>,
         values: &mut [Option<Bytes>],
     ) -> TxnResult<Noted> {
         let mut state = self.lock_state();
         for (wanted, response) in done {
             let keys = wanted.iter().map(|(_, key)| key);
-            if note_reads(&mut state, keys, at, response.ts, locking) == Noted::Stale {
+            if note_reads(&mut state, keys, at, response.ts, lock) == Noted::Stale {
                 return Ok(Noted::Stale);
             }
             for ((i, key), answer) in wanted.iter().zip(response.responses) {
@@ -193,12 +193,12 @@ pub(super) fn note_reads<'k>(
     keys: impl IntoIterator<Item = &'k Key>,
     at: Timestamp,
     seen: Timestamp,
-    locking: bool,
+    lock: Option<LockStrength>,
 ) -> Noted {
     if at != state.meta.read_ts {
         return Noted::Stale;
     }
-    let newest = locking && state.meta.isolation == Isolation::ReadCommitted;
+    let newest = lock.is_some() && state.meta.isolation == Isolation::ReadCommitted;
     if seen > at && !newest {
         // The range has moved the read, as it was allowed to while nothing else had been read.
         if !state.can_forward() {
@@ -208,13 +208,13 @@ pub(super) fn note_reads<'k>(
         state.meta.write_ts.forward(seen);
     }
     let keep = state.tracks_reads() && !newest;
-    let validate = locking && !state.serializable();
+    let held = lock.filter(|_| !state.serializable());
     for key in keys {
         if keep {
             state.reads.add_point(key);
         }
-        if validate {
-            state.held.add_row(key.clone(), seen.max(at));
+        if let Some(lock) = held {
+            state.held.add_row(key.clone(), lock, seen.max(at));
         }
     }
     if newest {

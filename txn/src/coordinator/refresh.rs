@@ -63,7 +63,7 @@ impl Txn {
                 (spans, state.header(WaitPolicy::Block), state.reads.mark())
             };
             let from = header.read_ts;
-            let spans = spans.into_iter().map(|span| RefreshSpan { span, from }).collect();
+            let spans = spans.into_iter().map(|span| RefreshSpan::new(span, from)).collect();
             let result = self.router().fan_out(spans, |spans: &[RefreshSpan]| BatchRequest {
                 header: header.clone(),
                 requests: vec![Request::Refresh { spans: spans.to_vec(), to }],

@@ -230,9 +230,9 @@ impl Scanner {
             // All of it, not only what is there.
             state.held.add_span(seen.clone(), from);
             state.meta.write_ts.forward(from);
-        } else if self.options.lock.is_some() && !state.serializable() {
+        } else if let Some((lock, _)) = self.options.lock.filter(|_| !state.serializable()) {
             for (key, _) in rows.iter() {
-                state.held.add_row(Key::copy_from(key), from);
+                state.held.add_row(Key::copy_from(key), lock, from);
             }
             state.meta.write_ts.forward(from);
         }

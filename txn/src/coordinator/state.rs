@@ -47,7 +47,7 @@ pub(super) struct State {
     pub has_record: bool,
     /// Is known to the heartbeat loop.
     pub registered: bool,
-    /// There may be a record that says "staging", of an attempt to commit after which there was another.
+    /// There may be a record that says "staging", and what it needs to be committed.
     pub staged: bool,
 }
 
@@ -100,6 +100,11 @@ impl State {
     /// Below SERIALIZABLE: what is held and will not be validated where it is written.
     pub fn unwritten(&self) -> Vec<RefreshSpan> {
         self.held.unwritten(|key| self.buffer.wrote(key))
+    }
+
+    /// Whether a commit has to prove something about what it does not write.
+    pub fn must_validate(&self) -> bool {
+        !self.serializable() && !self.held.is_empty()
     }
 
     /// Where its intents may be, as far as they are too many to name.

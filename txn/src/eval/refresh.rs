@@ -1,7 +1,7 @@
 //! `Refresh`: what was read has not changed up to a later time, and will not. Also what commits validate of it.
 
 use meridian_storage::base::{Key, Span, Timestamp};
-use meridian_storage::mvcc::{self, refresh::Newer};
+use meridian_storage::mvcc::{self, Change, refresh::Newer};
 
 use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
@@ -63,7 +63,7 @@ pub(super) fn check(cx: &Context<'_>, refresh: &RefreshSpan, to: Timestamp) -> E
     }
     let newer = match cx.memory.written_since(&refresh.span, refresh.from) {
         Some(keys) => newer_among(cx, &keys, refresh, to)?,
-        None => mvcc::any_newer_in(cx.engine, &refresh.span, refresh.from, to, cx.txn_id())?,
+        None => newer_in(cx, &refresh.span, refresh, to)?,
     };
     let ts = match newer {
         None => return Ok(()),
@@ -82,10 +82,19 @@ fn newer_among(
 ) -> Evaluated<Option<Newer>> {
     for key in keys {
         let span = Span::point(key.clone());
-        let newer = mvcc::any_newer_in(cx.engine, &span, refresh.from, to, cx.txn_id())?;
+        let newer = newer_in(cx, &span, refresh, to)?;
         if newer.is_some() {
             return Ok(newer);
         }
     }
-    Ok(mvcc::any_intent_in(cx.engine, &refresh.span, to, cx.txn_id())?)
+    let intent = mvcc::any_intent_in(cx.engine, &refresh.span, to, cx.txn_id())?;
+    if intent.is_some() && refresh.presence {
+        return newer_in(cx, &refresh.span, refresh, to);
+    }
+    Ok(intent)
+}
+
+fn newer_in(cx: &Context<'_>, span: &Span, refresh: &RefreshSpan, to: Timestamp) -> Evaluated<Option<Newer>> {
+    let what = if refresh.presence { Change::Deletion } else { Change::Any };
+    Ok(mvcc::any_newer_in(cx.engine, span, (refresh.from, to), what, cx.txn_id())?)
 }

@@ -290,15 +290,16 @@ impl World {
                 let writes = writes(rest);
                 let from = me.as_ref()?.read_ts;
                 let spans = rest.iter().filter_map(|w| span(w.strip_prefix("read:")?));
-                let refresh = spans.map(|span| RefreshSpan { span, from }).collect();
+                let refresh = spans.map(|span| RefreshSpan::new(span, from)).collect();
                 let refresh_complete = !rest.contains(&"incomplete");
                 let key = writes.first()?.0.clone();
                 (key, Request::CommitOnePhase { writes, refresh, refresh_complete })
             }
             "refresh" => {
                 let (span, to) = (span(rest.first()?)?, number(rest.get(1)?)?);
-                let from = me.as_ref()?.read_ts;
-                (span.start.clone(), Request::Refresh { spans: vec![RefreshSpan { span, from }], to })
+                let (from, presence) = (me.as_ref()?.read_ts, rest.contains(&"presence"));
+                let refresh = RefreshSpan { span: span.clone(), from, presence };
+                (span.start.clone(), Request::Refresh { spans: vec![refresh], to })
             }
             "release" => ("a".into(), Request::ReleaseLocks { txn: me.as_ref()?.id, spans: Vec::new() }),
             "end" => {

@@ -63,7 +63,7 @@ impl Divide for RefreshSpan {
         &self.span.start
     }
     fn cut(&mut self, end: &Key) -> Option<Self> {
-        self.span.cut(end).map(|span| RefreshSpan { span, from: self.from })
+        self.span.cut(end).map(|span| RefreshSpan { span, ..*self })
     }
 }
 

@@ -26,9 +26,17 @@ pub type Write = (Key, Option<Bytes>);
 pub struct RefreshSpan {
     pub span: Span,
     pub from: Timestamp,
+    /// Only whether keys are there: a newer version is no change unless it is a deletion. What a KEY SHARE lock holds.
+    pub presence: bool,
 }
 
-wire_struct!(RefreshSpan { span, from });
+wire_struct!(RefreshSpan { span, from, presence });
+
+impl RefreshSpan {
+    pub fn new(span: Span, from: Timestamp) -> Self {
+        RefreshSpan { span, from, presence: false }
+    }
+}
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Request {
@@ -75,8 +83,8 @@ pub enum Request {
     RemoveIntents {
         keys: Vec<Key>,
     },
-    /// Nothing in the spans has a version or another transaction's intent in `(from, to]`, nor will it get one: the
-    /// timestamp cache is raised to `to`. `RefreshFailed` otherwise.
+    /// Nothing in the spans has a version or another transaction's intent in `(from, to]` (of the kind that matters), nor
+    /// will it get one: the timestamp cache is raised to `to`. `RefreshFailed` otherwise.
     Refresh {
         spans: Vec<RefreshSpan>,
         to: Timestamp,

@@ -622,15 +622,17 @@ impl Eval<'_> {
 
     /// Whether what was read still holds at `to`.
     fn refresh(&self, r: &RefreshSpan, to: Timestamp) -> Evaluated<()> {
-        let changed = |ts: &Timestamp| *ts > r.from && *ts <= to;
+        let changed = |ts: &Timestamp, value: &Option<Bytes>| {
+            *ts > r.from && *ts <= to && (!r.presence || value.is_none())
+        };
         let bounds = (Bound::Included(&r.span.start), Bound::Excluded(&r.span.end));
         for (key, versions) in self.data.versions.range::<Key, _>(bounds) {
-            if let Some((ts, _)) = versions.iter().rfind(|(ts, _)| changed(ts)) {
+            if let Some((ts, _)) = versions.iter().rfind(|(ts, value)| changed(ts, value)) {
                 return Err(KvError::RefreshFailed { key: key.clone(), ts: *ts }.into());
             }
         }
         for (key, intent) in self.data.intents.range::<Key, _>(bounds) {
-            if Some(intent.meta.id) != self.me() && changed(&intent.ts) {
+            if Some(intent.meta.id) != self.me() && changed(&intent.ts, &intent.value) {
                 return Err(KvError::RefreshFailed { key: key.clone(), ts: intent.ts }.into());
             }
         }
