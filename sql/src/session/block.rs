@@ -2,7 +2,8 @@
 //!
 //! These are the transitions between the states of [`super::transaction`] that a client asks for by name; how a
 //! transaction begins and ends underneath is told there. A savepoint marks three things: the transaction's writes, the
-//! session's settings, the transaction's copy of the catalog. Names may repeat; the youngest of a name is meant.
+//! session's settings, the transaction's copy of the catalog; and it begins a subtransaction, with which the portals made
+//! in it end. Names may repeat; the youngest of a name is meant.
 //!
 //! What must stay true:
 //! - COMMIT is acknowledged only after the commit. One that fails leaves no block behind; one of a failed block rolls
@@ -133,7 +134,14 @@ impl Session {
             State::Block(active) => {
                 let savepoint = active.txn.savepoint();
                 let name = fold(name).into_owned();
-                active.savepoints.push(NamedSavepoint { name, savepoint, settings_mark, catalog_mark });
+                let subtransaction = active.begin_subtransaction();
+                active.savepoints.push(NamedSavepoint {
+                    name,
+                    subtransaction,
+                    savepoint,
+                    settings_mark,
+                    catalog_mark,
+                });
                 client.complete("SAVEPOINT");
                 Ok(())
             }
@@ -145,8 +153,11 @@ impl Session {
         let State::Block(active) = &mut self.state else { return Err(outside_block("RELEASE SAVEPOINT")) };
         let name = fold(name).into_owned();
         let at = active.savepoints.iter().rposition(|s| s.name == name).ok_or_else(|| no_savepoint(&name))?;
+        let released = active.savepoints[at].subtransaction;
         active.txn.release(active.savepoints[at].savepoint);
         active.savepoints.truncate(at);
+        let around = active.subtransaction();
+        self.hand_portals_over(released, around);
         client.complete("RELEASE");
         Ok(())
     }
@@ -169,6 +180,7 @@ impl Session {
         let s = &active.savepoints[at];
         active.txn.rollback_to(s.savepoint);
         self.catalog.rollback_to(s.catalog_mark);
+        self.drop_portals_of(s.subtransaction);
         for (name, value) in self.settings.undo_to(s.settings_mark, false) {
             client.parameter_status(name, &value);
         }

@@ -1,6 +1,9 @@
 //! SQL cursors: DECLARE, FETCH, MOVE, CLOSE, over the same portals as the extended protocol.
 //!
 //! Cursors go forward only and end with their transaction: backward fetches and WITH HOLD are refused.
+//!
+//! What must stay true: a cursor ends with the subtransaction in which it was declared, so that no rows are fetched that
+//! ROLLBACK TO has taken back. RELEASE hands it to the one around. One that is older than the savepoint stays, where it is.
 
 use std::sync::Arc;
 
@@ -9,6 +12,7 @@ use super::classify::is_utility;
 use super::client::Client;
 use super::prepared::{Planned, Portal, Prepared, Running};
 use super::statement::Delivery;
+use super::transaction::SubtransactionId;
 use super::{FLUSH_AT, Session};
 use crate::bind::fold;
 use crate::error::{SqlError, SqlResult, state};
@@ -16,6 +20,23 @@ use crate::parse::{DeclareCursor, FetchCount, FetchCursor, ParsedStatement, ast}
 use crate::plan::Schema;
 
 impl Session {
+    /// Of what is made now.
+    pub(super) fn subtransaction(&self) -> SubtransactionId {
+        self.state.active().map(|a| a.subtransaction()).unwrap_or_default()
+    }
+
+    /// Portals made in a subtransaction, or in one within it, end.
+    pub(super) fn drop_portals_of(&mut self, subtransaction: SubtransactionId) {
+        self.portals.retain(|_, p| p.made_in < subtransaction);
+    }
+
+    /// As if portals of a subtransaction, and of those within it, had been made in the one around it.
+    pub(super) fn hand_portals_over(&mut self, from: SubtransactionId, to: SubtransactionId) {
+        for portal in self.portals.values_mut().filter(|p| p.made_in >= from) {
+            portal.made_in = to;
+        }
+    }
+
     pub(super) async fn declare_cursor(
         &mut self,
         d: &DeclareCursor,
@@ -43,7 +64,8 @@ impl Session {
         self.ensure_transaction()?;
         self.planned(&prepared)?;
         let params = self.no_params.clone();
-        let portal = Portal { prepared, params, formats: Vec::new(), running: Running::NotStarted };
+        let made_in = self.subtransaction();
+        let portal = Portal { prepared, params, formats: Vec::new(), made_in, running: Running::NotStarted };
         self.portals.insert(name, portal);
         client.complete("DECLARE CURSOR");
         Ok(())

@@ -112,9 +112,10 @@ impl Session {
         } else {
             self.parameters(types, formats, &values)?
         };
+        let made_in = self.subtransaction();
         self.portals.insert(
             portal.into(),
-            Portal { prepared, params, formats: result_formats, running: Running::NotStarted },
+            Portal { prepared, params, formats: result_formats, made_in, running: Running::NotStarted },
         );
         Ok(())
     }

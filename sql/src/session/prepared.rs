@@ -8,6 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::client::Format;
+use super::transaction::SubtransactionId;
 use crate::bind::QueryKind;
 use crate::catalog::TableDescriptor;
 use crate::error::{SqlError, SqlResult, state};
@@ -133,6 +134,8 @@ pub struct Portal {
     pub prepared: Arc<Prepared>,
     pub params: Arc<[Datum]>,
     pub formats: Vec<Format>,
+    /// In which subtransaction it was made: it goes with what that has written.
+    pub made_in: SubtransactionId,
     pub running: Running,
 }
 

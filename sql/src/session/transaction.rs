@@ -53,17 +53,37 @@ pub struct Active {
     /// The first statement has begun: the snapshot is that of its beginning, not of BEGIN's.
     pub has_snapshot: bool,
     pub savepoints: Vec<NamedSavepoint>,
+    /// The youngest there has been.
+    last_subtransaction: SubtransactionId,
     /// Names of this transaction's portals are forgotten with it.
     pub has_ddl: bool,
     /// Of a block that can lose a conflict, from its first statement on.
     pub place: Option<Place>,
 }
 
+/// What begins with a savepoint. Numbers grow within a transaction, so that what began later has the greater one; the
+/// transaction itself has the number 0.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
+pub struct SubtransactionId(u32);
+
 pub struct NamedSavepoint {
     pub name: String,
+    pub subtransaction: SubtransactionId,
     pub savepoint: Savepoint,
     pub settings_mark: usize,
     pub catalog_mark: crate::catalog::CatalogSavepoint,
+}
+
+impl Active {
+    /// In which what happens now happens.
+    pub fn subtransaction(&self) -> SubtransactionId {
+        self.savepoints.last().map(|s| s.subtransaction).unwrap_or_default()
+    }
+
+    pub fn begin_subtransaction(&mut self) -> SubtransactionId {
+        self.last_subtransaction.0 += 1;
+        self.last_subtransaction
+    }
 }
 
 impl State {
@@ -152,6 +172,7 @@ impl Session {
             statements: 0,
             has_snapshot: false,
             savepoints: Vec::new(),
+            last_subtransaction: SubtransactionId::default(),
             has_ddl: false,
             place: None,
         })

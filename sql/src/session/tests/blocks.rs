@@ -3,23 +3,7 @@
 use meridian_txn::testing::SimRuntime;
 use meridian_txn::testing::cluster::Cluster;
 
-use super::{nodes, say, session};
-
-/// Messages, one after the other in one session, and what the client is told of each: last an error's SQLSTATE.
-fn talk(script: &[(&str, &[&str])]) {
-    let runtime = SimRuntime::shuffled(1);
-    let cluster = Cluster::new(&runtime, 1);
-    runtime.block_on(async {
-        let node = nodes(&cluster).await.remove(0);
-        let mut session = session(&node).await;
-        for (sql, expected) in script {
-            let (mut told, error) = say(&mut session, sql).await;
-            told.extend(error.map(String::from));
-            assert_eq!(told, *expected, "{sql}");
-        }
-    });
-    runtime.shut_down();
-}
+use super::{nodes, say, session, talk};
 
 #[test]
 fn analyze_is_undone_with_its_message() {

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod extended;
+mod savepoints;
 mod schema_changes;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use meridian_storage::base::BoxFuture;
+use meridian_txn::testing::SimRuntime;
 use meridian_txn::testing::cluster::Cluster;
 
 use super::{Client, Counters, Format, Session, SessionOptions, Severity, SqlNode};
@@ -103,4 +105,20 @@ async fn say(session: &mut Session, sql: &str) -> (Vec<String>, Option<&'static 
         session.fail(e, &mut client).await;
     }
     (client.told, done.err().map(|e| e.code()))
+}
+
+/// Messages, one after the other in one session, and what the client is told of each: last an error's SQLSTATE.
+fn talk(script: &[(&str, &[&str])]) {
+    let runtime = SimRuntime::shuffled(1);
+    let cluster = Cluster::new(&runtime, 1);
+    runtime.block_on(async {
+        let node = nodes(&cluster).await.remove(0);
+        let mut session = session(&node).await;
+        for (sql, expected) in script {
+            let (mut told, error) = say(&mut session, sql).await;
+            told.extend(error.map(String::from));
+            assert_eq!(told, *expected, "{sql}");
+        }
+    });
+    runtime.shut_down();
 }

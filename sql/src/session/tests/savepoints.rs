@@ -1,0 +1,45 @@
+//! Subtransactions: what ROLLBACK TO takes back, what RELEASE keeps, and what neither touches.
+
+use super::talk;
+
+#[test]
+fn a_cursor_goes_with_its_subtransaction() {
+    talk(&[
+        ("CREATE TABLE t (k int)", &["CREATE TABLE"]),
+        ("BEGIN; SAVEPOINT s; INSERT INTO t VALUES (2)", &["BEGIN", "SAVEPOINT", "INSERT 0 1"]),
+        ("DECLARE c CURSOR FOR SELECT * FROM t; FETCH 1 c", &["DECLARE CURSOR", "2", "FETCH 1"]),
+        ("ROLLBACK TO s", &["ROLLBACK"]),
+        ("FETCH ALL c", &["34000"]),
+        ("ROLLBACK TO s", &["ROLLBACK"]),
+        ("DECLARE c CURSOR FOR SELECT 1", &["DECLARE CURSOR"]),
+        ("RELEASE s; FETCH c", &["RELEASE", "1", "FETCH 1"]),
+        ("ROLLBACK", &["ROLLBACK"]),
+    ]);
+}
+
+const COUNT: &str = "CURSOR FOR SELECT generate_series(1, 5)";
+
+#[test]
+fn an_older_cursor_stays_where_it_is() {
+    talk(&[
+        ("BEGIN", &["BEGIN"]),
+        (&format!("DECLARE c {COUNT}; FETCH c"), &["DECLARE CURSOR", "1", "FETCH 1"]),
+        ("SAVEPOINT s; FETCH c", &["SAVEPOINT", "2", "FETCH 1"]),
+        ("ROLLBACK TO s; FETCH c", &["ROLLBACK", "3", "FETCH 1"]),
+        ("SELECT 1/0", &["22012"]),
+        ("ROLLBACK TO s; FETCH c", &["ROLLBACK", "4", "FETCH 1"]),
+        ("COMMIT", &["COMMIT"]),
+    ]);
+}
+
+#[test]
+fn a_released_cursor_is_of_the_subtransaction_around() {
+    talk(&[
+        ("BEGIN; SAVEPOINT s; SAVEPOINT t; SAVEPOINT u", &["BEGIN", "SAVEPOINT", "SAVEPOINT", "SAVEPOINT"]),
+        (&format!("DECLARE c {COUNT}; FETCH c"), &["DECLARE CURSOR", "1", "FETCH 1"]),
+        ("RELEASE t; SAVEPOINT t; FETCH c", &["RELEASE", "SAVEPOINT", "2", "FETCH 1"]),
+        ("ROLLBACK TO t; FETCH c", &["ROLLBACK", "3", "FETCH 1"]),
+        ("ROLLBACK TO s; FETCH c", &["ROLLBACK", "34000"]),
+        ("ROLLBACK", &["ROLLBACK"]),
+    ]);
+}
