@@ -64,7 +64,7 @@ pub use settings::{SERVER_VERSION, Settings};
 pub use transaction::TransactionStatus;
 
 use prepared::{Portal, Prepared};
-use surroundings::View;
+use surroundings::{SettingChanges, View};
 use transaction::{Active, State};
 
 /// What a client's startup message says.
@@ -86,6 +86,7 @@ pub struct Session {
     cancel: Arc<CancelHandle>,
     /// What functions see of the session; made anew when settings or catalog change.
     view: Option<Arc<View>>,
+    setting_changes: Arc<SettingChanges>,
     /// currval() and lastval().
     sequences: Arc<surroundings::SequenceState>,
     activity: Arc<Activity>,
@@ -141,6 +142,7 @@ impl Session {
             portals: BTreeMap::new(),
             cancel: Arc::default(),
             view: None,
+            setting_changes: Arc::default(),
             sequences: Arc::default(),
             activity,
             no_params: Arc::from([]),
@@ -176,6 +178,7 @@ impl Session {
     pub async fn fail(&mut self, error: &SqlError, client: &mut dyn Client) {
         *self.node.counters.errors.lock().entry(error.code()).or_default() += 1;
         tracing::debug!(code = error.code(), %error, query = %self.activity.now.lock().query, "given to the client");
+        self.setting_changes.forget();
         match std::mem::take(&mut self.state) {
             State::Idle => {}
             State::Implicit(active) => self.abandon(active, client).await,

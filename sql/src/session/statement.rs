@@ -60,6 +60,8 @@ impl Session {
         self.note_activity(&prepared.text);
         if super::classify::is_utility(&parsed.statement) {
             self.utility(prepared, params, &mut delivery).await?;
+            // Of COPY's query, for instance, or of a cursor's.
+            self.take_setting_changes(delivery.client)?;
             return Ok(Running::Finished);
         }
         self.admit_block().await?;
@@ -68,7 +70,7 @@ impl Session {
             attempt += 1;
             self.ensure_transaction()?;
             let mark = delivery.client.mark();
-            let savepoint = self.statement_savepoint();
+            let (savepoint, settings_mark) = (self.statement_savepoint(), self.settings.mark());
             match self.attempt(prepared, params, &mut delivery).await {
                 Ok(Outcome::Tag(tag)) => {
                     delivery.client.complete(&tag);
@@ -87,6 +89,9 @@ impl Session {
                         return Err(e);
                     }
                     Counters::add(&self.node.counters.retries);
+                    self.setting_changes.forget();
+                    // The client has not been told of them, or no longer.
+                    self.settings.undo_to(settings_mark, false);
                     self.prepare_retry(savepoint, attempt).await?;
                 }
             }
@@ -116,6 +121,7 @@ impl Session {
                 return Err(error);
             }
             Counters::add(&self.node.counters.retries);
+            self.setting_changes.forget();
             if let Some(active) = self.take_active() {
                 self.abandon(active, delivery.client).await;
             }
@@ -144,9 +150,14 @@ impl Session {
 
     /// What set_config() changed while the statement ran.
     fn take_setting_changes(&mut self, client: &mut dyn Client) -> SqlResult<()> {
-        let changes = self.view.as_ref().map(|v| v.take_changes()).unwrap_or_default();
-        for (name, value, local) in changes {
-            if let Some((name, value)) = self.settings.set(&name, Some(&value), local, true)? {
+        for change in self.setting_changes.take() {
+            let in_transaction = self.state.active().is_some();
+            if change.local && !in_transaction {
+                continue;
+            }
+            let reported =
+                self.settings.set(&change.name, Some(&change.value), change.local, in_transaction)?;
+            if let Some((name, value)) = reported {
                 client.parameter_status(name, &value);
             }
         }
@@ -229,7 +240,9 @@ impl Session {
         mut delivery: Delivery<'_>,
     ) -> SqlResult<Running> {
         let Suspended { operator, planned, rest, sent } = suspended;
-        match self.drive(operator, planned, rest, sent, &mut delivery).await? {
+        let outcome = self.drive(operator, planned, rest, sent, &mut delivery).await?;
+        self.take_setting_changes(delivery.client)?;
+        match outcome {
             Outcome::Tag(tag) => {
                 delivery.client.complete(&tag);
                 Ok(Running::Finished)

@@ -31,6 +31,30 @@ impl SequenceState {
     }
 }
 
+/// What set_config() changes while a statement runs, in order. The statement sees it at once; the session takes it over
+/// when the statement has succeeded, and forgets it when it has failed.
+#[derive(Default)]
+pub struct SettingChanges(Mutex<Vec<SettingChange>>);
+
+#[derive(Clone)]
+pub struct SettingChange {
+    pub name: String,
+    pub value: String,
+    pub local: bool,
+    /// The value as SHOW would give it.
+    shown: String,
+}
+
+impl SettingChanges {
+    pub fn take(&self) -> Vec<SettingChange> {
+        std::mem::take(&mut *self.0.lock())
+    }
+
+    pub fn forget(&self) {
+        self.0.lock().clear();
+    }
+}
+
 /// The session as a statement sees it.
 pub struct View {
     node: Arc<SqlNode>,
@@ -43,8 +67,7 @@ pub struct View {
     pid: u32,
     search_path: Vec<SchemaId>,
     sequences: Arc<SequenceState>,
-    /// `SET` through set_config: taken over by the session after the statement.
-    changes: Mutex<Vec<(String, String, bool)>>,
+    changes: Arc<SettingChanges>,
     /// Rows that COPY FROM has parsed, for its plan to read.
     supplied: Mutex<Vec<Batch>>,
 }
@@ -67,7 +90,7 @@ impl View {
             search_path,
             sequences: session.sequences.clone(),
             catalog,
-            changes: Mutex::default(),
+            changes: session.setting_changes.clone(),
             supplied: Mutex::default(),
         }
     }
@@ -104,12 +127,6 @@ impl View {
 
     fn format_settings(&self) -> &FormatSettings {
         &self.settings.cached().format
-    }
-
-    /// The settings that functions changed while the statement ran.
-    pub(super) fn take_changes(&self) -> Vec<(String, String, bool)> {
-        let mut changes = self.changes.lock();
-        if changes.is_empty() { Vec::new() } else { std::mem::take(&mut changes) }
     }
 
     fn relation(&self, name: &str) -> SqlResult<Option<&Arc<TableDescriptor>>> {
@@ -222,10 +239,9 @@ impl SessionFunctions for View {
     }
 
     fn setting(&self, name: &str) -> SqlResult<Option<String>> {
-        if let Some((_, value, _)) =
-            self.changes.lock().iter().rev().find(|(n, _, _)| n.eq_ignore_ascii_case(name))
-        {
-            return Ok(Some(value.clone()));
+        let changes = self.changes.0.lock();
+        if let Some(change) = changes.iter().rev().find(|c| c.name.eq_ignore_ascii_case(name)) {
+            return Ok(Some(change.shown.clone()));
         }
         if name.eq_ignore_ascii_case("meridian.consistency") {
             return Ok(Some(self.node.consistency.clone()));
@@ -236,9 +252,13 @@ impl SessionFunctions for View {
     fn set_setting(&self, name: &str, value: &str, local: bool) -> SqlResult<String> {
         // Checked on a copy now, taken over when the statement ends.
         let mut copy = self.settings.clone();
+        let mut changes = self.changes.0.lock();
+        for change in changes.iter() {
+            copy.set(&change.name, Some(&change.value), change.local, false)?;
+        }
         copy.set(name, Some(value), local, false)?;
         let shown = copy.get(name).unwrap_or_default();
-        self.changes.lock().push((name.into(), value.into(), local));
+        changes.push(SettingChange { name: name.into(), value: value.into(), local, shown: shown.clone() });
         Ok(shown)
     }
 

@@ -4,6 +4,7 @@ mod blocks;
 mod extended;
 mod savepoints;
 mod schema_changes;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,0 +1,69 @@
+//! Settings that change with a statement or a transaction: which last, and from when on.
+
+use super::{Recorder, nodes, say, session, talk};
+use meridian_txn::testing::SimRuntime;
+use meridian_txn::testing::cluster::Cluster;
+
+#[test]
+fn set_config_of_a_failed_statement_does_nothing() {
+    talk(&[
+        ("SELECT set_config('search_path', 'evil', false), 1/0", &["22012"]),
+        ("SELECT 1", &["1", "SELECT 1"]),
+        ("SHOW search_path", &["\"$user\", public", "SHOW"]),
+        ("COPY (SELECT set_config('search_path', 'evil', false), 1/0) TO STDOUT", &["22012"]),
+        ("COPY (SELECT 1) TO STDOUT", &["COPY 1"]),
+        ("SHOW search_path", &["\"$user\", public", "SHOW"]),
+        ("BEGIN; SAVEPOINT s", &["BEGIN", "SAVEPOINT"]),
+        ("SELECT set_config('search_path', 'evil', false), 1/0", &["22012"]),
+        ("ROLLBACK TO s; SELECT 1; COMMIT", &["ROLLBACK", "1", "SELECT 1", "COMMIT"]),
+        ("SHOW search_path", &["\"$user\", public", "SHOW"]),
+    ]);
+}
+
+#[test]
+fn set_config_acts_when_its_statement_has_run() {
+    talk(&[
+        ("COPY (SELECT set_config('work_mem', '9MB', false)) TO STDOUT", &["COPY 1"]),
+        ("SHOW work_mem", &["9MB", "SHOW"]),
+        ("BEGIN", &["BEGIN"]),
+        (
+            "DECLARE c CURSOR FOR SELECT set_config('work_mem', '8MB', false), generate_series(1, 3)",
+            &["DECLARE CURSOR"],
+        ),
+        ("SHOW work_mem", &["9MB", "SHOW"]),
+        ("FETCH c; SHOW work_mem", &["8MB|1", "FETCH 1", "8MB", "SHOW"]),
+        ("ROLLBACK; SHOW work_mem", &["ROLLBACK", "9MB", "SHOW"]),
+        ("PREPARE p(text) AS SELECT $1", &["PREPARE"]),
+        ("EXECUTE p(set_config('work_mem', '6MB', false))", &["6MB", "SELECT 1"]),
+        ("SHOW work_mem", &["6MB", "SHOW"]),
+        // The statement sees it at once, as SHOW would.
+        (
+            "SELECT set_config('work_mem', '2048', false), current_setting('work_mem')",
+            &["2MB|2MB", "SELECT 1"],
+        ),
+        ("SELECT set_config('work_mem', '3MB', true)", &["3MB", "SELECT 1"]),
+        ("COPY (SELECT set_config('work_mem', '3MB', true)) TO STDOUT", &["COPY 1"]),
+        ("SHOW work_mem", &["2MB", "SHOW"]),
+    ]);
+}
+
+#[test]
+fn set_config_acts_in_a_portal_that_goes_on() {
+    let runtime = SimRuntime::shuffled(1);
+    let cluster = Cluster::new(&runtime, 1);
+    runtime.block_on(async {
+        let node = nodes(&cluster).await.remove(0);
+        let mut s = session(&node).await;
+        assert_eq!(say(&mut s, "BEGIN").await.1, None);
+        // More rows than are computed at once.
+        let sql = "SELECT set_config('work_mem', n || 'kB', false) FROM generate_series(1001, 9001) n";
+        s.parse("", sql, &[]).await.expect("a query");
+        s.bind("", "", &[], Vec::new(), Vec::new()).await.expect("a portal");
+        let mut client = Recorder::default();
+        s.execute("", 1, false, &mut client).await.expect("a row");
+        assert_eq!(client.told, ["1001kB"]);
+        s.execute("", 0, false, &mut client).await.expect("the others");
+        assert_eq!(say(&mut s, "SHOW work_mem").await.0, ["9001kB", "SHOW"]);
+    });
+    runtime.shut_down();
+}
