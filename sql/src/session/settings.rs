@@ -4,7 +4,7 @@
 //! when it commits.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use meridian_txn::Isolation;
@@ -359,9 +359,6 @@ impl Settings {
 
     /// The transaction ended: gives the reported settings whose value changed by that.
     pub fn end_transaction(&mut self, committed: bool) -> Vec<(&'static str, String)> {
-        if self.undo.is_empty() {
-            return Vec::new();
-        }
         self.undo_to(0, committed)
     }
 
@@ -370,13 +367,18 @@ impl Settings {
         self.undo.len()
     }
 
-    /// Takes back the changes since `mark`; with `keep`, only those that were LOCAL.
+    /// Takes back the changes since `mark`; with `keep`, only those that are LOCAL and newer than the last that is not.
     pub fn undo_to(&mut self, mark: usize, keep: bool) -> Vec<(&'static str, String)> {
-        let mut touched = Vec::new();
-        let tail = self.undo.split_off(mark.min(self.undo.len()));
+        if self.undo.len() <= mark {
+            return Vec::new();
+        }
+        let (mut touched, mut settled) = (Vec::new(), BTreeSet::new());
         // Oldest value wins: walk back from the newest.
-        for (name, old, local) in tail.into_iter().rev() {
+        for (name, old, local) in self.undo.split_off(mark).into_iter().rev() {
             if keep && !local {
+                settled.insert(name.clone());
+            }
+            if settled.contains(&name) {
                 continue;
             }
             match old {

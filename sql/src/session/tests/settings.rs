@@ -67,3 +67,35 @@ fn set_config_acts_in_a_portal_that_goes_on() {
     });
     runtime.shut_down();
 }
+
+const LOCAL: &str = "application_name=local";
+const SET: &str = "application_name=set";
+
+#[test]
+fn set_after_set_local_lasts() {
+    talk(&[
+        ("BEGIN; SET LOCAL application_name = local", &["BEGIN", LOCAL, "SET"]),
+        ("SET application_name = set; COMMIT", &[SET, "SET", "COMMIT"]),
+        ("SHOW application_name", &["set", "SHOW"]),
+    ]);
+}
+
+#[test]
+fn the_last_set_lasts_whatever_is_local_around_it() {
+    talk(&[
+        ("BEGIN; SET application_name = first", &["BEGIN", "application_name=first", "SET"]),
+        ("SET LOCAL application_name = local; SAVEPOINT a", &[LOCAL, "SET", "SAVEPOINT"]),
+        ("SET application_name = set; SAVEPOINT b", &[SET, "SET", "SAVEPOINT"]),
+        ("SET LOCAL application_name = local; RELEASE a", &[LOCAL, "SET", "RELEASE"]),
+        ("COMMIT", &[SET, "COMMIT"]),
+        ("BEGIN; SET LOCAL application_name = local; SAVEPOINT a", &["BEGIN", LOCAL, "SET", "SAVEPOINT"]),
+        ("SET application_name = lost", &["application_name=lost", "SET"]),
+        ("ROLLBACK TO a; SHOW application_name", &[LOCAL, "ROLLBACK", "local", "SHOW"]),
+        ("COMMIT", &[SET, "COMMIT"]),
+        (
+            "BEGIN; SET LOCAL application_name = local; RESET application_name; COMMIT",
+            &["BEGIN", LOCAL, "SET", "application_name=", "RESET", "COMMIT"],
+        ),
+        ("SHOW application_name", &["", "SHOW"]),
+    ]);
+}
