@@ -11,12 +11,10 @@
 //! - A savepoint's marks are taken together and gone back to together. ROLLBACK TO keeps the savepoint that it names,
 //!   drops the younger ones, and is the only way from a failed block back into a running one.
 
-use meridian_txn::Isolation;
-
 use super::Session;
+use super::characteristics::Modes;
 use super::client::{Client, Severity};
-use super::modes::{late_isolation, level};
-use super::transaction::{Active, NamedSavepoint, State};
+use super::transaction::{NamedSavepoint, State};
 use crate::bind::fold;
 use crate::error::{SqlError, SqlResult, state};
 use crate::parse::TransactionModes;
@@ -26,22 +24,16 @@ impl Session {
     pub(super) async fn begin(&mut self, modes: TransactionModes, client: &mut dyn Client) -> SqlResult<()> {
         match std::mem::take(&mut self.state) {
             State::Idle => {
-                let active =
-                    self.begin_active(modes.isolation.map(level), modes.read_only, modes.deferrable)?;
+                let active = self.begin_active(self.modes().with(modes))?;
                 self.state = State::Block(active);
             }
             // In a string of several statements: what ran before belongs to the block.
-            State::Implicit(mut active) => {
-                if active.statements > 0 && modes.isolation.is_some_and(|l| level(l) != active.isolation) {
-                    self.state = State::Implicit(active);
-                    return Err(late_isolation());
+            State::Implicit(active) => {
+                self.state = State::Implicit(active);
+                self.change_modes(modes)?;
+                if let Some(active) = self.take_active() {
+                    self.state = State::Block(active);
                 }
-                if active.statements == 0 {
-                    active.txn.rollback().await;
-                    active =
-                        self.begin_active(modes.isolation.map(level), modes.read_only, modes.deferrable)?;
-                }
-                self.state = State::Block(active);
             }
             block => {
                 self.state = block;
@@ -52,6 +44,7 @@ impl Session {
                         "there is already a transaction in progress",
                     ),
                 );
+                self.change_modes(modes)?;
             }
         }
         client.complete("BEGIN");
@@ -66,13 +59,13 @@ impl Session {
                     return Err(e);
                 }
                 self.after_transaction(true, client);
-                self.chain(chain, &active)?;
+                self.chain(chain, active.modes)?;
                 client.complete("COMMIT");
             }
             State::Failed(active) => {
-                let again = (active.isolation, active.read_only);
+                let again = active.modes;
                 self.abandon(active, client).await;
-                self.chain_modes(chain, again)?;
+                self.chain(chain, again)?;
                 client.complete("ROLLBACK");
             }
             other => {
@@ -94,9 +87,9 @@ impl Session {
     pub(super) async fn rollback(&mut self, chain: bool, client: &mut dyn Client) -> SqlResult<()> {
         match std::mem::take(&mut self.state) {
             State::Block(active) | State::Failed(active) => {
-                let again = (active.isolation, active.read_only);
+                let again = active.modes;
                 self.abandon(active, client).await;
-                self.chain_modes(chain, again)?;
+                self.chain(chain, again)?;
             }
             other => {
                 self.state = other;
@@ -116,13 +109,10 @@ impl Session {
         Ok(())
     }
 
-    fn chain(&mut self, chain: bool, before: &Active) -> SqlResult<()> {
-        self.chain_modes(chain, (before.isolation, before.read_only))
-    }
-
-    fn chain_modes(&mut self, chain: bool, (isolation, read_only): (Isolation, bool)) -> SqlResult<()> {
+    /// AND CHAIN: another block of the same modes.
+    fn chain(&mut self, chain: bool, modes: Modes) -> SqlResult<()> {
         if chain {
-            let active = self.begin_active(Some(isolation), Some(read_only), None)?;
+            let active = self.begin_active(modes)?;
             self.state = State::Block(active);
         }
         Ok(())
@@ -167,7 +157,7 @@ impl Session {
             State::Block(a) | State::Failed(a) => a,
             other => {
                 self.state = other;
-                return Err(outside_block("ROLLBACK TO SAVEPOINT"));
+                return Err(outside_block("LLBACK TO SAVEPOINT"));
             }
         };
         let name = fold(name).into_owned();
@@ -185,7 +175,7 @@ impl Session {
             client.parameter_status(name, &value);
         }
         self.state = State::Block(active);
-        client.complete("ROLLBACK");
+        client.complete("LLBACK");
         Ok(())
     }
 }

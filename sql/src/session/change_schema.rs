@@ -30,7 +30,7 @@ impl Session {
         let Some(active) = self.state.active_mut() else {
             return Err(SqlError::internal("a statement runs in a transaction"));
         };
-        if active.read_only {
+        if active.modes.read_only {
             return Err(SqlError::new(
                 state::READ_ONLY_SQL_TRANSACTION,
                 "cannot execute a schema change in a read-only transaction",

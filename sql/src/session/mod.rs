@@ -4,9 +4,9 @@
 //! invisible to the client, retries. `classify` tells from the tree whether a statement has a plan. One that has none goes to
 //! `utility`, which hands it to the module of its kind: `prepare`, `cursor` and `copy` are what their names say;
 //! `change_schema` leads to [`crate::schema_change`]; `maintenance` is VACUUM, ANALYZE and LOCK TABLE; `set_show` reaches the
-//! settings, `block` moves between the states of a transaction, `modes` changes its isolation and whether it writes;
-//! `text_rows` sends what they answer. `transaction` is the status machine; `admission` holds back what would only fail;
-//! `startup` reads what a connection asks for.
+//! settings, `block` moves between the states of a transaction, `modes` changes its `characteristics`: isolation, and whether
+//! it writes; `text_rows` sends what they answer. `transaction` is the status machine; `admission` holds back what would only
+//! fail; `startup` reads what a connection asks for.
 //!
 //! A module names only those declared below it, but for `statement`, which sends EXPLAIN's lines through `text_rows`. Methods of
 //! [`Session`] are called upwards in three places: `statement` runs what has no plan through `utility` (EXECUTE runs a
@@ -39,6 +39,7 @@ mod surroundings;
 mod exprs;
 mod prepared;
 mod transaction;
+mod characteristics;
 mod node;
 mod admission;
 mod startup;
@@ -63,6 +64,7 @@ pub use node::{Activity, ActivityNow, Counters, POSTGRES_EPOCH_MICROS, SqlNode};
 pub use settings::{SERVER_VERSION, Settings};
 pub use transaction::TransactionStatus;
 
+use characteristics::Modes;
 use prepared::{Portal, Prepared};
 use surroundings::{SettingChanges, View};
 use transaction::{Active, State};
@@ -84,7 +86,7 @@ pub struct Session {
     prepared: BTreeMap<String, Arc<Prepared>>,
     portals: BTreeMap<String, Portal>,
     cancel: Arc<CancelHandle>,
-    /// What functions see of the session; made anew when settings or catalog change.
+    /// What functions see of the session; made anew when settings, modes or catalog change.
     view: Option<Arc<View>>,
     setting_changes: Arc<SettingChanges>,
     /// currval() and lastval().
@@ -215,11 +217,17 @@ impl Session {
         }
     }
 
+    /// The running transaction's modes, or those that one would begin with.
+    fn modes(&self) -> Modes {
+        let default = || Modes::default_of(self.settings.cached());
+        self.state.active().map_or_else(default, |a| a.modes)
+    }
+
     fn view(&mut self) -> Arc<View> {
         let catalog = self.catalog.snapshot();
         let generation = self.settings.cached().generation;
         if let Some(view) = &self.view
-            && view.is_current(&catalog, generation)
+            && view.is_current(&catalog, generation, self.modes())
         {
             return view.clone();
         }

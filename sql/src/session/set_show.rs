@@ -11,8 +11,8 @@
 //! - Of users and roles nothing can be set but what the session is already.
 
 use super::Session;
-use super::client::{Client, Severity};
-use super::modes::level_name;
+use super::client::Client;
+use super::modes::warn_outside_block;
 use super::settings::{definition, unrecognized};
 use super::statement::Delivery;
 use super::text_rows::{send_table, text_fields};
@@ -70,18 +70,12 @@ impl Session {
         delivery: &mut Delivery<'_>,
     ) -> SqlResult<()> {
         let lower = name.to_ascii_lowercase();
-        if lower == "transaction_isolation" || lower == "transaction_read_only" {
-            return self.set_transaction_setting(&lower, value);
+        if self.set_mode(&lower, value, delivery)? {
+            return Ok(());
         }
         let in_transaction = self.settings_transaction(delivery)?;
         if local && !in_transaction {
-            delivery.client.notice(
-                Severity::Warning,
-                &SqlError::new(
-                    state::NO_ACTIVE_SQL_TRANSACTION,
-                    "SET LOCAL can only be used in transaction blocks",
-                ),
-            );
+            warn_outside_block("SET LOCAL", delivery.client);
             return Ok(());
         }
         if let Some((name, value)) = self.settings.set(name, value, local, in_transaction)? {
@@ -94,7 +88,7 @@ impl Session {
     /// here if nothing has begun it.
     pub(super) fn settings_transaction(&mut self, delivery: &Delivery<'_>) -> SqlResult<bool> {
         if !delivery.autocommit && matches!(self.state, State::Idle) {
-            self.state = State::Implicit(self.begin_active(None, None, None)?);
+            self.state = State::Implicit(self.begin_active(self.modes())?);
         }
         Ok(self.state.active().is_some())
     }
@@ -126,8 +120,11 @@ impl Session {
         let view = self.view();
         let name = show_name(variable);
         if name == "all" {
-            let rows: Vec<Vec<String>> =
-                self.settings.all().into_iter().map(|(n, v, d)| vec![n, v, d.to_string()]).collect();
+            let row = |(name, value, description): (String, String, &str)| {
+                let value = self.setting_now(&name).unwrap_or(value);
+                vec![name, value, description.to_string()]
+            };
+            let rows: Vec<Vec<String>> = self.settings.all().into_iter().map(row).collect();
             send_table(delivery, &["name", "setting", "description"], &rows, &view)?;
         } else {
             let value = self.setting_now(&name).ok_or_else(|| unrecognized(&name))?;
@@ -140,15 +137,9 @@ impl Session {
 
     /// A setting's value, those of the running transaction included.
     fn setting_now(&self, name: &str) -> Option<String> {
-        let active = self.state.active();
-        let on_off = |b: bool| if b { "on" } else { "off" }.to_string();
-        match (name.to_ascii_lowercase().as_str(), active) {
-            ("transaction_isolation", Some(a)) => Some(level_name(a.isolation).into()),
-            ("transaction_isolation", None) => self.settings.get("default_transaction_isolation"),
-            ("transaction_read_only", Some(a)) => Some(on_off(a.read_only)),
-            ("transaction_read_only", None) => self.settings.get("default_transaction_read_only"),
-            ("meridian.consistency", _) => Some(self.node.consistency.clone()),
-            (name, _) => self.settings.get(name),
+        match name.to_ascii_lowercase().as_str() {
+            "meridian.consistency" => Some(self.node.consistency.clone()),
+            name => self.modes().shown(name).map(String::from).or_else(|| self.settings.get(name)),
         }
     }
 

@@ -155,6 +155,12 @@ impl Session {
             if change.local && !in_transaction {
                 continue;
             }
+            if let Some(mentioned) =
+                self.modes().mentioned(&change.name.to_ascii_lowercase(), Some(&change.value))?
+            {
+                self.change_modes(mentioned)?;
+                continue;
+            }
             let reported =
                 self.settings.set(&change.name, Some(&change.value), change.local, in_transaction)?;
             if let Some((name, value)) = reported {
@@ -456,7 +462,7 @@ impl Session {
     }
 
     fn check_read_only(&self, query: &PlannedQuery) -> SqlResult<()> {
-        let read_only = self.state.active().is_some_and(|a| a.read_only);
+        let read_only = self.state.active().is_some_and(|a| a.modes.read_only);
         if read_only && !query.read_only {
             let verb = match query.kind {
                 QueryKind::Select => "SELECT FOR UPDATE",
@@ -475,7 +481,7 @@ impl Session {
     /// READ COMMITTED restarts a statement from here; the others restart the transaction.
     fn statement_savepoint(&self) -> Option<meridian_txn::Savepoint> {
         let active = self.state.active()?;
-        (active.isolation == Isolation::ReadCommitted).then(|| active.txn.savepoint())
+        (active.modes.isolation == Isolation::ReadCommitted).then(|| active.txn.savepoint())
     }
 
     /// Whether running the statement once more is invisible to the client, but for the time.
@@ -488,7 +494,7 @@ impl Session {
             return false;
         }
         // A transaction that another has aborted keeps nothing that a savepoint could go back to.
-        (active.isolation == Isolation::ReadCommitted
+        (active.modes.isolation == Isolation::ReadCommitted
             && (active.savepoints.is_empty() || !active.txn.has_failed()))
             || (active.statements == 0 && active.savepoints.is_empty() && active.txn.can_restart())
     }

@@ -1,4 +1,5 @@
-//! What functions and operators may ask of their session: an immutable view, made anew when settings or catalog change.
+//! What functions and operators may ask of their session: an immutable view, made anew when settings, the
+//! transaction's modes or the catalog change.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use meridian_storage::base::BoxFuture;
 use meridian_txn::Txn;
 use parking_lot::Mutex;
 
+use super::characteristics::{Modes, Progress};
 use super::node::POSTGRES_EPOCH_MICROS;
 use super::{Session, Settings, SqlNode};
 use crate::catalog::sequence::SessionSequences;
@@ -61,6 +63,7 @@ pub struct View {
     catalog: Arc<Catalog>,
     settings: Settings,
     generation: u64,
+    modes: Modes,
     user: String,
     database: DatabaseId,
     database_name: String,
@@ -83,6 +86,7 @@ impl View {
             node: session.node.clone(),
             settings: session.settings.clone(),
             generation: session.settings.cached().generation,
+            modes: session.modes(),
             user: session.user.clone(),
             database: session.database,
             database_name: session.database_name.clone(),
@@ -95,8 +99,8 @@ impl View {
         }
     }
 
-    pub fn is_current(&self, catalog: &Arc<Catalog>, generation: u64) -> bool {
-        self.generation == generation && Arc::ptr_eq(&self.catalog, catalog)
+    pub fn is_current(&self, catalog: &Arc<Catalog>, generation: u64, modes: Modes) -> bool {
+        self.generation == generation && self.modes == modes && Arc::ptr_eq(&self.catalog, catalog)
     }
 
     pub fn search_path(&self) -> &[SchemaId] {
@@ -246,18 +250,25 @@ impl SessionFunctions for View {
         if name.eq_ignore_ascii_case("meridian.consistency") {
             return Ok(Some(self.node.consistency.clone()));
         }
-        Ok(self.settings.get(name))
+        Ok(shown(self.modes, &self.settings, &name.to_ascii_lowercase()))
     }
 
     fn set_setting(&self, name: &str, value: &str, local: bool) -> SqlResult<String> {
         // Checked on a copy now, taken over when the statement ends.
-        let mut copy = self.settings.clone();
+        let (mut settings, mut modes) = (self.settings.clone(), self.modes);
+        let mut set = |name: &str, value: &str, local: bool| {
+            let lower = name.to_ascii_lowercase();
+            match modes.mentioned(&lower, Some(value))? {
+                Some(mentioned) => modes = modes.change(mentioned, Progress::Queried)?,
+                None => drop(settings.set(name, Some(value), local, false)?),
+            }
+            Ok::<_, SqlError>(shown(modes, &settings, &lower).unwrap_or_default())
+        };
         let mut changes = self.changes.0.lock();
         for change in changes.iter() {
-            copy.set(&change.name, Some(&change.value), change.local, false)?;
+            set(&change.name, &change.value, change.local)?;
         }
-        copy.set(name, Some(value), local, false)?;
-        let shown = copy.get(name).unwrap_or_default();
+        let shown = set(name, value, local)?;
         changes.push(SettingChange { name: name.into(), value: value.into(), local, shown: shown.clone() });
         Ok(shown)
     }
@@ -394,7 +405,7 @@ impl virtual_tables::NodeState for View {
             .iter()
             .map(|d| SettingInfo {
                 name: d.report.unwrap_or(d.name).into(),
-                value: self.settings.get(d.name).unwrap_or_default(),
+                value: shown(self.modes, &self.settings, d.name).unwrap_or_default(),
                 default: d.default.into(),
                 description: d.description.into(),
                 kind: super::settings::kind_name(d.kind),
@@ -402,6 +413,11 @@ impl virtual_tables::NodeState for View {
             })
             .collect()
     }
+}
+
+/// A setting's value, or that of a transaction's mode.
+fn shown(modes: Modes, settings: &Settings, name: &str) -> Option<String> {
+    modes.shown(name).map(String::from).or_else(|| settings.get(name))
 }
 
 /// A name as SQL would have to write it.

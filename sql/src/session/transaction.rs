@@ -17,6 +17,7 @@ use meridian_txn::{Isolation, Savepoint, Txn, TxnOptions};
 
 use super::Session;
 use super::admission::Place;
+use super::characteristics::{Modes, Progress};
 use super::client::Client;
 use super::node::Counters;
 use crate::error::SqlResult;
@@ -44,8 +45,7 @@ pub enum State {
 
 pub struct Active {
     pub txn: Txn,
-    pub isolation: Isolation,
-    pub read_only: bool,
+    pub modes: Modes,
     /// Microseconds since 2000-01-01 UTC: `now()`.
     pub started: i64,
     /// Statements that ran to their end: while there are none, a serialization failure can be retried unseen.
@@ -55,7 +55,7 @@ pub struct Active {
     pub savepoints: Vec<NamedSavepoint>,
     /// The youngest there has been.
     last_subtransaction: SubtransactionId,
-    /// Names of this transaction's portals are forgotten with it.
+    /// It has changed the catalog: beginning it again would lose that.
     pub has_ddl: bool,
     /// Of a block that can lose a conflict, from its first statement on.
     pub place: Option<Place>,
@@ -75,6 +75,14 @@ pub struct NamedSavepoint {
 }
 
 impl Active {
+    pub fn progress(&self) -> Progress {
+        match self.savepoints.is_empty() {
+            false => Progress::Nested,
+            true if self.has_snapshot => Progress::Queried,
+            true => Progress::Fresh,
+        }
+    }
+
     /// In which what happens now happens.
     pub fn subtransaction(&self) -> SubtransactionId {
         self.savepoints.last().map(|s| s.subtransaction).unwrap_or_default()
@@ -118,7 +126,7 @@ impl Session {
     /// Begins the implicit transaction unless there is one already, and the statement within it.
     pub(super) fn ensure_transaction(&mut self) -> SqlResult<()> {
         if matches!(self.state, State::Idle) {
-            let active = self.begin_active(None, None, None)?;
+            let active = self.begin_active(self.modes())?;
             self.state = State::Implicit(active);
         }
         let lock_timeout = self.settings.cached().lock_timeout;
@@ -138,7 +146,8 @@ impl Session {
     /// Before a block takes its snapshot: waits while too many are failing one another.
     pub(super) async fn admit_block(&mut self) -> SqlResult<()> {
         match &self.state {
-            State::Block(a) if !a.has_snapshot && !a.read_only && a.isolation != Isolation::ReadCommitted => {
+            State::Block(a)
+                if !a.has_snapshot && !a.modes.read_only && a.modes.isolation != Isolation::ReadCommitted => {
             }
             _ => return Ok(()),
         }
@@ -151,23 +160,14 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn begin_active(
-        &mut self,
-        isolation: Option<Isolation>,
-        read_only: Option<bool>,
-        deferrable: Option<bool>,
-    ) -> SqlResult<Active> {
-        let defaults = self.settings.cached();
-        let isolation = isolation.unwrap_or(defaults.isolation);
-        let read_only = read_only.unwrap_or(defaults.read_only);
-        let deferrable = deferrable.unwrap_or(defaults.deferrable);
+    pub(super) fn begin_active(&mut self, modes: Modes) -> SqlResult<Active> {
+        let Modes { isolation, read_only, deferrable } = modes;
         let options = TxnOptions { isolation, read_only, deferrable, ..TxnOptions::default() };
         let txn = self.node.db.begin(options);
         self.activity.transaction.store(txn.read_timestamp().wall, Ordering::Relaxed);
         Ok(Active {
             txn,
-            isolation,
-            read_only,
+            modes,
             started: self.node.now(),
             statements: 0,
             has_snapshot: false,

@@ -55,7 +55,7 @@ impl Session {
         self.ensure_transaction()?;
         let rows = match (to, source) {
             (false, ast::CopySource::Table { table_name, columns }) => {
-                if self.state.active().is_some_and(|a| a.read_only) {
+                if self.state.active().is_some_and(|a| a.modes.read_only) {
                     return Err(SqlError::new(
                         state::READ_ONLY_SQL_TRANSACTION,
                         "cannot execute COPY FROM in a read-only transaction",

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod extended;
+mod modes;
 mod savepoints;
 mod schema_changes;
 mod settings;
