@@ -128,6 +128,7 @@ impl Session {
                 active.savepoints.push(NamedSavepoint {
                     name,
                     subtransaction,
+                    read_only: active.modes.read_only,
                     savepoint,
                     settings_mark,
                     catalog_mark,
@@ -144,6 +145,7 @@ impl Session {
         let name = fold(name).into_owned();
         let at = active.savepoints.iter().rposition(|s| s.name == name).ok_or_else(|| no_savepoint(&name))?;
         let released = active.savepoints[at].subtransaction;
+        active.modes.read_only = active.savepoints[at].read_only;
         active.txn.release(active.savepoints[at].savepoint);
         active.savepoints.truncate(at);
         let around = active.subtransaction();
@@ -157,7 +159,10 @@ impl Session {
             State::Block(a) | State::Failed(a) => a,
             other => {
                 self.state = other;
-                return Err(outside_block("LLBACK TO SAVEPOINT"));
+                return Err(outside_block(
+                    "        active.modes.read_only = s.read_only;
+LLBACK TO SAVEPOINT",
+                ));
             }
         };
         let name = fold(name).into_owned();
@@ -169,13 +174,17 @@ impl Session {
         active.savepoints.truncate(at + 1);
         let s = &active.savepoints[at];
         active.txn.rollback_to(s.savepoint);
+        active.modes.read_only = s.read_only;
         self.catalog.rollback_to(s.catalog_mark);
         self.drop_portals_of(s.subtransaction);
         for (name, value) in self.settings.undo_to(s.settings_mark, false) {
             client.parameter_status(name, &value);
         }
         self.state = State::Block(active);
-        client.complete("LLBACK");
+        client.complete(
+            "        active.modes.read_only = s.read_only;
+LLBACK",
+        );
         Ok(())
     }
 }

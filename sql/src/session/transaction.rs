@@ -69,6 +69,8 @@ pub struct SubtransactionId(u32);
 pub struct NamedSavepoint {
     pub name: String,
     pub subtransaction: SubtransactionId,
+    /// Before it: what is made read-only within it is so only there.
+    pub read_only: bool,
     pub savepoint: Savepoint,
     pub settings_mark: usize,
     pub catalog_mark: crate::catalog::CatalogSavepoint,

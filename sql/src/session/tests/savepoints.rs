@@ -43,3 +43,18 @@ fn a_released_cursor_is_of_the_subtransaction_around() {
         ("ROLLBACK", &["ROLLBACK"]),
     ]);
 }
+
+#[test]
+fn read_only_is_of_its_subtransaction() {
+    talk(&[
+        ("CREATE TABLE t (k int)", &["CREATE TABLE"]),
+        ("BEGIN; SAVEPOINT s; SET TRANSACTION READ ONLY", &["BEGIN", "SAVEPOINT", "SET"]),
+        ("ROLLBACK TO s; SHOW transaction_read_only", &["ROLLBACK", "off", "SHOW"]),
+        ("INSERT INTO t VALUES (1); SET transaction_read_only = on", &["INSERT 0 1", "SET"]),
+        ("SHOW transaction_read_only", &["on", "SHOW"]),
+        ("INSERT INTO t VALUES (2)", &["25006"]),
+        ("ROLLBACK TO s; SAVEPOINT t; SET TRANSACTION READ ONLY", &["ROLLBACK", "SAVEPOINT", "SET"]),
+        // Also RELEASE ends it.
+        ("RELEASE t; SHOW transaction_read_only; COMMIT", &["RELEASE", "off", "SHOW", "COMMIT"]),
+    ]);
+}
