@@ -155,36 +155,25 @@ impl Session {
     }
 
     pub(super) fn rollback_to(&mut self, name: &Ident, client: &mut dyn Client) -> SqlResult<()> {
-        let mut active = match std::mem::take(&mut self.state) {
-            State::Block(a) | State::Failed(a) => a,
-            other => {
-                self.state = other;
-                return Err(outside_block(
-                    "        active.modes.read_only = s.read_only;
-LLBACK TO SAVEPOINT",
-                ));
-            }
+        let (State::Block(active) | State::Failed(active)) = &mut self.state else {
+            return Err(outside_block("ROLLBACK TO SAVEPOINT"));
         };
         let name = fold(name).into_owned();
-        let Some(at) = active.savepoints.iter().rposition(|s| s.name == name) else {
-            // The block has failed, also if it had not before.
-            self.state = State::Failed(active);
-            return Err(no_savepoint(&name));
-        };
+        let at = active.savepoints.iter().rposition(|s| s.name == name).ok_or_else(|| no_savepoint(&name))?;
         active.savepoints.truncate(at + 1);
-        let s = &active.savepoints[at];
-        active.txn.rollback_to(s.savepoint);
-        active.modes.read_only = s.read_only;
-        self.catalog.rollback_to(s.catalog_mark);
-        self.drop_portals_of(s.subtransaction);
-        for (name, value) in self.settings.undo_to(s.settings_mark, false) {
+        let NamedSavepoint { subtransaction, savepoint, read_only, settings_mark, catalog_mark, .. } =
+            active.savepoints[at];
+        active.txn.rollback_to(savepoint);
+        active.modes.read_only = read_only;
+        self.catalog.rollback_to(catalog_mark);
+        self.drop_portals_of(subtransaction);
+        for (name, value) in self.settings.undo_to(settings_mark, false) {
             client.parameter_status(name, &value);
         }
-        self.state = State::Block(active);
-        client.complete(
-            "        active.modes.read_only = s.read_only;
-LLBACK",
-        );
+        if let Some(active) = self.take_active() {
+            self.state = State::Block(active);
+        }
+        client.complete("ROLLBACK");
         Ok(())
     }
 }

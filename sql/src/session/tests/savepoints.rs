@@ -1,6 +1,10 @@
 //! Subtransactions: what ROLLBACK TO takes back, what RELEASE keeps, and what neither touches.
 
-use super::talk;
+use meridian_txn::testing::SimRuntime;
+use meridian_txn::testing::cluster::Cluster;
+
+use super::{nodes, say, session, talk};
+use crate::session::TransactionStatus;
 
 #[test]
 fn a_cursor_goes_with_its_subtransaction() {
@@ -57,4 +61,27 @@ fn read_only_is_of_its_subtransaction() {
         // Also RELEASE ends it.
         ("RELEASE t; SHOW transaction_read_only; COMMIT", &["RELEASE", "off", "SHOW", "COMMIT"]),
     ]);
+}
+
+#[test]
+fn an_unknown_savepoint_fails_the_block_as_any_error() {
+    let runtime = SimRuntime::shuffled(1);
+    let cluster = Cluster::new(&runtime, 1);
+    runtime.block_on(async {
+        let node = nodes(&cluster).await.remove(0);
+        let (mut a, mut b) = (session(&node).await, session(&node).await);
+        assert_eq!(say(&mut a, "CREATE TABLE t (k int); INSERT INTO t VALUES (1)").await.1, None);
+        assert_eq!(say(&mut a, "BEGIN; UPDATE t SET k = 2").await.1, None);
+        assert_eq!(say(&mut a, "ROLLBACK TO nope").await.1, Some("3B001"));
+        assert_eq!(a.status(), TransactionStatus::Failed);
+        // Nobody waits for what cannot be kept.
+        assert_eq!(say(&mut b, "SET lock_timeout = '1s'").await.1, None);
+        assert_eq!(say(&mut b, "UPDATE t SET k = 3").await.1, None);
+        assert_eq!(say(&mut a, "SELECT 1").await.1, Some("25P02"));
+        assert_eq!(say(&mut a, "ROLLBACK TO nope").await.1, Some("3B001"));
+        assert_eq!(say(&mut a, "ROLLBACK; BEGIN; SAVEPOINT s").await.1, None);
+        assert_eq!(say(&mut a, "ROLLBACK TO nope").await.1, Some("3B001"));
+        assert_eq!(say(&mut a, "ROLLBACK TO s; COMMIT").await.1, None);
+    });
+    runtime.shut_down();
 }
