@@ -111,6 +111,7 @@ impl From<meridian_txn::TxnError> for SqlError {
 
 /// The SQLSTATE codes that we give, by PostgreSQL's names.
 pub mod state {
+    pub const WARNING: &str = "01000";
     pub const CONNECTION_FAILURE: &str = "08006";
     pub const PROTOCOL_VIOLATION: &str = "08P01";
     pub const FEATURE_NOT_SUPPORTED: &str = "0A000";

@@ -6,25 +6,70 @@ use meridian_txn::Txn;
 
 use crate::bind::{fold, object_name_parts};
 use crate::catalog::store::Change;
+use crate::catalog::virtual_tables::VirtualTable;
 use crate::catalog::{
-    Catalog, DatabaseId, SchemaId, SessionCatalog, TableDescriptor, TableId, TableStatistics,
+    Catalog, DatabaseId, SchemaId, SessionCatalog, TableDescriptor, TableId, TableStatistics, virtual_tables,
 };
 use crate::error::{SqlError, SqlResult, state};
 use crate::parse::VacuumTable;
 use crate::parse::ast::Ident;
 
-/// The tables that VACUUM or ANALYZE is about: those named, or all of the database.
+/// What VACUUM or ANALYZE is about.
+#[derive(Default)]
+pub struct AnalyzeTargets {
+    pub tables: Vec<TableId>,
+    /// Names of relations that have nothing to be vacuumed or analyzed.
+    pub skipped: Vec<String>,
+}
+
+enum Target<'c> {
+    Table(&'c Arc<TableDescriptor>),
+    /// Computed when it is asked for.
+    System(&'static VirtualTable),
+    Skipped(&'c str),
+}
+
+/// The tables named, or all of the database.
 pub fn analyze_targets(
     catalog: &Catalog,
     database: DatabaseId,
     search_path: &[SchemaId],
     named: &[VacuumTable],
-) -> SqlResult<Vec<TableId>> {
+) -> SqlResult<AnalyzeTargets> {
+    let mut targets = AnalyzeTargets::default();
     if named.is_empty() {
         let tables = catalog.tables.values().filter(|t| t.database == database && t.is_table());
-        return Ok(tables.map(|t| t.id).collect());
+        targets.tables = tables.map(|t| t.id).collect();
     }
-    named.iter().map(|target| Ok(find(catalog, database, search_path, target)?.id)).collect()
+    for target in named {
+        match find(catalog, database, search_path, target)? {
+            Target::Table(table) => {
+                let known = |column: &str| table.column_named(column).is_some();
+                check_columns(&table.name, &target.columns, known)?;
+                targets.tables.push(table.id);
+            }
+            Target::System(table) => {
+                let known = |column: &str| table.columns.iter().any(|f| f.name == column);
+                check_columns(table.name, &target.columns, known)?;
+            }
+            Target::Skipped(name) => targets.skipped.push(name.into()),
+        }
+    }
+    Ok(targets)
+}
+
+/// Statistics are always of all columns; those named have to exist.
+fn check_columns(table: &str, columns: &[Ident], known: impl Fn(&str) -> bool) -> SqlResult<()> {
+    let names: Vec<_> = columns.iter().map(fold).collect();
+    for (n, name) in names.iter().enumerate() {
+        let (code, what) = match known(name) {
+            false => (state::UNDEFINED_COLUMN, "does not exist"),
+            true if names[..n].contains(name) => (state::DUPLICATE_COLUMN, "appears more than once"),
+            true => continue,
+        };
+        return Err(SqlError::new(code, format!("column \"{name}\" of relation \"{table}\" {what}")));
+    }
+    Ok(())
 }
 
 fn find<'c>(
@@ -32,22 +77,33 @@ fn find<'c>(
     database: DatabaseId,
     search_path: &[SchemaId],
     target: &VacuumTable,
-) -> SqlResult<&'c Arc<TableDescriptor>> {
+) -> SqlResult<Target<'c>> {
     let parts: Vec<&Ident> = object_name_parts(&target.name)?;
+    let in_schema = |schema: SchemaId, name: &str| match catalog.relation(schema, name) {
+        Some(table) if table.is_table() => Some(Target::Table(table)),
+        Some(other) => Some(Target::Skipped(&other.name)),
+        None => catalog.index_named(schema, name).map(|(_, index)| Target::Skipped(&index.name)),
+    };
+    let computed = |schema: &str, name: &str| {
+        let table = virtual_tables::all().iter().find(|t| t.schema == schema && t.name == name)?;
+        Some(if table.kind == 'r' { Target::System(table) } else { Target::Skipped(table.name) })
+    };
     let found = match parts[..] {
-        [name] => search_path.iter().find_map(|s| catalog.relation(*s, &fold(name))),
+        [name] => {
+            let name = fold(name);
+            let found = search_path.iter().find_map(|s| in_schema(*s, &name));
+            found.or_else(|| computed("pg_catalog", &name))
+        }
         [.., schema, name] => {
-            catalog.schema_named(database, &fold(schema)).and_then(|s| catalog.relation(s.id, &fold(name)))
+            let (schema, name) = (fold(schema), fold(name));
+            let found = catalog.schema_named(database, &schema).and_then(|s| in_schema(s.id, &name));
+            found.or_else(|| computed(&schema, &name))
         }
         [] => None,
     };
-    let found = found.ok_or_else(|| {
+    found.ok_or_else(|| {
         SqlError::new(state::UNDEFINED_TABLE, format!("relation \"{}\" does not exist", target.name))
-    })?;
-    if !found.is_table() {
-        return Err(SqlError::new(state::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", found.name)));
-    }
-    Ok(found)
+    })
 }
 
 /// Keeps the statistics of a table, as a part of the transaction.

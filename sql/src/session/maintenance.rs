@@ -9,8 +9,9 @@
 
 use super::Session;
 use super::block::outside_block;
-use super::client::Client;
+use super::client::{Client, Severity};
 use super::statement::Delivery;
+use crate::catalog::TableId;
 use crate::error::{SqlError, SqlResult, state};
 use crate::exec::analyze::analyze;
 use crate::parse::Vacuum;
@@ -24,17 +25,22 @@ impl Session {
                 "VACUUM cannot run inside a transaction block",
             ));
         }
+        if !v.analyze && v.tables.iter().any(|t| !t.columns.is_empty()) {
+            return Err(SqlError::new(
+                state::FEATURE_NOT_SUPPORTED,
+                "ANALYZE option must be specified when a column list is provided",
+            ));
+        }
+        let targets = self.analyze_targets(v, delivery.client)?;
         // Dead versions go by themselves, in compactions: VACUUM has nothing to do but what ANALYZE does.
-        if v.analyze || v.only_analyze {
+        if v.analyze {
             self.ensure_transaction()?;
-            let view = self.view();
-            let (database, path) = (self.database, view.search_path().to_vec());
             let Some(active) = self.state.active_mut() else { return Ok(()) };
             // Statistics are a part of the catalog's descriptors: a retry that begins again would lose them.
             active.has_ddl = true;
             let txn = active.txn.clone();
             let snapshot = self.catalog.snapshot();
-            for id in schema_change::analyze_targets(&snapshot, database, &path, &v.tables)? {
+            for id in targets {
                 let ctx = self.exec_context(&self.no_params.clone(), None).await?;
                 let Some(table) = snapshot.tables.get(&id) else { continue };
                 let statistics = {
@@ -52,6 +58,20 @@ impl Session {
         }
         delivery.client.complete(if v.only_analyze { "ANALYZE" } else { "VACUUM" });
         Ok(())
+    }
+
+    /// The tables that it is about; of what else is named, the client is told that it is passed over.
+    fn analyze_targets(&mut self, v: &Vacuum, client: &mut dyn Client) -> SqlResult<Vec<TableId>> {
+        let view = self.view();
+        let snapshot = self.catalog.snapshot();
+        let targets =
+            schema_change::analyze_targets(&snapshot, self.database, view.search_path(), &v.tables)?;
+        let verb = if v.only_analyze { "analyze" } else { "vacuum" };
+        for name in &targets.skipped {
+            let text = format!("skipping \"{name}\" --- cannot {verb} non-tables or special system tables");
+            client.notice(Severity::Warning, &SqlError::new(state::WARNING, text));
+        }
+        Ok(targets.tables)
     }
 
     pub(super) fn lock_table(&mut self, client: &mut dyn Client) -> SqlResult<()> {

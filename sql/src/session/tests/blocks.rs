@@ -116,3 +116,21 @@ fn commit_of_a_failed_block_tells_of_settings() {
         ("SHOW datestyle", &["ISO, MDY", "SHOW"]),
     ]);
 }
+
+#[test]
+fn analyze_checks_what_it_names() {
+    talk(&[
+        ("CREATE TABLE t (k int); CREATE VIEW v AS SELECT 1 AS k", &["CREATE TABLE", "CREATE VIEW"]),
+        ("CREATE INDEX i ON t (k)", &["CREATE INDEX"]),
+        ("ANALYZE t(nocol)", &["42703"]),
+        ("ANALYZE t(k, k)", &["42701"]),
+        ("ANALYZE pg_class(nocol)", &["42703"]),
+        ("VACUUM nope", &["42P01"]),
+        ("VACUUM t(k)", &["0A000"]),
+        ("VACUUM ANALYZE t(k)", &["VACUUM"]),
+        // With a warning.
+        ("ANALYZE v, t, i, pg_stat_activity", &["ANALYZE"]),
+        ("VACUUM v", &["VACUUM"]),
+        ("ANALYZE pg_class, pg_catalog.pg_class", &["ANALYZE"]),
+    ]);
+}
