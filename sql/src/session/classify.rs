@@ -36,15 +36,17 @@ pub(super) fn ends_failed(statement: &Statement) -> bool {
         if matches!(**sql, ast::Statement::Commit { .. } | ast::Statement::Rollback { .. }))
 }
 
-/// VACUUM and the like cannot run among other statements.
-pub(super) fn refuse_in_implicit_block(statement: &Statement, allowed: bool) -> SqlResult<()> {
-    match statement {
-        Statement::Vacuum(v) if !allowed && !v.only_analyze => Err(SqlError::new(
-            state::ACTIVE_SQL_TRANSACTION,
-            "VACUUM cannot be executed from a multi-command string",
-        )),
-        _ => Ok(()),
-    }
+/// VACUUM and the like cannot run among other statements, those of a string or of a pipeline. `what`: the error's end.
+pub(super) fn refuse_among_others(statement: &Statement, what: &str) -> SqlResult<()> {
+    let name = match statement {
+        Statement::Vacuum(v) if !v.only_analyze => "VACUUM",
+        Statement::Sql(sql) => match **sql {
+            ast::Statement::Discard { object_type: ast::DiscardObject::ALL } => "DISCARD ALL",
+            _ => return Ok(()),
+        },
+        _ => return Ok(()),
+    };
+    Err(SqlError::new(state::ACTIVE_SQL_TRANSACTION, format!("{name} {what}")))
 }
 
 /// The tag of a portal that is executed again after its end.

@@ -193,7 +193,13 @@ impl Session {
         let autocommit = sync_follows && matches!(self.state, State::Idle);
         let delivery = Delivery { client, formats: &formats, describe: false, max_rows, autocommit };
         let running = match running {
-            Running::NotStarted => self.run(&prepared, &params, delivery).await?,
+            Running::NotStarted => {
+                if let (Some(parsed), State::Implicit(_)) = (&prepared.parsed, &self.state) {
+                    let what = "cannot be executed within a pipeline";
+                    classify::refuse_among_others(&parsed.statement, what)?;
+                }
+                self.run(&prepared, &params, delivery).await?
+            }
             Running::Suspended(s) => self.resume(*s, delivery).await?,
             Running::Finished => {
                 delivery.client.complete(classify::finished_tag(&prepared));

@@ -26,10 +26,9 @@ impl Session {
         let params = self.no_params.clone();
         for parsed in statements {
             let text = parsed.text().to_string();
-            classify::refuse_in_implicit_block(
-                &parsed.statement,
-                alone || matches!(self.state, State::Block(_)),
-            )?;
+            if !alone && !matches!(self.state, State::Block(_)) {
+                classify::refuse_among_others(&parsed.statement, "cannot run inside a transaction block")?;
+            }
             let prepared = Arc::new(Prepared::new(&text, Some(parsed), Vec::new()));
             let delivery = Delivery { client, formats: &[], describe: true, max_rows: 0, autocommit: alone };
             self.run(&prepared, &params, delivery).await?;

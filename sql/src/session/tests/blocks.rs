@@ -3,7 +3,7 @@
 use meridian_txn::testing::SimRuntime;
 use meridian_txn::testing::cluster::Cluster;
 
-use super::{nodes, say, session, talk};
+use super::{Recorder, nodes, say, session, talk};
 
 #[test]
 fn analyze_is_undone_with_its_message() {
@@ -115,6 +115,41 @@ fn commit_of_a_failed_block_tells_of_settings() {
         ("COMMIT", &["DateStyle=ISO, MDY", "ROLLBACK"]),
         ("SHOW datestyle", &["ISO, MDY", "SHOW"]),
     ]);
+}
+
+#[test]
+fn what_runs_alone_is_refused_among_others() {
+    talk(&[
+        ("VACUUM; SELECT 1", &["25001"]),
+        ("SELECT 1; DISCARD ALL", &["1", "SELECT 1", "25001"]),
+        ("BEGIN; DISCARD ALL", &["BEGIN", "25001"]),
+        ("ROLLBACK", &["ROLLBACK"]),
+        ("VACUUM", &["VACUUM"]),
+        ("DISCARD PLANS; SELECT 1", &["DISCARD PLANS", "1", "SELECT 1"]),
+    ]);
+    let runtime = SimRuntime::shuffled(1);
+    let cluster = Cluster::new(&runtime, 1);
+    runtime.block_on(async {
+        let node = nodes(&cluster).await.remove(0);
+        let mut s = session(&node).await;
+        for second in ["VACUUM", "DISCARD ALL"] {
+            let mut client = Recorder::default();
+            for sql in ["SELECT 1", second] {
+                s.parse("", sql, &[]).await.expect("a statement");
+                s.bind("", "", &[], Vec::new(), Vec::new()).await.expect("a portal");
+                match s.execute("", 0, sql == second, &mut client).await {
+                    Ok(()) => assert_eq!(sql, "SELECT 1"),
+                    Err(e) => {
+                        assert_eq!((sql, e.code()), (second, "25001"));
+                        s.fail(&e, &mut client).await;
+                    }
+                }
+            }
+            s.sync(&mut client).await.expect("nothing left");
+            assert_eq!(client.told, ["1", "SELECT 1"], "{second}");
+        }
+    });
+    runtime.shut_down();
 }
 
 #[test]
