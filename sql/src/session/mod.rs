@@ -45,6 +45,7 @@ mod admission;
 mod startup;
 mod cancel;
 mod settings;
+mod date_style;
 mod client;
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,7 @@ use super::statement::Delivery;
 use super::text_rows::{send_table, text_fields};
 use super::transaction::State;
 use crate::bind::{fold, object_name_parts};
+use crate::catalog::virtual_tables::quote_ident;
 use crate::error::{SqlError, SqlResult, state};
 use crate::parse::ast::{self, Expr, Ident, ObjectName};
 use crate::plan::Schema;
@@ -28,7 +29,7 @@ impl Session {
             ast::Set::SingleAssignment { scope, variable, values, .. } => {
                 let local = matches!(scope, Some(ast::ContextModifier::Local));
                 let name = dotted_name(variable)?;
-                self.set_one(&name, setting_value(values)?.as_deref(), local, delivery)?;
+                self.set_one(&name, setting_value(&name, values)?.as_deref(), local, delivery)?;
             }
             ast::Set::SetTimeZone { local, value } => {
                 let value = match value {
@@ -70,12 +71,16 @@ impl Session {
         delivery: &mut Delivery<'_>,
     ) -> SqlResult<()> {
         let lower = name.to_ascii_lowercase();
-        if self.set_mode(&lower, value, delivery)? {
-            return Ok(());
-        }
         let in_transaction = self.settings_transaction(delivery)?;
         if local && !in_transaction {
             warn_outside_block("SET LOCAL", delivery.client);
+        }
+        if self.set_mode(&lower, value, delivery)? {
+            return Ok(());
+        }
+        if local && !in_transaction {
+            // It would end with the statement: only what is wrong with it matters.
+            self.settings.clone().set(name, value, true, false)?;
             return Ok(());
         }
         if let Some((name, value)) = self.settings.set(name, value, local, in_transaction)? {
@@ -199,24 +204,33 @@ pub(super) fn dotted_name(name: &ObjectName) -> SqlResult<String> {
     Ok(parts.join("."))
 }
 
-/// The text of what is assigned to a setting; `None` for DEFAULT. A list is joined as PostgreSQL does.
-fn setting_value(values: &[Expr]) -> SqlResult<Option<String>> {
+/// The text of what is assigned to a setting; `None` for DEFAULT. A list is joined as PostgreSQL does: one of names keeps
+/// their quotes, so that it reads back the same.
+fn setting_value(name: &str, values: &[Expr]) -> SqlResult<Option<String>> {
     if let [Expr::Identifier(i)] = values
         && i.quote_style.is_none()
         && i.value.eq_ignore_ascii_case("default")
     {
         return Ok(None);
     }
-    let parts = values.iter().map(setting_text).collect::<SqlResult<Vec<String>>>()?;
-    if let [one] = parts.as_slice() {
-        return Ok(Some(one.clone()));
+    let names = name.eq_ignore_ascii_case("search_path");
+    if values.len() > 1 && !names && !name.eq_ignore_ascii_case("datestyle") {
+        let what = format!("SET {name} takes only one argument");
+        return Err(SqlError::new(state::INVALID_PARAMETER_VALUE, what));
     }
-    // Names keep their quotes, so that the list reads back the same.
-    let quoted = parts.iter().map(|p| {
-        let plain = p.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-        if plain { p.clone() } else { format!("\"{}\"", p.replace('"', "\"\"")) }
+    let parts = values.iter().map(|e| match is_number(e) {
+        false if names => setting_text(e).map(|text| quote_ident(&text)),
+        _ => setting_text(e),
     });
-    Ok(Some(quoted.collect::<Vec<_>>().join(", ")))
+    Ok(Some(parts.collect::<SqlResult<Vec<String>>>()?.join(", ")))
+}
+
+fn is_number(e: &Expr) -> bool {
+    match e {
+        Expr::Value(v) => matches!(v.value, ast::Value::Number(..)),
+        Expr::UnaryOp { expr, .. } => is_number(expr),
+        _ => false,
+    }
 }
 
 fn setting_text(e: &Expr) -> SqlResult<String> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use meridian_txn::Isolation;
 
+use super::date_style::date_style;
 use crate::error::{SqlError, SqlResult, state};
 use crate::types::datetime::{DateOrder, DateStyle, IntervalStyle, TimeZone};
 use crate::types::text::FormatSettings;
@@ -319,7 +320,10 @@ impl Settings {
         };
         let new = match value {
             Some(v) => Some(match definition {
-                Some(d) => canonical(d, v)?,
+                Some(d) => {
+                    let reset = self.startup.get(&key).map_or(d.default, String::as_str);
+                    canonical(d, v, self.raw(d.name), reset)?
+                }
                 None => v.to_string(),
             }),
             None => self.startup.get(&key).cloned(),
@@ -573,8 +577,8 @@ fn invalid(d: &Definition, value: &str) -> SqlError {
     )
 }
 
-/// Checks a value and gives the form in which it is kept.
-fn canonical(d: &Definition, value: &str) -> SqlResult<String> {
+/// Checks a value and gives the form in which it is kept. `now` and `reset`: what it is, and what RESET would make it.
+fn canonical(d: &Definition, value: &str, now: &str, reset: &str) -> SqlResult<String> {
     let v = value.trim();
     Ok(match d.kind {
         Kind::Bool => match parse_bool(v) {
@@ -625,7 +629,9 @@ fn canonical(d: &Definition, value: &str) -> SqlResult<String> {
             lower
         }
         Kind::Isolation => isolation_name(v).ok_or_else(|| invalid(d, value))?.into(),
-        Kind::DateStyle => date_style(v).ok_or_else(|| invalid(d, value))?,
+        Kind::DateStyle => {
+            date_style(v, now, reset).map_err(|detail| invalid(d, value).with_detail(detail))?
+        }
         Kind::TimeZone => TimeZone::by_name(v).ok_or_else(|| invalid(d, value))?.name().to_string(),
         Kind::Text if d.name == "client_encoding" => {
             let plain: String = v.chars().filter(|c| c.is_ascii_alphanumeric()).collect();
@@ -683,24 +689,6 @@ fn isolation_of(name: &str) -> Isolation {
         "repeatable read" => Isolation::Snapshot,
         _ => Isolation::Serializable,
     }
-}
-
-fn date_style(v: &str) -> Option<String> {
-    let (mut output, mut order) = ("ISO", "MDY");
-    for part in v.split(',').map(|p| p.trim().to_ascii_lowercase()) {
-        match part.as_str() {
-            "iso" => output = "ISO",
-            "sql" => output = "SQL",
-            "postgres" => output = "Postgres",
-            "german" => (output, order) = ("German", "DMY"),
-            "mdy" | "us" | "noneuro" | "noneuropean" => order = "MDY",
-            "dmy" | "euro" | "european" => order = "DMY",
-            "ymd" => order = "YMD",
-            "default" => (output, order) = ("ISO", "MDY"),
-            _ => return None,
-        }
-    }
-    Some(format!("{output}, {order}"))
 }
 
 fn show(d: Option<&Definition>, v: &str) -> String {

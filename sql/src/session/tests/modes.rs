@@ -150,3 +150,14 @@ fn deferrable_is_shown_and_chained() {
         ("ROLLBACK; SHOW transaction_deferrable", &["ROLLBACK", "off", "SHOW"]),
     ]);
 }
+
+#[test]
+fn the_default_of_a_mode_is_that_of_new_transactions() {
+    talk(&[
+        ("RESET transaction_isolation", &["RESET"]),
+        ("SET transaction_isolation = DEFAULT", &["SET"]),
+        ("BEGIN READ ONLY; RESET transaction_read_only", &["BEGIN", "RESET"]),
+        ("SHOW transaction_read_only", &["off", "SHOW"]),
+        ("ROLLBACK", &["ROLLBACK"]),
+    ]);
+}

@@ -99,3 +99,32 @@ fn the_last_set_lasts_whatever_is_local_around_it() {
         ("SHOW application_name", &["", "SHOW"]),
     ]);
 }
+
+#[test]
+fn set_local_outside_a_block_is_checked() {
+    talk(&[
+        ("SET LOCAL nope = 1", &["42704"]),
+        ("SET LOCAL work_mem = 'nope'", &["22023"]),
+        ("SET LOCAL work_mem = '1MB'", &["SET"]),
+        ("SHOW work_mem", &["64MB", "SHOW"]),
+    ]);
+}
+
+#[test]
+fn a_list_of_names_reads_back_the_same() {
+    talk(&[
+        ("SET search_path = a, '', B; SHOW search_path", &["SET", "a, \"\", b", "SHOW"]),
+        ("SET search_path = 'a, b'; SHOW search_path", &["SET", "\"a, b\"", "SHOW"]),
+        ("SET search_path = 'select', 1, \"X\"; SHOW search_path", &["SET", "\"select\", 1, \"X\"", "SHOW"]),
+        ("SET search_path = ''; SHOW search_path", &["SET", "\"\"", "SHOW"]),
+        ("RESET search_path; SHOW search_path", &["RESET", "\"$user\", public", "SHOW"]),
+        ("SET work_mem = 1, 2", &["22023"]),
+        ("SET datestyle = 'SQL', dmy", &["DateStyle=SQL, DMY", "SET"]),
+        ("SET datestyle = 'iso'", &["DateStyle=ISO, DMY", "SET"]),
+        ("SET datestyle = 'iso, sql'", &["22023"]),
+        (
+            "SELECT set_config('datestyle', 'sql', false), set_config('datestyle', 'mdy', false)",
+            &["SQL, DMY|SQL, MDY", "DateStyle=SQL, DMY", "DateStyle=SQL, MDY", "SELECT 1"],
+        ),
+    ]);
+}
