@@ -190,6 +190,10 @@ impl Session {
                 if active.place.take().is_some() && lost {
                     self.node.admission.ended(false, self.node.clock());
                 }
+                let mark = active.savepoints.last().map_or(0, |s| s.settings_mark);
+                for (name, value) in self.settings.undo_to(mark, false) {
+                    client.parameter_status(name, &value);
+                }
                 // Nothing of it can be kept: others need not wait for the client to say so.
                 if active.savepoints.is_empty() {
                     active.txn.rollback().await;

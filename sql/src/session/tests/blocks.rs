@@ -107,12 +107,12 @@ fn settings_go_back_with_their_message() {
 }
 
 #[test]
-fn commit_of_a_failed_block_tells_of_settings() {
+fn a_failed_block_tells_of_settings() {
     talk(&[
         ("BEGIN", &["BEGIN"]),
         ("SET datestyle = 'German'", &[GERMAN, "SET"]),
-        ("SELECT 1/0", &["22012"]),
-        ("COMMIT", &["DateStyle=ISO, MDY", "ROLLBACK"]),
+        ("SELECT 1/0", &["DateStyle=ISO, MDY", "22012"]),
+        ("COMMIT", &["ROLLBACK"]),
         ("SHOW datestyle", &["ISO, MDY", "SHOW"]),
     ]);
 }

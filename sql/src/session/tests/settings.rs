@@ -101,6 +101,23 @@ fn the_last_set_lasts_whatever_is_local_around_it() {
 }
 
 #[test]
+fn an_error_takes_settings_back_at_once() {
+    talk(&[
+        ("BEGIN; SET application_name = set", &["BEGIN", SET, "SET"]),
+        ("SAVEPOINT s; SET application_name = inner", &["SAVEPOINT", "application_name=inner", "SET"]),
+        ("SAVEPOINT t; SET LOCAL application_name = local", &["SAVEPOINT", LOCAL, "SET"]),
+        ("SELECT 1/0", &["application_name=inner", "22012"]),
+        ("ROLLBACK TO t; SHOW application_name", &["ROLLBACK", "inner", "SHOW"]),
+        ("SELECT 1/0", &["22012"]),
+        ("ROLLBACK TO s", &[SET, "ROLLBACK"]),
+        ("ROLLBACK", &["application_name=", "ROLLBACK"]),
+        ("BEGIN; SET application_name = set", &["BEGIN", SET, "SET"]),
+        ("SELECT 1/0", &["application_name=", "22012"]),
+        ("COMMIT", &["ROLLBACK"]),
+    ]);
+}
+
+#[test]
 fn set_local_outside_a_block_is_checked() {
     talk(&[
         ("SET LOCAL nope = 1", &["42704"]),
