@@ -132,7 +132,7 @@ impl World {
             virtual_tables: |_, _| None,
             eval: &ctx,
         };
-        let BoundStatement::Query(query) = bind_statement(&statement, context, &[])? else {
+        let BoundStatement::Query(query) = bind_statement(&statement, context, None)? else {
             panic!("not a query: {expression}");
         };
         let ty = query.output.expect("a query has columns")[0].ty.oid;

@@ -7,9 +7,9 @@ use sqlparser::ast;
 
 use super::insert::Target;
 use super::scope::{computed, public_columns};
-use super::{BindContext, Binder, fold, start_of};
+use super::{BindContext, Binder, fold};
 use crate::catalog::ColumnDescriptor;
-use crate::error::{SqlError, SqlResult, state};
+use crate::error::{SqlResult, state};
 use crate::expr::Expr;
 use crate::plan::{Insert, LogicalPlan, Schema};
 
@@ -30,7 +30,7 @@ pub fn bind_copy_from(
     name: &ast::ObjectName,
     columns: &[ast::Ident],
 ) -> SqlResult<CopyTarget> {
-    let mut binder = Binder::new(context, source, &[]);
+    let mut binder = Binder::new(context, source);
     let table = binder.resolve_target(name, "copy to")?;
     let targets = binder.copy_columns(&table, columns)?;
     let fields = targets.iter().map(|t| computed(t.column.name.clone(), t.column.ty)).collect();
@@ -85,16 +85,10 @@ pub fn bind_argument(
     e: &ast::Expr,
     ty: crate::types::SqlType,
 ) -> SqlResult<Expr> {
-    let mut binder = Binder::new(context, source, &[]);
+    let mut binder = Binder::new(context, source);
     let scope = super::scope::Scope::new(None);
-    let at = start_of(e);
-    let bound = binder.in_level(super::select::Clause::Values, |b| {
+    binder.in_level(super::select::Clause::Values, |b| {
         let bound = b.bind_expr(e, &scope)?;
         b.coerce_assigned(bound, ty, "parameter")
-    })?;
-    if binder.params.finish()?.is_empty() {
-        return Ok(bound);
-    }
-    Err(SqlError::new(state::UNDEFINED_PARAMETER, "there is no parameter $1")
-        .with_position(crate::parse::position_of(source, at).unwrap_or(1)))
+    })
 }

@@ -409,7 +409,7 @@ impl Binder<'_> {
         let ast::Statement::Query(query) = &**sql else {
             return Err(SqlError::internal(format!("view {} is not a query", view.name)));
         };
-        let mut inner = Binder::new(self.context, &parsed.source, &[]);
+        let mut inner = Binder::new(self.context, &parsed.source);
         inner.views = self.views + 1;
         inner.depth = self.depth;
         inner.next_cte = self.next_cte;

@@ -103,11 +103,12 @@ pub enum BoundStatement<'s> {
     Utility(&'s Statement),
 }
 
-/// Binds one statement. `hints` are the parameter types that the client declared (0 or UNKNOWN: not declared).
+/// Binds one statement. `hints` are the parameter types that the client declared (0 or UNKNOWN: not declared); `None`:
+/// it is run without parameters, and may not name any.
 pub fn bind_statement<'s>(
     statement: &'s ParsedStatement,
     context: BindContext<'_>,
-    hints: &[Oid],
+    hints: Option<&[Oid]>,
 ) -> SqlResult<BoundStatement<'s>> {
     let source = Arc::clone(&statement.source);
     match &statement.statement {
@@ -146,9 +147,12 @@ pub fn bind_sql(
     sql: &ast::Statement,
     source: &str,
     context: BindContext<'_>,
-    hints: &[Oid],
+    hints: Option<&[Oid]>,
 ) -> SqlResult<BoundQuery> {
-    let mut binder = Binder::new(context, source, hints);
+    let mut binder = Binder::new(context, source);
+    if let Some(hints) = hints {
+        binder.params = params::Params::new(hints);
+    }
     let (kind, plan) = binder.bind_plannable(sql)?;
     let output = match kind {
         QueryKind::Select => Some(plan.schema()),
@@ -158,12 +162,9 @@ pub fn bind_sql(
     Ok(BoundQuery { kind, plan, output, params: binder.params.finish()?, read_only })
 }
 
-/// Binds a query that stands inside another statement (CREATE TABLE AS, CREATE VIEW, COPY, DECLARE).
+/// Binds a query that stands inside another statement (CREATE TABLE AS, CREATE VIEW, COPY). It has no parameters.
 pub fn bind_query(query: &ast::Query, source: &str, context: BindContext<'_>) -> SqlResult<LogicalPlan> {
-    let mut binder = Binder::new(context, source, &[]);
-    let plan = binder.bind_query(query, None, true)?;
-    binder.params.finish()?;
-    Ok(plan)
+    Binder::new(context, source).bind_query(query, None, true)
 }
 
 /// Binds one statement; see the module's text.
@@ -185,11 +186,12 @@ pub struct Binder<'a> {
 }
 
 impl<'a> Binder<'a> {
-    pub fn new(context: BindContext<'a>, source: &'a str, hints: &[Oid]) -> Self {
+    /// Without parameters.
+    pub fn new(context: BindContext<'a>, source: &'a str) -> Self {
         Binder {
             context,
             source,
-            params: params::Params::new(hints),
+            params: params::Params::none(),
             levels: Vec::new(),
             ctes: Vec::new(),
             next_cte: 0,

@@ -1,4 +1,8 @@
 //! Types of `$n` parameters, declared by the client or found from where they stand.
+//!
+//! What must stay true: a plan has a parameter only where whoever runs it gives its value. A statement whose text is all
+//! there is (the simple protocol's, the catalog's) has none, and one that it names is an error: run without its value it
+//! would be NULL.
 
 use crate::error::{SqlError, SqlResult, state};
 use crate::registry::type_name;
@@ -10,18 +14,25 @@ const PARAMS_MAX: usize = 65_535;
 /// One slot per parameter up to the highest seen; `UNKNOWN` until something determines the type.
 pub struct Params {
     types: Vec<Oid>,
+    given: bool,
 }
 
 impl Params {
+    /// Of a statement that is run without any.
+    pub fn none() -> Self {
+        Params { types: Vec::new(), given: false }
+    }
+
+    /// As many as the statement names, of the types that the client declared.
     pub fn new(hints: &[Oid]) -> Self {
         let known = |oid: &Oid| if *oid == Oid::INVALID { Oid::UNKNOWN } else { *oid };
-        Params { types: hints.iter().map(known).collect() }
+        Params { types: hints.iter().map(known).collect(), given: true }
     }
 
     /// The type so far of the parameter written `$text`.
     pub fn lookup(&mut self, text: &str) -> SqlResult<(usize, Oid)> {
         let number: usize = text.strip_prefix('$').and_then(|n| n.parse().ok()).unwrap_or(0);
-        if number == 0 || number > PARAMS_MAX {
+        if !self.given || number == 0 || number > PARAMS_MAX {
             return Err(SqlError::new(state::UNDEFINED_PARAMETER, format!("there is no parameter {text}")));
         }
         if self.types.len() < number {

@@ -59,12 +59,12 @@ pub fn bind_scalar_text(
     target: Option<(&str, SqlType)>,
 ) -> SqlResult<Expr> {
     let tree = parse::parse_expression(text)?;
-    let mut binder = Binder::new(context, text, &[]);
+    let mut binder = Binder::new(context, text);
     let mut scope = Scope::new(None);
     if let Some(table) = table {
         scope.relations.push(Relation::of_table(&*table.name, table, Arc::new(table_fields(table))));
     }
-    let bound = binder.in_level(clause, |b| {
+    binder.in_level(clause, |b| {
         let e = b.bind_expr(&tree, &scope).map_err(|e| {
             if clause == Clause::Default && e.code() == state::UNDEFINED_COLUMN {
                 return SqlError::new(
@@ -87,12 +87,7 @@ pub fn bind_scalar_text(
             }
             None => b.unknown_to_text(e),
         }
-    })?;
-    let params = binder.params.finish()?;
-    if !params.is_empty() {
-        return Err(SqlError::new(state::UNDEFINED_PARAMETER, "there is no parameter $1"));
-    }
-    Ok(bound)
+    })
 }
 
 fn singular(clause: Clause) -> &'static str {
@@ -115,5 +110,5 @@ pub fn bind_column_default(
     context: BindContext<'_>,
     column: &crate::catalog::ColumnDescriptor,
 ) -> SqlResult<Expr> {
-    Binder::new(context, "", &[]).default_of(column)
+    Binder::new(context, "").default_of(column)
 }

@@ -156,7 +156,7 @@ impl World {
             _ => {}
         }
         let eval = EvalContext::detached();
-        match bind_statement(&parsed, self.context(&eval), &[]) {
+        match bind_statement(&parsed, self.context(&eval), Some(&[])) {
             Err(e) => show_error(&e),
             Ok(BoundStatement::Utility(s)) => format!("utility {}", utility_name(s)),
             Ok(BoundStatement::Query(q) | BoundStatement::Explain(_, q)) => show_query(&q),
@@ -269,7 +269,7 @@ fn deep_statements() {
     let world = World::new();
     let eval = EvalContext::detached();
     let outcome = |sql: &str| match parse(sql) {
-        Ok(parsed) => match bind_statement(&parsed[0], world.context(&eval), &[]) {
+        Ok(parsed) => match bind_statement(&parsed[0], world.context(&eval), Some(&[])) {
             Ok(_) => "ok",
             Err(e) => e.code(),
         },

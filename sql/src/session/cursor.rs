@@ -60,7 +60,7 @@ impl Session {
             return Err(SqlError::new(state::DUPLICATE_CURSOR, format!("cursor \"{name}\" already exists")));
         }
         let inner = parsed.inner()?;
-        let prepared = Arc::new(Prepared::new(parsed.text(), Some(inner), Vec::new()));
+        let prepared = Arc::new(Prepared::new(parsed.text(), Some(inner), None));
         self.ensure_transaction()?;
         self.planned(&prepared)?;
         let params = self.no_params.clone();

@@ -42,7 +42,7 @@ impl Session {
             ));
         }
         let hints = types.iter().map(|t| Oid(*t)).collect();
-        let prepared = Arc::new(Prepared::new(text, parsed, hints));
+        let prepared = Arc::new(Prepared::new(text, parsed, Some(hints)));
         // Errors of names and types show now.
         self.planned_anew(&prepared).await?;
         self.prepared.insert(name.into(), prepared);

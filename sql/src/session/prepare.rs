@@ -42,7 +42,7 @@ impl Session {
             types.iter().map(|t| bind::bind_data_type(t).map(|t| t.oid)).collect::<SqlResult<Vec<Oid>>>()?;
         let inner = parsed.inner()?;
         let text = parsed.text().to_string();
-        let mut prepared = Prepared::new(&text, Some(inner), hints);
+        let mut prepared = Prepared::new(&text, Some(inner), Some(hints));
         prepared.from_sql = true;
         let prepared = Arc::new(prepared);
         self.planned(&prepared)?;

@@ -22,8 +22,8 @@ pub struct Prepared {
     pub text: Arc<str>,
     /// `None`: the empty statement.
     pub parsed: Option<ParsedStatement>,
-    /// Parameter types that the client declared.
-    pub hints: Vec<Oid>,
+    /// Parameter types that the client declared; `None`: it has no way to give parameters.
+    pub hints: Option<Vec<Oid>>,
     planned: Mutex<Option<(PlanKey, Arc<Planned>)>>,
     /// Made by SQL's PREPARE rather than by the protocol.
     pub from_sql: bool,
@@ -92,7 +92,7 @@ impl Planned {
 }
 
 impl Prepared {
-    pub fn new(text: &str, parsed: Option<ParsedStatement>, hints: Vec<Oid>) -> Self {
+    pub fn new(text: &str, parsed: Option<ParsedStatement>, hints: Option<Vec<Oid>>) -> Self {
         Prepared { text: text.into(), parsed, hints, planned: Mutex::new(None), from_sql: false }
     }
 

@@ -29,7 +29,7 @@ impl Session {
             if !alone && !matches!(self.state, State::Block(_)) {
                 classify::refuse_among_others(&parsed.statement, "cannot run inside a transaction block")?;
             }
-            let prepared = Arc::new(Prepared::new(&text, Some(parsed), Vec::new()));
+            let prepared = Arc::new(Prepared::new(&text, Some(parsed), None));
             let delivery = Delivery { client, formats: &[], describe: true, max_rows: 0, autocommit: alone };
             self.run(&prepared, &params, delivery).await?;
         }

@@ -419,7 +419,7 @@ impl Session {
                 read_only: q.read_only,
             })
         };
-        let planned = match bind::bind_statement(parsed, context, &prepared.hints)? {
+        let planned = match bind::bind_statement(parsed, context, prepared.hints.as_deref())? {
             BoundStatement::Query(q) => Planned::Query(plan(q)?),
             BoundStatement::Explain(e, q) => {
                 Planned::Explain { explain: ExplainFlags::of(e)?, query: plan(q)? }

@@ -153,7 +153,7 @@ impl World {
             virtual_tables: |_, _| None,
             eval: &eval,
         };
-        let (query, explain) = match bind_statement(parsed, context, &[])? {
+        let (query, explain) = match bind_statement(parsed, context, Some(&[]))? {
             BoundStatement::Query(q) => (q, false),
             BoundStatement::Explain(_, q) => (q, true),
             BoundStatement::Utility(_) => return Ok("utility".into()),

@@ -303,7 +303,7 @@ impl Session {
                 virtual_tables: virtual_tables::lookup,
                 eval: &eval,
             };
-            match bind_statement(parsed, context, &[])? {
+            match bind_statement(parsed, context, None)? {
                 BoundStatement::Query(q) => {
                     let mut tables = Vec::new();
                     tables_of(&q.plan, &mut tables);

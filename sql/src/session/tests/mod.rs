@@ -3,6 +3,7 @@
 mod blocks;
 mod extended;
 mod modes;
+mod parameters;
 mod savepoints;
 mod schema_changes;
 mod settings;
