@@ -8,9 +8,8 @@
 use std::sync::Arc;
 
 use super::block::outside_block;
-use super::classify::is_utility;
 use super::client::Client;
-use super::prepared::{Planned, Portal, Prepared, Running};
+use super::prepared::{Portal, Prepared, Running};
 use super::statement::Delivery;
 use super::transaction::SubtransactionId;
 use super::{FLUSH_AT, Session};
@@ -62,31 +61,21 @@ impl Session {
         let inner = parsed.inner()?;
         let prepared = Arc::new(Prepared::new(parsed.text(), Some(inner), None));
         self.ensure_transaction()?;
-        self.planned(&prepared)?;
+        let planned = self.planned(&prepared)?;
+        let fields = self.fields_of(&prepared, &planned)?;
         let params = self.no_params.clone();
         let made_in = self.subtransaction();
-        let portal = Portal { prepared, params, formats: Vec::new(), made_in, running: Running::NotStarted };
+        let portal =
+            Portal { prepared, fields, params, formats: Vec::new(), made_in, running: Running::NotStarted };
         self.portals.insert(name, portal);
         client.complete("DECLARE CURSOR");
         Ok(())
     }
 
     /// The fields of the rows that FETCH returns; MOVE returns none.
-    pub(super) fn fetch_fields(&mut self, f: &FetchCursor) -> SqlResult<Option<Schema>> {
-        Ok(match self.portals.get(&*fold(&f.cursor)) {
-            Some(portal) if !f.only_move => {
-                let prepared = portal.prepared.clone();
-                // A portal of the protocol may itself be a FETCH, even of its own name.
-                if prepared.parsed.as_ref().is_none_or(|p| is_utility(&p.statement)) {
-                    return Ok(None);
-                }
-                match &*self.planned(&prepared)? {
-                    Planned::Query(q) => q.output.clone(),
-                    _ => None,
-                }
-            }
-            _ => None,
-        })
+    pub(super) fn fetch_fields(&self, f: &FetchCursor) -> Option<Schema> {
+        let portal = self.portals.get(&*fold(&f.cursor)).filter(|_| !f.only_move)?;
+        portal.fields.clone()
     }
 
     pub(super) async fn fetch(&mut self, f: &FetchCursor, delivery: &mut Delivery<'_>) -> SqlResult<()> {

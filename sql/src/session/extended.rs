@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::client::{Client, Format, column_format};
-use super::prepared::{Planned, Portal, Prepared, Running};
+use super::prepared::{Planned, Portal, Prepared, Running, result_type_changed, same_columns};
 use super::statement::Delivery;
 use super::transaction::State;
 use super::{Session, classify, text_rows};
@@ -95,17 +95,19 @@ impl Session {
                 ),
             ));
         }
-        if let Planned::Query(q) = &*planned {
-            let columns = q.output.as_ref().map_or(0, |f| f.len());
-            if result_formats.len() > 1 && result_formats.len() != columns {
-                return Err(SqlError::new(
-                    state::PROTOCOL_VIOLATION,
-                    format!(
-                        "bind message has {} result formats but query has {columns} columns",
-                        result_formats.len()
-                    ),
-                ));
-            }
+        let fields = self.fields_of(&prepared, &planned)?;
+        if let Some(fields) = &fields
+            && result_formats.len() > 1
+            && result_formats.len() != fields.len()
+        {
+            return Err(SqlError::new(
+                state::PROTOCOL_VIOLATION,
+                format!(
+                    "bind message has {} result formats but query has {} columns",
+                    result_formats.len(),
+                    fields.len()
+                ),
+            ));
         }
         let params = if values.is_empty() {
             self.no_params.clone()
@@ -115,7 +117,14 @@ impl Session {
         let made_in = self.subtransaction();
         self.portals.insert(
             portal.into(),
-            Portal { prepared, params, formats: result_formats, made_in, running: Running::NotStarted },
+            Portal {
+                prepared,
+                fields,
+                params,
+                formats: result_formats,
+                made_in,
+                running: Running::NotStarted,
+            },
         );
         Ok(())
     }
@@ -157,23 +166,38 @@ impl Session {
         let planned = self.planned(&prepared)?;
         Ok(Described {
             params: Some(planned.params().to_vec()),
-            fields: self.fields_of(&planned),
+            fields: self.fields_of(&prepared, &planned)?,
             formats: Vec::new(),
         })
     }
 
     pub fn describe_portal(&mut self, name: &str) -> SqlResult<Described> {
         let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
-        let (prepared, formats) = (portal.prepared.clone(), portal.formats.clone());
-        let planned = self.planned(&prepared)?;
-        Ok(Described { params: None, fields: self.fields_of(&planned), formats })
+        Ok(Described { params: None, fields: portal.fields.clone(), formats: portal.formats.clone() })
     }
 
-    pub(super) fn fields_of(&self, planned: &Planned) -> Option<Schema> {
+    /// The fields of the rows that a statement would return now.
+    pub(super) fn fields_of(&mut self, prepared: &Prepared, planned: &Planned) -> SqlResult<Option<Schema>> {
         match planned {
-            Planned::Query(q) => q.output.clone(),
-            Planned::Explain { .. } => Some(text_rows::text_fields(&["QUERY PLAN"])),
-            Planned::Utility { fields } => fields.clone(),
+            Planned::Query(q) => Ok(q.output.clone()),
+            Planned::Explain { .. } => Ok(Some(text_rows::text_fields(&["QUERY PLAN"]))),
+            Planned::Utility => match &prepared.parsed {
+                Some(parsed) => self.utility_fields(&parsed.statement),
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// The statement or the cursor that a portal's names denote may be another one than when the portal was made, and
+    /// perhaps described.
+    fn check_fields(&mut self, prepared: &Prepared, bound: Option<&Schema>) -> SqlResult<()> {
+        let Some(parsed) = &prepared.parsed else { return Ok(()) };
+        if !classify::is_utility(&parsed.statement) {
+            return Ok(());
+        }
+        match self.utility_fields(&parsed.statement)? {
+            Some(now) if !same_columns(bound, Some(&now)) => Err(result_type_changed()),
+            _ => Ok(()),
         }
     }
 
@@ -189,7 +213,11 @@ impl Session {
         let portal = self.portals.get_mut(name).ok_or_else(|| no_portal(name))?;
         let (prepared, params, formats) =
             (portal.prepared.clone(), portal.params.clone(), portal.formats.clone());
+        let fields = portal.fields.clone();
         let running = std::mem::replace(&mut portal.running, Running::Finished);
+        if matches!(running, Running::NotStarted) {
+            self.check_fields(&prepared, fields.as_ref())?;
+        }
         let autocommit = sync_follows && matches!(self.state, State::Idle);
         let delivery = Delivery { client, formats: &formats, describe: false, max_rows, autocommit };
         let running = match running {

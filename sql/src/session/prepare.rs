@@ -51,11 +51,15 @@ impl Session {
         Ok(())
     }
 
-    /// The fields of the rows that EXECUTE returns.
+    /// The fields of the rows that EXECUTE returns; none if there is nothing of that name yet.
     pub(super) fn execute_fields(&mut self, name: &ObjectName) -> SqlResult<Option<Schema>> {
-        let prepared = self.statement_to_execute(&dotted_name(name)?)?;
+        let name = dotted_name(name)?;
+        if !self.prepared.contains_key(&name) {
+            return Ok(None);
+        }
+        let prepared = self.statement_to_execute(&name)?;
         let planned = self.planned(&prepared)?;
-        Ok(self.fields_of(&planned))
+        self.fields_of(&prepared, &planned)
     }
 
     /// What the protocol has prepared may itself be an EXECUTE, and names change hands: of its own, for instance.

@@ -44,10 +44,8 @@ pub enum Planned {
         explain: ExplainFlags,
         query: PlannedQuery,
     },
-    /// Run from its tree. `fields`: of the rows that it returns, if any.
-    Utility {
-        fields: Option<Schema>,
-    },
+    /// Run from its tree. What it returns may change with every name that changes hands: nothing of it is kept.
+    Utility,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +84,7 @@ impl Planned {
     pub fn params(&self) -> &[Oid] {
         match self {
             Planned::Query(q) | Planned::Explain { query: q, .. } => &q.params,
-            Planned::Utility { .. } => &[],
+            Planned::Utility => &[],
         }
     }
 }
@@ -108,10 +106,7 @@ impl Prepared {
             && let (Planned::Query(old), Planned::Query(new)) = (&**old, &planned)
             && !same_columns(old.output.as_ref(), new.output.as_ref())
         {
-            return Err(SqlError::new(
-                state::FEATURE_NOT_SUPPORTED,
-                "cached plan must not change result type",
-            ));
+            return Err(result_type_changed());
         }
         let planned = Arc::new(planned);
         *slot = Some((key, planned.clone()));
@@ -119,7 +114,11 @@ impl Prepared {
     }
 }
 
-fn same_columns(a: Option<&Schema>, b: Option<&Schema>) -> bool {
+pub fn result_type_changed() -> SqlError {
+    SqlError::new(state::FEATURE_NOT_SUPPORTED, "cached plan must not change result type")
+}
+
+pub fn same_columns(a: Option<&Schema>, b: Option<&Schema>) -> bool {
     match (a, b) {
         (None, None) => true,
         (Some(a), Some(b)) => {
@@ -132,6 +131,8 @@ fn same_columns(a: Option<&Schema>, b: Option<&Schema>) -> bool {
 /// A statement with its parameters, run wholly or piece by piece.
 pub struct Portal {
     pub prepared: Arc<Prepared>,
+    /// Of the rows that it returns, as they were when it was made; `None`: no rows.
+    pub fields: Option<Schema>,
     pub params: Arc<[Datum]>,
     pub formats: Vec<Format>,
     /// In which subtransaction it was made: it goes with what that has written.

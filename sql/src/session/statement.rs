@@ -189,7 +189,7 @@ impl Session {
                 self.drive(operator, planned.clone(), None, 0, delivery).await
             }
             Planned::Explain { explain, query } => self.run_explain(*explain, query, params, delivery).await,
-            Planned::Utility { .. } => Err(SqlError::internal("a utility statement reached the executor")),
+            Planned::Utility => Err(SqlError::internal("a utility statement reached the executor")),
         }
     }
 
@@ -396,7 +396,7 @@ impl Session {
             return Ok(planned);
         }
         let Some(parsed) = &prepared.parsed else {
-            return prepared.keep(key, Planned::Utility { fields: None });
+            return prepared.keep(key, Planned::Utility);
         };
         let view = self.view();
         let eval = view.planning_eval();
@@ -424,9 +424,7 @@ impl Session {
             BoundStatement::Explain(e, q) => {
                 Planned::Explain { explain: ExplainFlags::of(e)?, query: plan(q)? }
             }
-            BoundStatement::Utility(statement) => {
-                Planned::Utility { fields: self.utility_fields(statement)? }
-            }
+            BoundStatement::Utility(_) => Planned::Utility,
         };
         prepared.keep(key, planned)
     }

@@ -20,7 +20,7 @@ use crate::plan::Schema;
 use crate::types::Datum;
 
 impl Session {
-    /// The fields of the rows that a statement without a plan returns.
+    /// The fields of the rows that a statement without a plan would return now.
     pub(super) fn utility_fields(&mut self, statement: &Statement) -> SqlResult<Option<Schema>> {
         match statement {
             Statement::Sql(sql) => match &**sql {
@@ -28,7 +28,7 @@ impl Session {
                 ast::Statement::Execute { name: Some(name), .. } => self.execute_fields(name),
                 _ => Ok(None),
             },
-            Statement::Fetch(f) => self.fetch_fields(f),
+            Statement::Fetch(f) => Ok(self.fetch_fields(f)),
             _ => Ok(None),
         }
     }

@@ -3,7 +3,8 @@
 use meridian_txn::testing::SimRuntime;
 use meridian_txn::testing::cluster::Cluster;
 
-use super::{Recorder, nodes, say, session};
+use super::{Recorder, execute, nodes, say, session, with_session};
+use crate::session::{Format, Session};
 
 #[test]
 fn names_that_lead_back_to_themselves() {
@@ -16,8 +17,10 @@ fn names_that_lead_back_to_themselves() {
         assert_eq!(say(&mut s, "PREPARE p AS SELECT 1").await.1, None);
         s.parse("q", "EXECUTE p", &[]).await.expect("an EXECUTE");
         s.close_statement("p");
-        let error = s.parse("p", "EXECUTE q", &[]).await.expect_err("an EXECUTE of an EXECUTE");
+        s.parse("p", "EXECUTE q", &[]).await.expect("an EXECUTE");
+        let error = s.bind("", "p", &[], Vec::new(), Vec::new()).await.expect_err("an EXECUTE of an EXECUTE");
         assert_eq!(error.code(), "0A000");
+        s.close_statement("p");
         // It reaches itself when it runs, however it has got its name.
         s.parse("p", "SELECT 1", &[]).await.expect("a query");
         s.parse("r", "EXECUTE p", &[]).await.expect("an EXECUTE");
@@ -60,4 +63,51 @@ fn execute_returns_what_the_statement_does() {
         }
     });
     runtime.shut_down();
+}
+
+/// The columns that the portal is described with; empty for a portal without rows.
+fn columns(session: &mut Session, portal: &str) -> Vec<String> {
+    let fields = session.describe_portal(portal).expect("a portal").fields;
+    fields.iter().flat_map(|f| f.iter().map(|f| f.name.to_string())).collect()
+}
+
+#[test]
+fn a_portal_has_the_columns_of_what_its_name_denotes() {
+    with_session(async |s| {
+        assert_eq!(say(s, "BEGIN").await.1, None);
+        s.parse("f", "FETCH 2 FROM c", &[]).await.expect("a FETCH");
+        assert!(s.describe_statement("f").expect("a statement").fields.is_none());
+        assert_eq!(say(s, "DECLARE c CURSOR FOR SELECT 1 AS a, 'x' AS b").await.1, None);
+        s.bind("", "f", &[], Vec::new(), Vec::new()).await.expect("a portal");
+        assert_eq!(columns(s, ""), ["a", "b"]);
+        assert_eq!(execute(s, "", 0).await, ["1|x", "FETCH 1"]);
+        let formats = vec![Format::Text; 3];
+        assert_eq!(s.bind("", "f", &[], Vec::new(), formats).await.map_err(|e| e.code()), Err("08P01"));
+
+        assert_eq!(say(s, "PREPARE p AS SELECT 1 AS a").await.1, None);
+        s.parse("e", "EXECUTE p", &[]).await.expect("an EXECUTE");
+        s.bind("", "e", &[], Vec::new(), Vec::new()).await.expect("a portal");
+        assert_eq!(columns(s, ""), ["a"]);
+        assert_eq!(say(s, "DEALLOCATE p; PREPARE p AS SELECT 'x' AS b, 2 AS c").await.1, None);
+        s.bind("", "e", &[], Vec::new(), Vec::new()).await.expect("a portal");
+        assert_eq!(columns(s, ""), ["b", "c"]);
+        assert_eq!(execute(s, "", 0).await, ["x|2", "SELECT 1"]);
+        assert_eq!(say(s, "DEALLOCATE p").await.1, None);
+        s.bind("", "e", &[], Vec::new(), Vec::new()).await.expect("a portal");
+        assert_eq!(columns(s, ""), [""; 0]);
+        assert_eq!(execute(s, "", 0).await, ["26000"]);
+    });
+}
+
+/// Rows of other columns than those of the portal's description would be misread.
+#[test]
+fn a_portal_keeps_the_columns_that_it_was_made_with() {
+    with_session(async |s| {
+        assert_eq!(say(s, "BEGIN; PREPARE p AS SELECT 1 AS a").await.1, None);
+        s.parse("e", "EXECUTE p", &[]).await.expect("an EXECUTE");
+        s.bind("w", "e", &[], Vec::new(), Vec::new()).await.expect("a portal");
+        assert_eq!(say(s, "DEALLOCATE p; PREPARE p AS SELECT 'x' AS b, 2 AS c").await.1, None);
+        assert_eq!(columns(s, "w"), ["a"]);
+        assert_eq!(execute(s, "w", 0).await, ["0A000"]);
+    });
 }

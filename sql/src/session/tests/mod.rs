@@ -52,7 +52,9 @@ impl Client for Recorder {
         self.told.push(tag.into());
     }
     fn empty_query(&mut self) {}
-    fn portal_suspended(&mut self) {}
+    fn portal_suspended(&mut self) {
+        self.told.push("suspended".into());
+    }
     fn notice(&mut self, _: Severity, _: &SqlError) {}
     fn parameter_status(&mut self, name: &str, value: &str) {
         self.told.push(format!("{name}={value}"));
@@ -124,4 +126,25 @@ fn talk(script: &[(&str, &[&str])]) {
         }
     });
     runtime.shut_down();
+}
+
+/// Works with the one session of a node.
+fn with_session(work: impl AsyncFnOnce(&mut Session)) {
+    let runtime = SimRuntime::shuffled(1);
+    let cluster = Cluster::new(&runtime, 1);
+    runtime.block_on(async {
+        let node = nodes(&cluster).await.remove(0);
+        work(&mut session(&node).await).await;
+    });
+    runtime.shut_down();
+}
+
+/// What the client is told of a portal's execution: last `suspended` at the row limit, or an error's SQLSTATE.
+async fn execute(session: &mut Session, portal: &str, max_rows: usize) -> Vec<String> {
+    let mut client = Recorder::default();
+    if let Err(e) = session.execute(portal, max_rows, false, &mut client).await {
+        session.fail(&e, &mut client).await;
+        client.told.push(e.code().into());
+    }
+    client.told
 }
