@@ -25,9 +25,30 @@ pub(super) fn is_utility(statement: &Statement) -> bool {
     }
 }
 
+/// Whether the rows of the statement's result are all there before the first of them is handed over.
+pub(super) fn answers_at_once(statement: &Statement) -> bool {
+    match statement {
+        Statement::Explain(_) => true,
+        Statement::Fetch(f) => !f.only_move,
+        Statement::Sql(sql) => matches!(**sql, ast::Statement::ShowVariable { .. }),
+        _ => false,
+    }
+}
+
 /// Whether the statement runs one that was prepared under a name.
 pub(super) fn executes_another(statement: &Statement) -> bool {
     matches!(statement, Statement::Sql(sql) if matches!(**sql, ast::Statement::Execute { .. }))
+}
+
+/// The name of the statement that an EXECUTE runs.
+pub(super) fn executed_name(statement: &Statement) -> Option<&ast::ObjectName> {
+    match statement {
+        Statement::Sql(sql) => match &**sql {
+            ast::Statement::Execute { name, .. } => name.as_ref(),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// Whether the statement is allowed in a failed transaction block.
@@ -49,15 +70,18 @@ pub(super) fn refuse_among_others(statement: &Statement, what: &str) -> SqlResul
     Err(SqlError::new(state::ACTIVE_SQL_TRANSACTION, format!("{name} {what}")))
 }
 
-/// The tag of a portal that is executed again after its end.
+/// The tag of a portal with rows that is executed again after their end.
 pub(super) fn finished_tag(prepared: &Prepared) -> &'static str {
     match prepared.parsed.as_ref().map(|p| &p.statement) {
         Some(Statement::Sql(sql)) => match **sql {
             ast::Statement::Insert(_) => "INSERT 0 0",
             ast::Statement::Update(_) => "UPDATE 0",
             ast::Statement::Delete(_) => "DELETE 0",
+            ast::Statement::ShowVariable { .. } => "SHOW",
             _ => "SELECT 0",
         },
+        Some(Statement::Fetch(_)) => "FETCH 0",
+        Some(Statement::Explain(_)) => "EXPLAIN",
         _ => "SELECT 0",
     }
 }

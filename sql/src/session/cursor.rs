@@ -9,14 +9,19 @@ use std::sync::Arc;
 
 use super::block::outside_block;
 use super::client::Client;
-use super::prepared::{Portal, Prepared, Running};
-use super::statement::Delivery;
+use super::prepared::{Planned, Portal, Prepared, Running, Suspended, cannot_run};
+use super::statement::{Delivery, split};
 use super::transaction::SubtransactionId;
 use super::{FLUSH_AT, Session};
 use crate::bind::fold;
 use crate::error::{SqlError, SqlResult, state};
+use crate::exec;
 use crate::parse::{DeclareCursor, FetchCount, FetchCursor, ParsedStatement, ast};
 use crate::plan::Schema;
+use crate::types::{Batch, Datum};
+
+/// How many cursors may fetch one from the next: each runs within the one before, on the same stack.
+const MAX_DEPTH: usize = 3;
 
 impl Session {
     /// Of what is made now.
@@ -61,8 +66,7 @@ impl Session {
         let inner = parsed.inner()?;
         let prepared = Arc::new(Prepared::new(parsed.text(), Some(inner), None));
         self.ensure_transaction()?;
-        let planned = self.planned(&prepared)?;
-        let fields = self.fields_of(&prepared, &planned)?;
+        let fields = self.result_fields(&prepared)?;
         let params = self.no_params.clone();
         let made_in = self.subtransaction();
         let portal =
@@ -89,12 +93,21 @@ impl Session {
             FetchCount::All { backward: false } => u64::MAX,
             _ => return Err(backward()),
         };
-        let mut portal = self.portals.remove(&name).ok_or_else(|| {
+        let portal = self.portals.get_mut(&name).ok_or_else(|| {
             SqlError::new(state::INVALID_CURSOR_NAME, format!("cursor \"{name}\" does not exist"))
         })?;
-        let collected = self.collect(&mut portal, count).await;
-        self.portals.insert(name, portal);
-        let (fields, batches) = collected?;
+        let (prepared, params) = (portal.prepared.clone(), portal.params.clone());
+        let fields = portal.fields.clone().ok_or_else(|| without_rows(&name))?;
+        let running = match std::mem::replace(&mut portal.running, Running::Active) {
+            Running::NotStarted => self.open(&prepared, &params, delivery.client).await?,
+            // Among others a FETCH that leads back to itself.
+            Running::Active => return Err(cannot_run(&name)),
+            begun => begun,
+        };
+        let (running, batches) = self.collect(running, count).await?;
+        if let Some(portal) = self.portals.get_mut(&name) {
+            portal.running = running;
+        }
         // What has been fetched cannot be taken back: the transaction cannot begin again unnoticed.
         if let Some(active) = self.state.active_mut() {
             active.statements += 1;
@@ -115,6 +128,65 @@ impl Session {
         }
         delivery.client.complete(&format!("{} {rows}", if f.only_move { "MOVE" } else { "FETCH" }));
         Ok(())
+    }
+
+    /// Begins to run what a cursor is over: a query bit by bit, what answers at once to its end.
+    async fn open(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        params: &Arc<[Datum]>,
+        client: &mut dyn Client,
+    ) -> SqlResult<Running> {
+        let planned = self.planned(prepared)?;
+        let Planned::Query(query) = &*planned else {
+            let within = self.portals.values().filter(|p| matches!(p.running, Running::Active)).count();
+            if within > MAX_DEPTH {
+                return Err(SqlError::new(state::STATEMENT_TOO_COMPLEX, "stack depth limit exceeded")
+                    .with_hint("The cursor fetches from others, one from the next."));
+            }
+            return Ok(Running::Stored(self.run_whole(prepared, params, client, false).await?));
+        };
+        self.use_tables(&query.tables).await?;
+        let ctx = self.exec_context(params, None).await?;
+        let operator = exec::execute(&query.plan, ctx);
+        Ok(Running::Suspended(Box::new(Suspended {
+            operator,
+            planned: planned.clone(),
+            rest: None,
+            sent: 0,
+        })))
+    }
+
+    /// Up to `max` rows, and what remains to be run.
+    async fn collect(&mut self, running: Running, max: u64) -> SqlResult<(Running, Vec<Batch>)> {
+        let mut running = running;
+        let mut out = Vec::new();
+        let mut left = max;
+        while left > 0 {
+            let batch = match &mut running {
+                Running::Suspended(s) => match s.rest.take() {
+                    Some(batch) => Some(batch),
+                    None => self.guarded(s.operator.next()).await?,
+                },
+                Running::Stored(s) => s.rows.pop_front(),
+                Running::NotStarted | Running::Active | Running::Finished => None,
+            };
+            let Some(batch) = batch else {
+                if let Running::Suspended(_) = running {
+                    running = Running::Finished;
+                }
+                break;
+            };
+            let (now, later) = split(batch, usize::try_from(left).unwrap_or(usize::MAX));
+            left -= now.rows as u64;
+            out.push(now);
+            match &mut running {
+                Running::Suspended(s) => s.rest = later,
+                Running::Stored(s) => later.into_iter().for_each(|rows| s.rows.push_front(rows)),
+                _ => {}
+            }
+        }
+        Ok((running, out))
     }
 
     pub(super) fn close_cursor(
@@ -140,4 +212,11 @@ impl Session {
         }
         Ok(())
     }
+}
+
+fn without_rows(cursor: &str) -> SqlError {
+    SqlError::new(
+        state::OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("cursor \"{cursor}\" is of a statement without rows"),
+    )
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::client::{Client, Format, column_format};
-use super::prepared::{Planned, Portal, Prepared, Running, result_type_changed, same_columns};
+use super::prepared::{Planned, Portal, Prepared, Running, cannot_run, result_type_changed, same_columns};
+use super::set_show::dotted_name;
 use super::statement::Delivery;
 use super::transaction::State;
 use super::{Session, classify, text_rows};
@@ -177,7 +178,12 @@ impl Session {
     }
 
     /// The fields of the rows that a statement would return now.
-    pub(super) fn fields_of(&mut self, prepared: &Prepared, planned: &Planned) -> SqlResult<Option<Schema>> {
+    pub(super) fn result_fields(&mut self, prepared: &Arc<Prepared>) -> SqlResult<Option<Schema>> {
+        let planned = self.planned(prepared)?;
+        self.fields_of(prepared, &planned)
+    }
+
+    fn fields_of(&mut self, prepared: &Prepared, planned: &Planned) -> SqlResult<Option<Schema>> {
         match planned {
             Planned::Query(q) => Ok(q.output.clone()),
             Planned::Explain { .. } => Ok(Some(text_rows::text_fields(&["QUERY PLAN"]))),
@@ -214,7 +220,7 @@ impl Session {
         let (prepared, params, formats) =
             (portal.prepared.clone(), portal.params.clone(), portal.formats.clone());
         let fields = portal.fields.clone();
-        let running = std::mem::replace(&mut portal.running, Running::Finished);
+        let running = std::mem::replace(&mut portal.running, Running::Active);
         if matches!(running, Running::NotStarted) {
             self.check_fields(&prepared, fields.as_ref())?;
         }
@@ -229,15 +235,31 @@ impl Session {
                 self.run(&prepared, &params, delivery).await?
             }
             Running::Suspended(s) => self.resume(*s, delivery).await?,
-            Running::Finished => {
-                delivery.client.complete(classify::finished_tag(&prepared));
+            Running::Stored(s) => {
+                let fields = fields.unwrap_or_default();
+                self.deliver(s, &fields, delivery).await?
+            }
+            Running::Finished if prepared.parsed.is_none() => {
+                delivery.client.empty_query();
                 Running::Finished
             }
+            Running::Finished if fields.is_some() => {
+                delivery.client.complete(self.finished_tag(&prepared));
+                Running::Finished
+            }
+            Running::Finished | Running::Active => return Err(cannot_run(name)),
         };
         if let Some(portal) = self.portals.get_mut(name) {
             portal.running = running;
         }
         Ok(())
+    }
+
+    /// EXECUTE answers as what it executes.
+    fn finished_tag(&self, prepared: &Prepared) -> &'static str {
+        let executed = prepared.parsed.as_ref().and_then(|p| classify::executed_name(&p.statement));
+        let inner = executed.and_then(|name| self.prepared.get(&dotted_name(name).ok()?));
+        classify::finished_tag(inner.map_or(prepared, |inner| inner))
     }
 
     /// Ends the pipeline: commits the implicit transaction. An error is for the caller to report.

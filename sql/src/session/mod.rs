@@ -5,13 +5,13 @@
 //! `utility`, which hands it to the module of its kind: `prepare`, `cursor` and `copy` are what their names say;
 //! `change_schema` leads to [`crate::schema_change`]; `maintenance` is VACUUM, ANALYZE and LOCK TABLE; `set_show` reaches the
 //! settings, `block` moves between the states of a transaction, `modes` changes its `characteristics`: isolation, and whether
-//! it writes; `text_rows` sends what they answer. `transaction` is the status machine; `admission` holds back what would only
-//! fail; `startup` reads what a connection asks for.
+//! it writes; `text_rows` sends what they answer, `stored` keeps what the client does not want yet. `transaction` is the
+//! status machine; `admission` holds back what would only fail; `startup` reads what a connection asks for.
 //!
 //! A module names only those declared below it, but for `statement`, which sends EXPLAIN's lines through `text_rows`. Methods of
-//! [`Session`] are called upwards in three places: `statement` runs what has no plan through `utility` (EXECUTE runs a
-//! statement, and a statement may be an EXECUTE), `prepare` finds a statement by its name, and its fields, in `extended`, and `transaction`
-//! waits by `statement`'s rule, so that it can be cancelled.
+//! [`Session`] are called upwards in three places: `statement` runs what has no plan through `utility`, and what answers at
+//! once through `stored` (EXECUTE runs a statement, and a statement may be an EXECUTE), `prepare`, `cursor` and `statement` ask
+//! `extended` for a statement by its name, or for the fields of one, and `transaction` waits by `statement`'s rule, so that it can be cancelled.
 //!
 //! What must stay true:
 //! - A result is acknowledged (CommandComplete before a flush) only after what it claims has happened. A statement outside a
@@ -33,6 +33,7 @@ mod set_show;
 mod block;
 mod modes;
 mod text_rows;
+mod stored;
 mod statement;
 mod classify;
 mod surroundings;

@@ -4,13 +4,14 @@
 //! what both keep is told in [`super::prepared`].
 //!
 //! What must stay true: PREPARE shows errors of names and types at once. EXECUTE's arguments are expressions without
-//! tables, computed before the statement runs; the statement goes the way of every other, with its own retries and tag.
+//! tables, computed before the statement runs; the statement goes the way of every other, with its own retries, row limit
+//! and tag.
 //! It is never an EXECUTE, which could come back to itself without end.
 
 use std::sync::Arc;
 
 use super::client::Client;
-use super::prepared::Prepared;
+use super::prepared::{Prepared, Running};
 use super::set_show::dotted_name;
 use super::statement::Delivery;
 use super::{Session, classify};
@@ -58,8 +59,7 @@ impl Session {
             return Ok(None);
         }
         let prepared = self.statement_to_execute(&name)?;
-        let planned = self.planned(&prepared)?;
-        self.fields_of(&prepared, &planned)
+        self.result_fields(&prepared)
     }
 
     /// What the protocol has prepared may itself be an EXECUTE, and names change hands: of its own, for instance.
@@ -77,7 +77,7 @@ impl Session {
         arguments: &[Expr],
         source: &str,
         delivery: &mut Delivery<'_>,
-    ) -> SqlResult<()> {
+    ) -> SqlResult<Running> {
         let name = dotted_name(name)?;
         let prepared = self.statement_to_execute(&name)?;
         let planned = self.planned(&prepared)?;
@@ -98,11 +98,10 @@ impl Session {
             client: delivery.client,
             formats: delivery.formats,
             describe: delivery.describe,
-            max_rows: 0,
+            max_rows: delivery.max_rows,
             autocommit: delivery.autocommit,
         };
-        self.run(&prepared, &params, inner).await?;
-        Ok(())
+        self.run(&prepared, &params, inner).await
     }
 
     /// The values of EXECUTE's arguments: expressions without tables.

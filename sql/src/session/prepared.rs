@@ -3,6 +3,7 @@
 //! A prepared statement keeps its plan until the catalog changes or a setting that the plan depends on does; then it is bound and
 //! optimised again, and refused (`0A000`, as in PostgreSQL) if that changes the columns of its result.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -140,13 +141,22 @@ pub struct Portal {
     pub running: Running,
 }
 
+/// The error of a portal that runs already, has failed, or returns no rows and has run.
+pub fn cannot_run(portal: &str) -> SqlError {
+    SqlError::new(state::OBJECT_NOT_IN_PREREQUISITE_STATE, format!("portal \"{portal}\" cannot be run"))
+}
+
 /// How far a portal has got.
 #[derive(Default)]
 pub enum Running {
     #[default]
     NotStarted,
+    /// It is running, or its run has failed.
+    Active,
     /// Suspended at a row limit.
     Suspended(Box<Suspended>),
+    /// Run to its end, its rows not all handed over.
+    Stored(Stored),
     Finished,
 }
 
@@ -156,4 +166,21 @@ pub struct Suspended {
     /// Rows that have been computed but not sent.
     pub rest: Option<Batch>,
     pub sent: u64,
+}
+
+/// What is left of a result that is known as a whole.
+pub struct Stored {
+    pub rows: VecDeque<Batch>,
+    /// Of the whole.
+    pub tag: String,
+}
+
+impl Stored {
+    /// The tag of a last piece of so many rows: where the tag counts, it counts these.
+    pub fn tag_of(&self, rows: u64) -> String {
+        match self.tag.rsplit_once(' ') {
+            Some((command, count)) if count.parse::<u64>().is_ok() => format!("{command} {rows}"),
+            _ => self.tag.clone(),
+        }
+    }
 }

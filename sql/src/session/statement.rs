@@ -8,17 +8,17 @@ use std::time::Duration;
 use meridian_txn::Isolation;
 
 use super::Session;
+use super::classify::{answers_at_once, ends_failed, is_utility};
 use super::client::{Client, FLUSH_AT, Format};
 use super::exprs::Texts;
 use super::node::Counters;
-use super::prepared::{ExplainFlags, PlanKey, Planned, PlannedQuery, Portal, Prepared, Running, Suspended};
+use super::prepared::{ExplainFlags, PlanKey, Planned, PlannedQuery, Prepared, Running, Suspended};
 use super::transaction::State;
 use crate::bind::{self, BindContext, BoundQuery, BoundStatement, QueryKind};
 use crate::catalog::TableDescriptor;
 use crate::error::{SqlError, SqlResult, state};
 use crate::exec::{self, ExecContext, Operator};
 use crate::optimize;
-use crate::plan::Schema;
 use crate::types::{Batch, Datum};
 
 /// How often a statement is tried before its serialization failure is given to the client.
@@ -54,15 +54,20 @@ impl Session {
             delivery.client.empty_query();
             return Ok(Running::Finished);
         };
+        if delivery.max_rows > 0 && answers_at_once(&parsed.statement) {
+            let fields = self.result_fields(prepared)?.unwrap_or_default();
+            let stored = self.run_whole(prepared, params, delivery.client, delivery.autocommit).await?;
+            return self.deliver(stored, &fields, delivery).await;
+        }
         Counters::add(&self.node.counters.statements);
         self.cancel.clear();
         self.refuse_in_failed(&parsed.statement)?;
         self.note_activity(&prepared.text);
-        if super::classify::is_utility(&parsed.statement) {
-            self.utility(prepared, params, &mut delivery).await?;
+        if is_utility(&parsed.statement) {
+            let running = self.utility(prepared, params, &mut delivery).await?;
             // Of COPY's query, for instance, or of a cursor's.
             self.take_setting_changes(delivery.client)?;
-            return Ok(Running::Finished);
+            return Ok(running);
         }
         self.admit_block().await?;
         let mut attempt = 0;
@@ -105,13 +110,13 @@ impl Session {
         prepared: &Arc<Prepared>,
         params: &Arc<[Datum]>,
         delivery: &mut Delivery<'_>,
-    ) -> SqlResult<()> {
+    ) -> SqlResult<Running> {
         let mut attempt = 0;
         loop {
             attempt += 1;
             let mark = delivery.client.mark();
             let error = match self.run_utility(prepared, params, delivery).await {
-                Ok(()) => return Ok(()),
+                Ok(running) => return Ok(running),
                 Err(e) => e,
             };
             let in_the_way = matches!(error.code(), state::SERIALIZATION_FAILURE | state::DEADLOCK_DETECTED);
@@ -258,54 +263,6 @@ impl Session {
                 Ok(Running::Suspended(s))
             }
         }
-    }
-
-    /// Rows of a portal for a cursor's FETCH: up to `max`, collected.
-    pub(super) async fn collect(&mut self, portal: &mut Portal, max: u64) -> SqlResult<(Schema, Vec<Batch>)> {
-        let mut s = match std::mem::take(&mut portal.running) {
-            Running::Suspended(s) => *s,
-            Running::NotStarted => {
-                let planned = self.planned(&portal.prepared)?;
-                let Planned::Query(query) = &*planned else {
-                    return Err(SqlError::internal("a cursor is a query"));
-                };
-                self.use_tables(&query.tables).await?;
-                let ctx = self.exec_context(&portal.params, None).await?;
-                let operator = exec::execute(&query.plan, ctx);
-                Suspended { operator, planned: planned.clone(), rest: None, sent: 0 }
-            }
-            Running::Finished => {
-                portal.running = Running::Finished;
-                let planned = self.planned(&portal.prepared)?;
-                let Planned::Query(query) = &*planned else {
-                    return Err(SqlError::internal("a cursor is a query"));
-                };
-                return Ok((query.output.clone().unwrap_or_default(), Vec::new()));
-            }
-        };
-        let Planned::Query(query) = &*s.planned else {
-            return Err(SqlError::internal("a cursor is a query"));
-        };
-        let fields = query.output.clone().unwrap_or_default();
-        let mut out = Vec::new();
-        let mut left = max;
-        let mut finished = false;
-        while left > 0 {
-            let batch = match s.rest.take() {
-                Some(batch) => Some(batch),
-                None => self.guarded(s.operator.next()).await?,
-            };
-            let Some(batch) = batch else {
-                finished = true;
-                break;
-            };
-            let (now, later) = split(batch, usize::try_from(left).unwrap_or(usize::MAX));
-            left -= now.rows as u64;
-            out.push(now);
-            s.rest = later;
-        }
-        portal.running = if finished { Running::Finished } else { Running::Suspended(Box::new(s)) };
-        Ok((fields, out))
     }
 
     async fn run_explain(
@@ -541,7 +498,7 @@ impl Session {
     }
 
     fn refuse_in_failed(&self, statement: &crate::parse::Statement) -> SqlResult<()> {
-        if matches!(self.state, State::Failed(_)) && !super::classify::ends_failed(statement) {
+        if matches!(self.state, State::Failed(_)) && !ends_failed(statement) {
             return Err(SqlError::new(
                 state::IN_FAILED_SQL_TRANSACTION,
                 "current transaction is aborted, commands ignored until end of transaction block",
@@ -571,7 +528,7 @@ fn tag(kind: QueryKind, rows: u64) -> String {
 }
 
 /// The first `n` rows, and the others if there are any.
-fn split(batch: Batch, n: usize) -> (Batch, Option<Batch>) {
+pub(super) fn split(batch: Batch, n: usize) -> (Batch, Option<Batch>) {
     if batch.rows <= n {
         return (batch, None);
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use meridian_storage::base::BoxFuture;
 
 use super::Session;
-use super::prepared::Prepared;
+use super::prepared::{Prepared, Running};
 use super::set_show::show_fields;
 use super::statement::Delivery;
 use crate::error::{SqlError, SqlResult};
@@ -38,7 +38,7 @@ impl Session {
         prepared: &'a Arc<Prepared>,
         params: &'a Arc<[Datum]>,
         delivery: &'a mut Delivery<'_>,
-    ) -> BoxFuture<'a, SqlResult<()>> {
+    ) -> BoxFuture<'a, SqlResult<Running>> {
         Box::pin(self.dispatch_utility(prepared, params, delivery))
     }
 
@@ -47,9 +47,9 @@ impl Session {
         prepared: &Arc<Prepared>,
         params: &Arc<[Datum]>,
         delivery: &mut Delivery<'_>,
-    ) -> SqlResult<()> {
-        let Some(parsed) = &prepared.parsed else { return Ok(()) };
-        match &parsed.statement {
+    ) -> SqlResult<Running> {
+        let Some(parsed) = &prepared.parsed else { return Ok(Running::Finished) };
+        let done = match &parsed.statement {
             Statement::Begin(modes) => self.begin(*modes, delivery.client).await,
             Statement::SetTransaction { session, modes } => self.set_transaction(*session, *modes, delivery),
             Statement::Vacuum(v) => self.vacuum(v, delivery).await,
@@ -87,7 +87,7 @@ impl Session {
                 ast::Statement::Discard { object_type } => self.discard(object_type, delivery.client),
                 ast::Statement::Deallocate { name, .. } => self.deallocate(name, delivery.client),
                 ast::Statement::Execute { name: Some(name), parameters, .. } => {
-                    self.execute_prepared(name, parameters, &parsed.source, delivery).await
+                    return self.execute_prepared(name, parameters, &parsed.source, delivery).await;
                 }
                 ast::Statement::Close { cursor } => self.close_cursor(cursor, delivery.client),
                 ast::Statement::Copy { .. } => self.copy(sql, parsed, delivery).await,
@@ -98,6 +98,7 @@ impl Session {
                 self.change_schema(parsed, params, delivery).await
             }
             Statement::Explain(_) => Err(SqlError::unsupported("EXPLAIN of this statement")),
-        }
+        };
+        done.map(|()| Running::Finished)
     }
 }

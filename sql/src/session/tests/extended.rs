@@ -111,3 +111,103 @@ fn a_portal_keeps_the_columns_that_it_was_made_with() {
         assert_eq!(execute(s, "w", 0).await, ["0A000"]);
     });
 }
+
+/// What executions of a statement's portal tell, one after the other, each with the row limit.
+async fn pieces<const N: usize>(session: &mut Session, sql: &str, max_rows: usize) -> [String; N] {
+    session.close_statement("s");
+    session.parse("s", sql, &[]).await.expect("a statement");
+    session.bind("", "s", &[], Vec::new(), Vec::new()).await.expect("a portal");
+    let mut told = [const { String::new() }; N];
+    for t in &mut told {
+        *t = execute(session, "", max_rows).await.join(" ");
+    }
+    told
+}
+
+#[test]
+fn execute_and_fetch_stop_at_the_row_limit() {
+    with_session(async |s| {
+        assert_eq!(say(s, "BEGIN; PREPARE p AS SELECT generate_series(1, 10)").await.1, None);
+        assert_eq!(
+            pieces(s, "EXECUTE p", 3).await,
+            ["1 2 3 suspended", "4 5 6 suspended", "7 8 9 suspended", "10 SELECT 1", "SELECT 0"]
+        );
+        // The cursor moves by the whole FETCH.
+        assert_eq!(say(s, "DECLARE c CURSOR FOR SELECT generate_series(1, 20)").await.1, None);
+        assert_eq!(
+            pieces(s, "FETCH 8 c", 3).await,
+            ["1 2 3 suspended", "4 5 6 suspended", "7 8 FETCH 2", "FETCH 0"]
+        );
+        assert_eq!(say(s, "FETCH 1 c").await.0, ["9", "FETCH 1"]);
+        assert_eq!(
+            pieces(s, "FETCH 8 c", 4).await,
+            ["10 11 12 13 suspended", "14 15 16 17 suspended", "FETCH 0", "FETCH 0"]
+        );
+        assert_eq!(pieces(s, "FETCH 8 c", 0).await, ["18 19 20 FETCH 3", "FETCH 0"]);
+        assert_eq!(pieces(s, "SHOW datestyle", 1).await, ["ISO, MDY suspended", "SHOW", "SHOW"]);
+        let explained =
+            pieces::<4>(s, "EXPLAIN (COSTS OFF) SELECT count(*) FROM generate_series(1, 2)", 1).await;
+        assert!(explained[0].ends_with(" suspended"), "{explained:?}");
+        assert_eq!(explained[3], "EXPLAIN");
+    });
+}
+
+#[test]
+fn what_changes_data_runs_to_its_end_at_the_row_limit() {
+    with_session(async |s| {
+        assert_eq!(say(s, "CREATE TABLE t (k int PRIMARY KEY)").await.1, None);
+        assert_eq!(
+            say(s, "BEGIN; PREPARE p AS INSERT INTO t VALUES (1), (2), (3) RETURNING k").await.1,
+            None
+        );
+        assert_eq!(pieces(s, "EXECUTE p", 2).await, ["1 2 suspended"]);
+        assert_eq!(say(s, "SELECT count(*) FROM t").await.0, ["3", "SELECT 1"]);
+        // What returns no rows runs once.
+        assert_eq!(pieces(s, "INSERT INTO t VALUES (4)", 2).await, ["INSERT 0 1", "55000"]);
+    });
+}
+
+#[test]
+fn a_cursor_reads_what_answers_at_once() {
+    with_session(async |s| {
+        assert_eq!(say(s, "BEGIN; PREPARE p AS SELECT generate_series(1, 3)").await.1, None);
+        for (portal, sql) in [("g", "SHOW datestyle"), ("e", "EXECUTE p"), ("f", "FETCH 2 FROM e")] {
+            s.parse(portal, sql, &[]).await.expect("a statement");
+            s.bind(portal, portal, &[], Vec::new(), Vec::new()).await.expect("a portal");
+        }
+        assert_eq!(say(s, "FETCH 1 FROM g").await.0, ["ISO, MDY", "FETCH 1"]);
+        assert_eq!(say(s, "FETCH 1 FROM g").await.0, ["FETCH 0"]);
+        assert_eq!(say(s, "FETCH 1 FROM f").await.0, ["1", "FETCH 1"]);
+        assert_eq!(say(s, "FETCH 1 FROM e").await.0, ["3", "FETCH 1"]);
+        assert_eq!(execute(s, "f", 0).await, ["2", "FETCH 1"]);
+        s.parse("", "EXPLAIN SELECT 1", &[]).await.expect("a statement");
+        s.bind("x", "", &[], Vec::new(), Vec::new()).await.expect("a portal");
+        assert_eq!(say(s, "MOVE 100 FROM x; FETCH 1 FROM x").await.0[1..], ["FETCH 0"]);
+        s.parse("", "SAVEPOINT a", &[]).await.expect("a statement");
+        s.bind("n", "", &[], Vec::new(), Vec::new()).await.expect("a portal");
+        assert_eq!(say(s, "FETCH 1 FROM n").await.1, Some("55000"));
+    });
+}
+
+/// Each of the portals would run while it runs.
+#[test]
+fn portals_that_fetch_from_one_another() {
+    with_session(async |s| {
+        assert_eq!(say(s, "BEGIN; DECLARE b CURSOR FOR SELECT 1").await.1, None);
+        s.parse("from_a", "FETCH FROM a", &[]).await.expect("a FETCH");
+        s.parse("from_b", "FETCH FROM b", &[]).await.expect("a FETCH");
+        s.bind("a", "from_b", &[], Vec::new(), Vec::new()).await.expect("a portal");
+        s.close_portal("b");
+        s.bind("b", "from_a", &[], Vec::new(), Vec::new()).await.expect("a portal");
+        assert_eq!(execute(s, "a", 0).await, ["55000"]);
+    });
+    with_session(async |s| {
+        assert_eq!(say(s, "BEGIN; DECLARE c0 CURSOR FOR SELECT 1").await.1, None);
+        for n in 1..100 {
+            s.parse("", &format!("FETCH FROM c{}", n - 1), &[]).await.expect("a FETCH");
+            s.bind(&format!("c{n}"), "", &[], Vec::new(), Vec::new()).await.expect("a portal");
+        }
+        assert_eq!(execute(s, "c3", 0).await, ["1", "FETCH 1"]);
+        assert_eq!(execute(s, "c99", 0).await, ["54001"]);
+    });
+}
