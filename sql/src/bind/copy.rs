@@ -77,18 +77,3 @@ impl Binder<'_> {
         Ok(targets)
     }
 }
-
-/// Binds a lone expression without columns, cast to the type that takes it: EXECUTE's arguments.
-pub fn bind_argument(
-    context: BindContext<'_>,
-    source: &str,
-    e: &ast::Expr,
-    ty: crate::types::SqlType,
-) -> SqlResult<Expr> {
-    let mut binder = Binder::new(context, source);
-    let scope = super::scope::Scope::new(None);
-    binder.in_level(super::select::Clause::Values, |b| {
-        let bound = b.bind_expr(e, &scope)?;
-        b.coerce_assigned(bound, ty, "parameter")
-    })
-}

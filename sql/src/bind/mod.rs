@@ -13,6 +13,7 @@
 //! further in than what is around them.
 
 mod aggregate;
+mod argument;
 mod assign;
 mod catalog;
 mod coerce;
@@ -44,7 +45,8 @@ use std::sync::Arc;
 use sqlparser::ast;
 use sqlparser::tokenizer::Location;
 
-pub use copy::{CopyTarget, SUPPLIED_ROWS, bind_argument, bind_copy_from};
+pub use argument::{bind_argument, bind_execute_argument};
+pub use copy::{CopyTarget, SUPPLIED_ROWS, bind_copy_from};
 pub use name::{fold, object_name_parts};
 pub use scalar::{bind_column_default, bind_default, bind_scalar, bind_type_name};
 pub use select::Clause;

@@ -99,7 +99,7 @@ fn singular(clause: Clause) -> &'static str {
     }
 }
 
-fn contains_subquery(e: &Expr) -> bool {
+pub fn contains_subquery(e: &Expr) -> bool {
     let mut found = false;
     crate::plan::walk::visit_expr(&mut e.clone(), 0, &mut |e, _| found |= matches!(e, Expr::Subquery(_)));
     found

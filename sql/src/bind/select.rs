@@ -50,6 +50,7 @@ pub enum Clause {
     Default,
     Check,
     IndexPredicate,
+    ExecuteParameter,
 }
 
 impl Clause {
@@ -91,6 +92,7 @@ impl Clause {
             Clause::Default => "DEFAULT expressions",
             Clause::Check => "check constraints",
             Clause::IndexPredicate => "index predicates",
+            Clause::ExecuteParameter => "EXECUTE parameters",
         }
     }
 }

@@ -11,18 +11,19 @@
 use std::sync::Arc;
 
 use super::client::Client;
+use super::exprs::Texts;
 use super::prepared::{Prepared, Running};
 use super::set_show::dotted_name;
 use super::statement::Delivery;
 use super::{Session, classify};
-use crate::bind::{self, BindContext, fold};
-use crate::catalog::virtual_tables;
+use crate::bind::{self, fold};
 use crate::error::{SqlError, SqlResult, state};
-use crate::expr::eval;
+use crate::expr::Expr as BoundExpr;
 use crate::parse::ParsedStatement;
 use crate::parse::ast::{self, Expr, Ident, ObjectName};
-use crate::plan::Schema;
+use crate::plan::{Field, LogicalPlan, Schema};
 use crate::types::{Datum, Oid, SqlType};
+use crate::{exec, optimize};
 
 impl Session {
     pub(super) fn prepare(
@@ -81,19 +82,15 @@ impl Session {
         let name = dotted_name(name)?;
         let prepared = self.statement_to_execute(&name)?;
         let planned = self.planned(&prepared)?;
-        let types = planned.params().to_vec();
-        if types.len() != arguments.len() {
-            return Err(SqlError::new(
-                state::SYNTAX_ERROR,
-                format!("wrong number of parameters for prepared statement \"{name}\""),
-            )
-            .with_detail(format!(
-                "Expected {} parameters but got {}.",
-                types.len(),
-                arguments.len()
-            )));
-        }
-        let params = self.constant_arguments(arguments, source, &types)?;
+        let types = planned.params();
+        // As in PostgreSQL, nobody looks at the arguments of a statement that takes none.
+        let params = if types.is_empty() {
+            self.no_params.clone()
+        } else if types.len() == arguments.len() {
+            self.argument_values(arguments, source, types).await?
+        } else {
+            return Err(wrong_number(&name, types.len(), arguments.len()));
+        };
         let inner = Delivery {
             client: delivery.client,
             formats: delivery.formats,
@@ -104,28 +101,38 @@ impl Session {
         self.run(&prepared, &params, inner).await
     }
 
-    /// The values of EXECUTE's arguments: expressions without tables.
-    fn constant_arguments(
+    /// The values of EXECUTE's arguments: constants as they stand, anything else as a query of one row.
+    async fn argument_values(
         &mut self,
         arguments: &[Expr],
         source: &str,
         types: &[Oid],
     ) -> SqlResult<Arc<[Datum]>> {
-        let view = self.view();
-        let snapshot = self.catalog.snapshot();
-        let eval = view.planning_eval();
-        let context = BindContext {
-            catalog: &snapshot,
-            database: self.database,
-            search_path: view.search_path(),
-            virtual_tables: virtual_tables::lookup,
-            eval: &eval,
+        let bound = self.with_bind_context(|context| {
+            let one = |(i, (e, ty)): (usize, (&Expr, &Oid))| {
+                bind::bind_execute_argument(context, source, e, i + 1, SqlType::new(*ty))
+            };
+            arguments.iter().zip(types).enumerate().map(one).collect::<SqlResult<Vec<_>>>()
+        })?;
+        let constant = |e: &BoundExpr| match e {
+            BoundExpr::Const(value, _) => Some(value.clone()),
+            _ => None,
         };
-        let values = arguments.iter().zip(types).map(|(e, ty)| {
-            let bound = bind::bind_argument(context, source, e, SqlType::new(*ty))?;
-            eval::eval_row(&bound, &[], &eval)
-        });
-        values.collect::<SqlResult<Vec<Datum>>>().map(Arc::from)
+        if let Some(values) = bound.iter().map(constant).collect::<Option<Vec<Datum>>>() {
+            return Ok(values.into());
+        }
+        let field = |e: &BoundExpr| Field { name: String::new(), ty: e.ty(), origin: None };
+        let schema = Arc::new(bound.iter().map(field).collect());
+        let row = LogicalPlan::Values { rows: vec![bound], schema };
+        let snapshot = self.catalog.snapshot();
+        let plan = self.with_bind_context(|c| optimize::optimize(row, &snapshot, 0, &Texts(c)))?;
+        self.admit_block().await?;
+        self.ensure_transaction()?;
+        let ctx = self.exec_context(&self.no_params.clone(), None).await?;
+        let mut operator = exec::execute(&Arc::new(plan), ctx);
+        let batch = self.guarded(operator.next()).await?;
+        let batch = batch.ok_or_else(|| SqlError::internal("a row of arguments is missing"))?;
+        Ok(batch.columns.iter().map(|c| c.datum(0)).collect())
     }
 
     pub(super) fn deallocate(&mut self, name: &Ident, client: &mut dyn Client) -> SqlResult<()> {
@@ -144,4 +151,12 @@ impl Session {
         client.complete("DEALLOCATE");
         Ok(())
     }
+}
+
+fn wrong_number(name: &str, expected: usize, given: usize) -> SqlError {
+    SqlError::new(
+        state::SYNTAX_ERROR,
+        format!("wrong number of parameters for prepared statement \"{name}\""),
+    )
+    .with_detail(format!("Expected {expected} parameters but got {given}."))
 }

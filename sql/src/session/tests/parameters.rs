@@ -3,7 +3,7 @@
 use meridian_txn::testing::SimRuntime;
 use meridian_txn::testing::cluster::Cluster;
 
-use super::{nodes, session, talk};
+use super::{Recorder, nodes, say, session, talk, with_session};
 
 /// Without a value it would be NULL, unseen, also where rows are written.
 #[test]
@@ -58,4 +58,41 @@ fn what_is_prepared_has_its_parameters() {
         }
     });
     runtime.shut_down();
+}
+
+/// Of EXECUTE's arguments.
+#[test]
+fn arguments_are_computed_without_tables() {
+    talk(&[
+        ("CREATE SEQUENCE sq", &["CREATE SEQUENCE"]),
+        ("PREPARE p (int) AS SELECT $1", &["PREPARE"]),
+        ("EXECUTE p", &["42601"]),
+        ("EXECUTE p (1, 2)", &["42601"]),
+        ("EXECUTE p ('7')", &["7", "SELECT 1"]),
+        ("EXECUTE p (1.5)", &["2", "SELECT 1"]),
+        ("EXECUTE p (1 + 1)", &["2", "SELECT 1"]),
+        ("EXECUTE p (nextval('sq'))", &["1", "SELECT 1"]),
+        ("BEGIN; EXECUTE p (nextval('sq') + currval('sq')); COMMIT", &["BEGIN", "4", "SELECT 1", "COMMIT"]),
+        ("EXECUTE p ((SELECT 1))", &["0A000"]),
+        ("EXECUTE p (1 IN (SELECT 1))", &["0A000"]),
+        ("EXECUTE p (sum(1))", &["42803"]),
+        ("EXECUTE p (generate_series(1, 2))", &["0A000"]),
+        ("EXECUTE p (row_number() OVER ())", &["42P20"]),
+        ("EXECUTE p (a)", &["42703"]),
+        ("EXECUTE p ('x')", &["22P02"]),
+        ("EXECUTE p (9999999999)", &["22003"]),
+        ("EXECUTE p (1 / 0)", &["22012"]),
+        ("EXECUTE p (ARRAY[1])", &["42804"]),
+        // Nobody looks at what a statement without parameters is given.
+        ("PREPARE q AS SELECT 1", &["PREPARE"]),
+        ("EXECUTE q ((SELECT nosuch))", &["1", "SELECT 1"]),
+    ]);
+    with_session(async |s| {
+        assert_eq!(say(s, "PREPARE p (int) AS SELECT $1").await.1, None);
+        let error = s.simple_query("EXECUTE p (true)", &mut Recorder::default()).await.expect_err("a bool");
+        assert_eq!(
+            error.message(),
+            "parameter $1 of type boolean cannot be coerced to the expected type integer"
+        );
+    });
 }
