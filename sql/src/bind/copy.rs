@@ -7,9 +7,9 @@ use sqlparser::ast;
 
 use super::insert::Target;
 use super::scope::{computed, public_columns};
-use super::{BindContext, Binder, fold};
+use super::{BindContext, Binder, QueryKind, fold};
 use crate::catalog::ColumnDescriptor;
-use crate::error::{SqlResult, state};
+use crate::error::{SqlError, SqlResult, state};
 use crate::expr::Expr;
 use crate::plan::{Insert, LogicalPlan, Schema};
 
@@ -21,6 +21,15 @@ pub struct CopyTarget {
     pub plan: LogicalPlan,
     pub columns: Schema,
     pub table: Arc<crate::catalog::TableDescriptor>,
+}
+
+/// What a COPY TO sends.
+pub struct CopiedQuery {
+    pub plan: LogicalPlan,
+    pub fields: Schema,
+    pub kind: QueryKind,
+    /// Neither changes nor locks rows.
+    pub read_only: bool,
 }
 
 /// Binds COPY table (columns) FROM.
@@ -49,6 +58,19 @@ pub fn bind_copy_from(
     let insert = Insert { table: table.clone(), values, input, on_conflict: None, checks, returning: None };
     drop(targets);
     Ok(CopyTarget { plan: LogicalPlan::Insert(Box::new(insert)), columns, table: table.clone() })
+}
+
+/// Binds the query of COPY query TO.
+pub fn bind_copied(query: &ast::Query, source: &str, context: BindContext<'_>) -> SqlResult<CopiedQuery> {
+    let mut binder = Binder::new(context, source);
+    let (kind, plan) = binder.bind_top_query(query)?;
+    let fields = match kind {
+        QueryKind::Select => plan.schema(),
+        _ => plan.returned_schema().ok_or_else(|| {
+            SqlError::new(state::FEATURE_NOT_SUPPORTED, "COPY query must have a RETURNING clause")
+        })?,
+    };
+    Ok(CopiedQuery { plan, fields, kind, read_only: kind == QueryKind::Select && !binder.writes })
 }
 
 impl Binder<'_> {

@@ -46,7 +46,7 @@ use sqlparser::ast;
 use sqlparser::tokenizer::Location;
 
 pub use argument::{bind_argument, bind_execute_argument};
-pub use copy::{CopyTarget, SUPPLIED_ROWS, bind_copy_from};
+pub use copy::{CopiedQuery, CopyTarget, SUPPLIED_ROWS, bind_copied, bind_copy_from};
 pub use name::{fold, object_name_parts};
 pub use scalar::{bind_column_default, bind_default, bind_scalar, bind_type_name};
 pub use select::Clause;
@@ -54,7 +54,7 @@ pub use type_name::bind_data_type;
 
 use crate::catalog::{Catalog, DatabaseId, SchemaId};
 use crate::error::{SqlError, SqlResult, state};
-use crate::parse::{Explain, ParsedStatement, Statement, position_of};
+use crate::parse::{DeclareCursor, Explain, ParsedStatement, Statement, position_of};
 use crate::plan::{LogicalPlan, Schema};
 use crate::registry::EvalContext;
 use crate::types::Oid;
@@ -120,10 +120,9 @@ pub fn bind_statement<'s>(
         Statement::Explain(explain) => {
             let inner = match &*explain.statement {
                 Statement::Sql(sql) => sql,
-                Statement::DeclareCursor(d) => match &*d.query {
-                    Statement::Sql(sql) => sql,
-                    _ => return Ok(BoundStatement::Utility(&statement.statement)),
-                },
+                Statement::DeclareCursor(d) => {
+                    return Ok(BoundStatement::Explain(explain, bind_declared(d, &source, context, hints)?));
+                }
                 _ => return Ok(BoundStatement::Utility(&statement.statement)),
             };
             let query = bind_sql(inner, &source, context, hints)?;
@@ -164,7 +163,28 @@ pub fn bind_sql(
     Ok(BoundQuery { kind, plan, output, params: binder.params.finish()?, read_only })
 }
 
-/// Binds a query that stands inside another statement (CREATE TABLE AS, CREATE VIEW, COPY). It has no parameters.
+/// Binds the query of DECLARE CURSOR.
+pub fn bind_declared(
+    declare: &DeclareCursor,
+    source: &str,
+    context: BindContext<'_>,
+    hints: Option<&[Oid]>,
+) -> SqlResult<BoundQuery> {
+    let Statement::Sql(sql) = &*declare.query else {
+        return Err(SqlError::internal("a cursor is a query"));
+    };
+    if let ast::Statement::Query(query) = &**sql
+        && with::changes_data(query)
+    {
+        return Err(SqlError::new(
+            state::FEATURE_NOT_SUPPORTED,
+            "DECLARE CURSOR must not contain data-modifying statements in WITH",
+        ));
+    }
+    bind_sql(sql, source, context, hints)
+}
+
+/// Binds a query that stands inside another statement (CREATE TABLE AS, CREATE VIEW). It has no parameters.
 pub fn bind_query(query: &ast::Query, source: &str, context: BindContext<'_>) -> SqlResult<LogicalPlan> {
     Binder::new(context, source).bind_query(query, None, true)
 }

@@ -171,6 +171,14 @@ impl Binder<'_> {
     }
 }
 
+/// Whether a CTE of the query itself changes data.
+pub fn changes_data(query: &ast::Query) -> bool {
+    use ast::SetExpr::{Delete, Insert, Merge, Query, Update};
+    let modifies = |cte: &ast::Cte| matches!(*cte.query.body, Insert(_) | Update(_) | Delete(_) | Merge(_));
+    query.with.iter().flat_map(|w| &w.cte_tables).any(modifies)
+        || matches!(&*query.body, Query(inner) if changes_data(inner))
+}
+
 fn without_projection(plan: &LogicalPlan) -> &LogicalPlan {
     match plan {
         LogicalPlan::Project { input, .. } => without_projection(input),

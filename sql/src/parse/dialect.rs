@@ -10,7 +10,7 @@ use sqlparser::ast::{
     BinaryOperator, DataType, Expr, Ident, ObjectName, TypedString, UnaryOperator, Value, ValueWithSpan,
 };
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
-use sqlparser::keywords::Keyword;
+use sqlparser::keywords::{self, Keyword};
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
@@ -235,6 +235,10 @@ impl Dialect for MeridianDialect {
     }
     fn is_table_alias(&self, kw: &Keyword, parser: &mut Parser<'_>) -> bool {
         BASE.is_table_alias(kw, parser)
+    }
+    /// `SELECT 1 FOR UPDATE`
+    fn is_column_alias(&self, kw: &Keyword, _parser: &mut Parser<'_>) -> bool {
+        *kw != Keyword::FOR && !keywords::RESERVED_FOR_COLUMN_ALIAS.contains(kw)
     }
     fn supports_unicode_string_literal(&self) -> bool {
         true

@@ -8,6 +8,7 @@
 //! ([`MAX_NESTING`]); chains of operators, which nest to the left without nesting in the text, are counted, and
 //! trees with long chains are dropped on a stack of their own.
 
+mod declare;
 mod dialect;
 mod error;
 mod rewrite;
@@ -21,13 +22,14 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
+pub use declare::DeclareCursor;
 pub use dialect::MeridianDialect;
 pub use error::{offset_of, position_of};
 pub use rewrite::LOCK_STRENGTH_MARK;
 pub use split::SplitAt;
 pub use utility::{
-    AlterSequence, DeclareCursor, Explain, ExplainFormat, FetchCount, FetchCursor, IsolationLevel,
-    TransactionModes, Vacuum, VacuumTable,
+    AlterSequence, Explain, ExplainFormat, FetchCount, FetchCursor, IsolationLevel, TransactionModes, Vacuum,
+    VacuumTable,
 };
 
 use crate::error::{SqlError, SqlResult, state};

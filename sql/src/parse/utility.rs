@@ -5,8 +5,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
-use super::Statement;
-use super::split;
+use super::{Statement, declare, split};
 
 type Result<T> = std::result::Result<T, ParserError>;
 
@@ -66,16 +65,6 @@ pub struct VacuumTable {
     pub columns: Vec<Ident>,
 }
 
-#[derive(Clone, Debug)]
-pub struct DeclareCursor {
-    pub name: Ident,
-    pub binary: bool,
-    pub scroll: Option<bool>,
-    pub hold: bool,
-    /// A `Statement::Sql` that holds a query.
-    pub query: Box<Statement>,
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FetchCount {
     /// That many rows forward; negative: backward; zero: the current row again.
@@ -129,7 +118,7 @@ pub fn parse_statement(p: &mut Parser<'_>) -> Result<Statement> {
         Keyword::SET => set(p),
         Keyword::EXPLAIN => explain(p),
         Keyword::VACUUM | Keyword::ANALYZE => vacuum(p, keyword == Keyword::ANALYZE),
-        Keyword::DECLARE => declare(p),
+        Keyword::DECLARE => declare::parse(p),
         Keyword::FETCH => fetch(p, false),
         Keyword::PREPARE => prepare(p),
         Keyword::RESET => reset(p),
@@ -371,7 +360,7 @@ fn sql(p: &mut Parser<'_>) -> Result<Statement> {
 }
 
 /// Consumes an unquoted word that sqlparser may not know as a keyword.
-fn word(p: &mut Parser<'_>, text: &str) -> bool {
+pub(super) fn word(p: &mut Parser<'_>, text: &str) -> bool {
     let found = matches!(&p.peek_token_ref().token,
         Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(text));
     if found {
@@ -592,39 +581,6 @@ fn vacuum_tail(p: &mut Parser<'_>, only_analyze: bool) -> Result<Statement> {
         })?;
     }
     Ok(Statement::Vacuum(v))
-}
-
-fn declare(p: &mut Parser<'_>) -> Result<Statement> {
-    p.advance_token();
-    let name = p.parse_identifier()?;
-    let (mut binary, mut scroll, mut hold) = (false, None, false);
-    loop {
-        if p.parse_keyword(Keyword::BINARY) {
-            binary = true;
-        } else if p.parse_keyword(Keyword::INSENSITIVE) || word(p, "asensitive") {
-        } else if p.parse_keyword(Keyword::SCROLL) {
-            scroll = Some(true);
-        } else if p.parse_keywords(&[Keyword::NO, Keyword::SCROLL]) {
-            scroll = Some(false);
-        } else {
-            break;
-        }
-    }
-    p.expect_keyword(Keyword::CURSOR)?;
-    if p.parse_keywords(&[Keyword::WITH, Keyword::HOLD]) {
-        hold = true;
-    } else {
-        let _ = p.parse_keywords(&[Keyword::WITHOUT, Keyword::HOLD]);
-    }
-    p.expect_keyword(Keyword::FOR)?;
-    let query = ast::Statement::Query(p.parse_query()?);
-    Ok(Statement::DeclareCursor(DeclareCursor {
-        name,
-        binary,
-        scroll,
-        hold,
-        query: Box::new(Statement::Sql(Box::new(query))),
-    }))
 }
 
 fn fetch(p: &mut Parser<'_>, only_move: bool) -> Result<Statement> {

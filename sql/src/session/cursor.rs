@@ -16,7 +16,7 @@ use super::{FLUSH_AT, Session};
 use crate::bind::fold;
 use crate::error::{SqlError, SqlResult, state};
 use crate::exec;
-use crate::parse::{DeclareCursor, FetchCount, FetchCursor, ParsedStatement, ast};
+use crate::parse::{DeclareCursor, FetchCount, FetchCursor, ast};
 use crate::plan::Schema;
 use crate::types::{Batch, Datum};
 
@@ -41,11 +41,12 @@ impl Session {
         }
     }
 
-    pub(super) async fn declare_cursor(
+    pub(super) fn declare_cursor(
         &mut self,
         d: &DeclareCursor,
-        parsed: &ParsedStatement,
-        client: &mut dyn Client,
+        declaration: &Arc<Prepared>,
+        params: &Arc<[Datum]>,
+        delivery: &mut Delivery<'_>,
     ) -> SqlResult<()> {
         let name = fold(&d.name).into_owned();
         if d.hold {
@@ -57,22 +58,31 @@ impl Session {
         if d.binary {
             return Err(SqlError::unsupported("DECLARE … BINARY CURSOR"));
         }
-        if !self.state.in_block() {
+        // Several statements in one message of the simple protocol are a block.
+        let message = delivery.describe && !delivery.autocommit;
+        if !self.state.in_block() && !message {
             return Err(outside_block("DECLARE CURSOR"));
         }
         if self.portals.contains_key(&name) {
             return Err(SqlError::new(state::DUPLICATE_CURSOR, format!("cursor \"{name}\" already exists")));
         }
-        let inner = parsed.inner()?;
-        let prepared = Arc::new(Prepared::new(parsed.text(), Some(inner), None));
+        let Some(parsed) = &declaration.parsed else { return Ok(()) };
         self.ensure_transaction()?;
-        let fields = self.result_fields(&prepared)?;
-        let params = self.no_params.clone();
+        // Its query has the parameters that the declaration has been given.
+        let types = self.planned(declaration)?.params().to_vec();
+        let hints = declaration.hints.as_ref().map(|_| types);
+        let prepared = Arc::new(Prepared::new(parsed.text(), Some(parsed.inner()?), hints));
+        let planned = self.planned(&prepared)?;
+        let Planned::Query(query) = &*planned else {
+            return Err(SqlError::internal("a cursor is a query"));
+        };
+        self.check_read_only(query.kind, query.read_only)?;
+        let (fields, params) = (query.output.clone(), params.clone());
         let made_in = self.subtransaction();
         let portal =
             Portal { prepared, fields, params, formats: Vec::new(), made_in, running: Running::NotStarted };
         self.portals.insert(name, portal);
-        client.complete("DECLARE CURSOR");
+        delivery.client.complete("DECLARE CURSOR");
         Ok(())
     }
 
@@ -146,6 +156,7 @@ impl Session {
             }
             return Ok(Running::Stored(self.run_whole(prepared, params, client, false).await?));
         };
+        self.check_read_only(query.kind, query.read_only)?;
         self.use_tables(&query.tables).await?;
         let ctx = self.exec_context(params, None).await?;
         let operator = exec::execute(&query.plan, ctx);

@@ -187,7 +187,7 @@ impl Session {
         match planned {
             Planned::Query(q) => Ok(q.output.clone()),
             Planned::Explain { .. } => Ok(Some(text_rows::text_fields(&["QUERY PLAN"]))),
-            Planned::Utility => match &prepared.parsed {
+            Planned::Utility { .. } => match &prepared.parsed {
                 Some(parsed) => self.utility_fields(&parsed.statement),
                 None => Ok(None),
             },

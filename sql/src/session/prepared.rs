@@ -46,7 +46,9 @@ pub enum Planned {
         query: PlannedQuery,
     },
     /// Run from its tree. What it returns may change with every name that changes hands: nothing of it is kept.
-    Utility,
+    Utility {
+        params: Vec<Oid>,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +87,7 @@ impl Planned {
     pub fn params(&self) -> &[Oid] {
         match self {
             Planned::Query(q) | Planned::Explain { query: q, .. } => &q.params,
-            Planned::Utility => &[],
+            Planned::Utility { params } => params,
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::catalog::TableDescriptor;
 use crate::error::{SqlError, SqlResult, state};
 use crate::exec::{self, ExecContext, Operator};
 use crate::optimize;
+use crate::parse::Statement;
 use crate::types::{Batch, Datum};
 
 /// How often a statement is tried before its serialization failure is given to the client.
@@ -184,7 +185,7 @@ impl Session {
         let planned = self.planned_anew(prepared).await?;
         match &*planned {
             Planned::Query(query) => {
-                self.check_read_only(query)?;
+                self.check_read_only(query.kind, query.read_only)?;
                 self.use_tables(&query.tables).await?;
                 if let (Some(fields), true) = (&query.output, delivery.describe) {
                     delivery.client.describe_rows(fields, delivery.formats);
@@ -194,7 +195,7 @@ impl Session {
                 self.drive(operator, planned.clone(), None, 0, delivery).await
             }
             Planned::Explain { explain, query } => self.run_explain(*explain, query, params, delivery).await,
-            Planned::Utility => Err(SqlError::internal("a utility statement reached the executor")),
+            Planned::Utility { .. } => Err(SqlError::internal("a utility statement reached the executor")),
         }
     }
 
@@ -272,6 +273,9 @@ impl Session {
         params: &Arc<[Datum]>,
         delivery: &mut Delivery<'_>,
     ) -> SqlResult<Outcome> {
+        if flags.analyze {
+            self.check_read_only(query.kind, query.read_only)?;
+        }
         self.use_tables(&query.tables).await?;
         let ctx = self.exec_context(params, flags.analyze.then_some(query.plan.nodes)).await?;
         let mut elapsed = None;
@@ -353,7 +357,7 @@ impl Session {
             return Ok(planned);
         }
         let Some(parsed) = &prepared.parsed else {
-            return prepared.keep(key, Planned::Utility);
+            return prepared.keep(key, Planned::Utility { params: Vec::new() });
         };
         let view = self.view();
         let eval = view.planning_eval();
@@ -381,7 +385,11 @@ impl Session {
             BoundStatement::Explain(e, q) => {
                 Planned::Explain { explain: ExplainFlags::of(e)?, query: plan(q)? }
             }
-            BoundStatement::Utility(_) => Planned::Utility,
+            BoundStatement::Utility(Statement::DeclareCursor(d)) => {
+                let query = bind::bind_declared(d, &parsed.source, context, prepared.hints.as_deref())?;
+                Planned::Utility { params: query.params }
+            }
+            BoundStatement::Utility(_) => Planned::Utility { params: Vec::new() },
         };
         prepared.keep(key, planned)
     }
@@ -416,10 +424,10 @@ impl Session {
         Ok(ExecContext::new(Arc::new(statement), params.clone()))
     }
 
-    fn check_read_only(&self, query: &PlannedQuery) -> SqlResult<()> {
+    pub(super) fn check_read_only(&self, kind: QueryKind, only_reads: bool) -> SqlResult<()> {
         let read_only = self.state.active().is_some_and(|a| a.modes.read_only);
-        if read_only && !query.read_only {
-            let verb = match query.kind {
+        if read_only && !only_reads {
+            let verb = match kind {
                 QueryKind::Select => "SELECT FOR UPDATE",
                 QueryKind::Insert => "INSERT",
                 QueryKind::Update => "UPDATE",
@@ -497,7 +505,7 @@ impl Session {
         now.query_start = self.node.now();
     }
 
-    fn refuse_in_failed(&self, statement: &crate::parse::Statement) -> SqlResult<()> {
+    fn refuse_in_failed(&self, statement: &Statement) -> SqlResult<()> {
         if matches!(self.state, State::Failed(_)) && !ends_failed(statement) {
             return Err(SqlError::new(
                 state::IN_FAILED_SQL_TRANSACTION,

@@ -18,7 +18,7 @@ use super::statement::Delivery;
 use super::surroundings::View;
 use super::transaction::State;
 use super::{FLUSH_AT, Session};
-use crate::bind::{self, BindContext, CopyTarget};
+use crate::bind::{self, BindContext, CopiedQuery, CopyTarget};
 use crate::error::{SqlError, SqlResult, state};
 use crate::exec::{self, ExecContext};
 use crate::optimize;
@@ -170,9 +170,9 @@ impl Session {
         options: CopyOptions,
         delivery: &mut Delivery<'_>,
     ) -> SqlResult<u64> {
-        let mut plan = match source {
+        let CopiedQuery { mut plan, fields, kind, read_only } = match source {
             ast::CopySource::Query(query) => {
-                self.with_bind_context(|context| bind::bind_query(query, &parsed.source, context))?
+                self.with_bind_context(|context| bind::bind_copied(query, &parsed.source, context))?
             }
             ast::CopySource::Table { table_name, columns } => {
                 let select = select_of(table_name, columns);
@@ -183,10 +183,10 @@ impl Session {
                 let ast::Statement::Query(query) = &**sql else {
                     return Err(SqlError::internal("COPY TO is a query"));
                 };
-                self.with_bind_context(|context| bind::bind_query(query, &select, context))?
+                self.with_bind_context(|context| bind::bind_copied(query, &select, context))?
             }
         };
-        let fields = plan.schema();
+        self.check_read_only(kind, read_only)?;
         let snapshot = self.catalog.snapshot();
         let tables = plan.tables(&snapshot);
         let plan = Arc::new(self.with_bind_context(|c| optimize::optimize(plan, &snapshot, 0, &Texts(c)))?);

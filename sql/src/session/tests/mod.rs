@@ -1,6 +1,7 @@
 //! Sessions without a server: what a client is told of.
 
 mod blocks;
+mod cursors;
 mod extended;
 mod modes;
 mod parameters;
