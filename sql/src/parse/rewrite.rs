@@ -130,10 +130,17 @@ fn solid(tokens: &[TokenWithSpan], from: usize) -> usize {
     (from..tokens.len()).find(|&i| !matches!(tokens[i].token, Token::Whitespace(_))).unwrap_or(tokens.len())
 }
 
-/// `TABLE name` at the start of a query: at the start of the statement, or after a parenthesis or set operator.
+/// `TABLE name` at the start of a query: at the start of the statement, after a parenthesis or set operator, or after the
+/// word that leads to the query within a PREPARE, a CREATE or a DECLARE: the first outside of parentheses.
 fn table_commands(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut out = Vec::with_capacity(tokens.len() + 8);
     let mut at_query_start = true;
+    let mut leads = match tokens.get(solid(&tokens, 0)).map(keyword) {
+        Some(Keyword::PREPARE | Keyword::CREATE) => Some(Keyword::AS),
+        Some(Keyword::DECLARE) => Some(Keyword::FOR),
+        _ => None,
+    };
+    let mut depth = 0;
     for token in tokens {
         if matches!(token.token, Token::Whitespace(_)) {
             out.push(token);
@@ -147,7 +154,15 @@ fn table_commands(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             at_query_start = false;
             continue;
         }
-        at_query_start = matches!(token.token, Token::LParen)
+        match token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            _ => {}
+        }
+        let led = depth == 0 && leads.is_some_and(|word| word == keyword(&token));
+        leads = leads.filter(|_| !led);
+        at_query_start = led
+            || matches!(token.token, Token::LParen)
             || matches!(keyword(&token), Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT)
             || (matches!(keyword(&token), Keyword::ALL) && at_query_start)
             || (keyword(&token) == Keyword::EXPLAIN && out.iter().all(|t| keyword(t) == Keyword::NoKeyword));

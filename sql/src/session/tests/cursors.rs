@@ -87,3 +87,18 @@ fn a_cursor_lasts_as_long_as_its_message() {
         assert_eq!(execute(s, "", 0).await, ["25P01"]);
     });
 }
+
+/// `TABLE t` is a query, wherever one begins.
+#[test]
+fn table_commands_within_others() {
+    talk(&[
+        ("CREATE TABLE t (k int PRIMARY KEY)", &["CREATE TABLE"]),
+        ("INSERT INTO t VALUES (1)", &["INSERT 0 1"]),
+        ("PREPARE p AS TABLE t", &["PREPARE"]),
+        ("EXECUTE p", &["1", "SELECT 1"]),
+        ("DECLARE c CURSOR FOR TABLE t; FETCH c", &["DECLARE CURSOR", "1", "FETCH 1"]),
+        ("CREATE VIEW v AS TABLE t", &["CREATE VIEW"]),
+        ("SELECT * FROM v", &["1", "SELECT 1"]),
+        ("CREATE TABLE u AS TABLE t", &["SELECT 1"]),
+    ]);
+}
