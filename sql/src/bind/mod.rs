@@ -173,15 +173,14 @@ pub fn bind_declared(
     let Statement::Sql(sql) = &*declare.query else {
         return Err(SqlError::internal("a cursor is a query"));
     };
-    if let ast::Statement::Query(query) = &**sql
-        && with::changes_data(query)
-    {
+    let mut query = bind_sql(sql, source, context, hints)?;
+    if !query.read_only && with::changes_data(&mut query.plan) {
         return Err(SqlError::new(
             state::FEATURE_NOT_SUPPORTED,
             "DECLARE CURSOR must not contain data-modifying statements in WITH",
         ));
     }
-    bind_sql(sql, source, context, hints)
+    Ok(query)
 }
 
 /// Binds a query that stands inside another statement (CREATE TABLE AS, CREATE VIEW). It has no parameters.

@@ -171,12 +171,21 @@ impl Binder<'_> {
     }
 }
 
-/// Whether a CTE of the query itself changes data.
-pub fn changes_data(query: &ast::Query) -> bool {
-    use ast::SetExpr::{Delete, Insert, Merge, Query, Update};
-    let modifies = |cte: &ast::Cte| matches!(*cte.query.body, Insert(_) | Update(_) | Delete(_) | Merge(_));
-    query.with.iter().flat_map(|w| &w.cte_tables).any(modifies)
-        || matches!(&*query.body, Query(inner) if changes_data(inner))
+/// Whether the plan changes data anywhere.
+pub fn changes_data(plan: &mut LogicalPlan) -> bool {
+    let mut found = matches!(plan, LogicalPlan::Insert(_) | LogicalPlan::Update(_) | LogicalPlan::Delete(_));
+    plan.for_each_expr_mut(&mut |e| found |= subquery_changes_data(e));
+    plan.for_each_input_mut(&mut |input, _| found |= changes_data(input));
+    found
+}
+
+fn subquery_changes_data(e: &mut Expr) -> bool {
+    let mut found = false;
+    if let Expr::Subquery(s) = e {
+        found = changes_data(&mut s.plan);
+    }
+    e.for_each_child_mut(&mut |c| found |= subquery_changes_data(c));
+    found
 }
 
 fn without_projection(plan: &LogicalPlan) -> &LogicalPlan {

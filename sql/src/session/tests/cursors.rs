@@ -15,6 +15,11 @@ fn a_cursor_changes_no_data() {
             &["BEGIN", "0A000"],
         ),
         ("ROLLBACK", &["ROLLBACK"]),
+        (
+            "BEGIN; DECLARE c CURSOR FOR SELECT (WITH x AS (DELETE FROM t RETURNING k) SELECT k FROM x)",
+            &["BEGIN", "0A000"],
+        ),
+        ("ROLLBACK", &["ROLLBACK"]),
         ("EXPLAIN DECLARE c CURSOR FOR WITH x AS (DELETE FROM t RETURNING k) SELECT * FROM x", &["0A000"]),
         (
             "BEGIN; DECLARE c CURSOR FOR SELECT 1 FOR UPDATE; FETCH c",
