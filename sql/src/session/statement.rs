@@ -241,7 +241,7 @@ impl Session {
             }
         }
         // A portal that was run in pieces counts only the last one, as PostgreSQL does.
-        let count = operator.affected().unwrap_or(sent);
+        let count = operator.affected().filter(|_| already == 0).unwrap_or(sent);
         Ok(Outcome::Tag(tag(query.kind, count)))
     }
 

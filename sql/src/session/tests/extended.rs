@@ -161,7 +161,9 @@ fn what_changes_data_runs_to_its_end_at_the_row_limit() {
             None
         );
         assert_eq!(pieces(s, "EXECUTE p", 2).await, ["1 2 suspended"]);
-        assert_eq!(say(s, "SELECT count(*) FROM t").await.0, ["3", "SELECT 1"]);
+        let insert = "INSERT INTO t VALUES (5), (6), (7) RETURNING k";
+        assert_eq!(pieces(s, insert, 2).await, ["5 6 suspended", "7 INSERT 0 1", "INSERT 0 0"]);
+        assert_eq!(say(s, "SELECT count(*) FROM t").await.0, ["6", "SELECT 1"]);
         // What returns no rows runs once.
         assert_eq!(pieces(s, "INSERT INTO t VALUES (4)", 2).await, ["INSERT 0 1", "55000"]);
     });
