@@ -61,7 +61,7 @@ fn set_config_acts_in_a_portal_that_goes_on() {
         s.bind("", "", &[], Vec::new(), Vec::new()).await.expect("a portal");
         let mut client = Recorder::default();
         s.execute("", 1, false, &mut client).await.expect("a row");
-        assert_eq!(client.told, ["1001kB"]);
+        assert_eq!(client.told, ["1001kB", "suspended"]);
         s.execute("", 0, false, &mut client).await.expect("the others");
         assert_eq!(say(&mut s, "SHOW work_mem").await.0, ["9001kB", "SHOW"]);
     });
