@@ -41,10 +41,9 @@ pub struct SettingChanges(Mutex<Vec<SettingChange>>);
 #[derive(Clone)]
 pub struct SettingChange {
     pub name: String,
+    /// As SHOW would give it.
     pub value: String,
     pub local: bool,
-    /// The value as SHOW would give it.
-    shown: String,
 }
 
 impl SettingChanges {
@@ -245,7 +244,7 @@ impl SessionFunctions for View {
     fn setting(&self, name: &str) -> SqlResult<Option<String>> {
         let changes = self.changes.0.lock();
         if let Some(change) = changes.iter().rev().find(|c| c.name.eq_ignore_ascii_case(name)) {
-            return Ok(Some(change.shown.clone()));
+            return Ok(Some(change.value.clone()));
         }
         if name.eq_ignore_ascii_case("meridian.consistency") {
             return Ok(Some(self.node.consistency.clone()));
@@ -269,7 +268,9 @@ impl SessionFunctions for View {
             set(&change.name, &change.value, change.local)?;
         }
         let shown = set(name, value, local)?;
-        changes.push(SettingChange { name: name.into(), value: value.into(), local, shown: shown.clone() });
+        // Of the same kind only the last counts; a statement may change a setting in each of its rows.
+        changes.retain(|c| c.local != local || !c.name.eq_ignore_ascii_case(name));
+        changes.push(SettingChange { name: name.into(), value: shown.clone(), local });
         Ok(shown)
     }
 
