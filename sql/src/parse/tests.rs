@@ -57,6 +57,17 @@ fn errors() {
         let expected = format!("42601 syntax error at or near \"{refused}\" Some(14)");
         assert_eq!(fails(&format!("prepare p as {refused} x")), expected);
     }
+    for refused in ["explain", "prepare", "begin", "set", "show", "fetch", "copy", "checkpoint"] {
+        let expected = format!("42601 syntax error at or near \"{refused}\" Some(9)");
+        assert_eq!(fails(&format!("explain {refused} x")), expected);
+    }
+    let chain = format!("{}select 1", "explain ".repeat(20_000));
+    assert_eq!(fails(&chain), "42601 syntax error at or near \"explain\" Some(9)");
+    assert_eq!(
+        fails("explain (costs off) create temp view v as select 1"),
+        "42601 syntax error at or near \"view\" Some(33)"
+    );
+    assert_eq!(fails("explain create table t (a int)"), "42601 syntax error at end of input Some(31)");
     assert_eq!(fails("prepare p as"), "42601 syntax error at end of input Some(13)");
 }
 
@@ -68,6 +79,29 @@ fn splits_statements() {
     assert!(parse(" -- nothing\n ;").expect("nothing").is_empty());
     let error = parse_single("select 1; select 2").expect_err("two statements");
     assert_eq!(error.message(), "cannot insert multiple commands into a prepared statement");
+}
+
+#[test]
+fn explains_what_has_a_plan() {
+    for explained in [
+        "select 1",
+        "((select 1))",
+        "with a as (select 1) table a",
+        "values (1)",
+        "insert into t values (1)",
+        "update t set a = 1",
+        "delete from t",
+        "declare c cursor for select 1",
+        "execute p",
+        "create table t as select 1",
+        "create temp table t as select 1",
+        "create materialized view v as select 1",
+    ] {
+        for options in ["", "analyze verbose ", "(costs off, analyze) "] {
+            let sql = format!("explain {options}{explained}");
+            assert!(parse(&sql).is_ok(), "{sql}");
+        }
+    }
 }
 
 /// What psql, pgbench, sysbench and drivers send, one statement a line; `REWRITE=1` writes what is refused, and how.

@@ -482,11 +482,33 @@ fn explain(p: &mut Parser<'_>) -> Result<Statement> {
         }
         e.verbose = p.parse_keyword(Keyword::VERBOSE);
     }
-    e.statement = Box::new(parse_statement(p)?);
-    match *e.statement {
-        Statement::Sql(_) | Statement::DeclareCursor(_) => Ok(Statement::Explain(e)),
-        _ => unexpected(p),
+    // PostgreSQL's ExplainableStmt. An EXPLAIN among them could hold another, without end.
+    use Keyword::{CREATE, DECLARE, EXECUTE, REFRESH};
+    if begins_with(p, &[CREATE]) {
+        expect_create_table_as(p)?;
+    } else if !begins_plan(p) && !begins_with(p, &[DECLARE, EXECUTE, REFRESH]) {
+        return unexpected(p);
     }
+    e.statement = Box::new(parse_statement(p)?);
+    let without_query = matches!(&*e.statement, Statement::Sql(s)
+        if matches!(&**s, ast::Statement::CreateTable(table) if table.query.is_none()));
+    if without_query {
+        return unexpected(p);
+    }
+    Ok(Statement::Explain(e))
+}
+
+/// Of all CREATE statements only those that store a query's rows have a plan. The parser stays where it is.
+fn expect_create_table_as(p: &mut Parser<'_>) -> Result<()> {
+    let kind = (1..).find(|&n| {
+        !["temp", "temporary", "local", "global", "unlogged"].iter().any(|word| is_word(p, n, word))
+    });
+    let kind = kind.expect("a text ends");
+    if is_word(p, kind, "table") || is_word(p, kind, "materialized") {
+        return Ok(());
+    }
+    (0..kind).for_each(|_| p.advance_token());
+    unexpected(p)
 }
 
 fn query_in_parentheses(p: &Parser<'_>) -> bool {
@@ -655,14 +677,20 @@ fn prepare(p: &mut Parser<'_>) -> Result<Statement> {
         p.expect_token(&Token::RParen)?;
     }
     p.expect_keyword(Keyword::AS)?;
-    // PostgreSQL's PreparableStmt. An EXECUTE among them could come back to itself.
-    use Keyword::{DELETE, INSERT, MERGE, SELECT, TABLE, UPDATE, VALUES, WITH};
-    let begins_plan = match &p.peek_token_ref().token {
-        Token::Word(w) => [SELECT, VALUES, WITH, TABLE, INSERT, UPDATE, DELETE, MERGE].contains(&w.keyword),
-        other => *other == Token::LParen,
-    };
-    if !begins_plan {
+    // An EXECUTE among them could come back to itself.
+    if !begins_plan(p) {
         return unexpected(p);
     }
     Ok(Statement::Prepare { name, types, statement: Box::new(parse_statement(p)?) })
+}
+
+/// PostgreSQL's PreparableStmt: what is planned.
+fn begins_plan(p: &Parser<'_>) -> bool {
+    use Keyword::{DELETE, INSERT, MERGE, SELECT, TABLE, UPDATE, VALUES, WITH};
+    p.peek_token_ref().token == Token::LParen
+        || begins_with(p, &[SELECT, VALUES, WITH, TABLE, INSERT, UPDATE, DELETE, MERGE])
+}
+
+fn begins_with(p: &Parser<'_>, keywords: &[Keyword]) -> bool {
+    matches!(&p.peek_token_ref().token, Token::Word(w) if keywords.contains(&w.keyword))
 }
