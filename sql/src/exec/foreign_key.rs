@@ -2,14 +2,19 @@
 //!
 //! On the referencing side, every new key must exist: it is read with a KEY SHARE lock on the referenced row, many in one
 //! request, so that the row cannot go away before the transaction ends. On the referenced side, a key that goes away
-//! finds the rows that refer to it and refuses, or changes them in turn: their changes pass through the same functions, so
-//! a cascade cascades.
+//! finds the rows that refer to it and refuses, or changes them in turn: what those changes ask for is queued behind what
+//! is asked for already, so a cascade cascades, as far as the data goes, and never on the stack.
+//!
+//! The queue's order is PostgreSQL's: its triggers, too, wait behind those of the rows that were changed before. So a
+//! NO ACTION constraint between two tables that both lose rows to one cascade is looked at after both have lost them.
 //!
 //! Both are looked at after the statement has written, as PostgreSQL's triggers are: a statement may insert a row and what it refers
 //! to, in any order. Rows are looked for by locking reads, which see the newest version under READ COMMITTED: a
 //! snapshot would miss what was committed while the statement waited for its locks.
 
-use meridian_storage::base::{BoxFuture, Key, Span};
+use std::collections::VecDeque;
+
+use meridian_storage::base::{Key, Span};
 use meridian_txn::{LockStrength, ScanOptions, WaitPolicy};
 use rustc_hash::FxHashSet;
 
@@ -20,7 +25,7 @@ use crate::catalog::{ColumnId, FkAction, ForeignKey, IndexId, TableDescriptor};
 use crate::error::{SqlError, SqlResult, state};
 use crate::plan::physical::{InboundKey, OutboundKey, TargetTable, Targets};
 use crate::row::decode::PrimaryKeyFinder;
-use crate::row::{IndexEncoder, ValueRef};
+use crate::row::{BatchRow, IndexEncoder, ValueRef};
 use crate::types::{Batch, Column, Datum, Oid};
 
 /// What a statement has done to one table's rows, to be looked at in the end.
@@ -63,20 +68,36 @@ impl Pending {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.stored.is_empty() && self.changed.is_empty()
+    }
+
     /// Carries out what the constraints ask for.
     pub async fn finish(self, targets: &Targets, target: &TargetTable, ctx: &ExecContext) -> SqlResult<()> {
-        for (old, new) in &self.changed {
-            for inbound in &target.inbound {
-                referenced_changed(targets, target, inbound, old, new.as_ref(), ctx).await?;
+        let mut work = Work { targets, ctx, queue: VecDeque::new() };
+        work.push(target, self);
+        while let Some((target, pending)) = work.queue.pop_front() {
+            ctx.check_cancel()?;
+            for (old, new) in &pending.changed {
+                for inbound in &target.inbound {
+                    work.referenced_changed(target, inbound, old, new.as_ref()).await?;
+                }
             }
-        }
-        for rows in &self.stored {
-            for outbound in &target.outbound {
-                check_references(target, outbound, rows, ctx).await?;
+            for rows in &pending.stored {
+                for outbound in &target.outbound {
+                    check_references(target, outbound, rows, ctx).await?;
+                }
             }
         }
         Ok(())
     }
+}
+
+/// Changes whose consequences have not been looked at, oldest first. Each is one batch of one table's rows.
+struct Work<'a> {
+    targets: &'a Targets,
+    ctx: &'a ExecContext,
+    queue: VecDeque<(&'a TargetTable, Pending)>,
 }
 
 fn positions(table: &TableDescriptor, columns: &[ColumnId]) -> Vec<usize> {
@@ -135,7 +156,8 @@ async fn check_references(
             continue;
         }
         let Some(key) = referenced_key(&encoder, fk, values)? else {
-            return Err(missing_reference(target, outbound, rows, row, ctx));
+            refuse_missing(target, outbound, rows, &from, row, ctx).await?;
+            continue;
         };
         if seen.insert(key.clone()) {
             keys.push((key, row as u32));
@@ -147,8 +169,8 @@ async fn check_references(
         return Ok(());
     }
     let found = ctx.txn().get_many(&wanted, lock).await?;
-    if let Some((missing, _)) = keys.iter().zip(&found).find(|(_, value)| value.is_none()) {
-        return Err(missing_reference(target, outbound, rows, missing.1 as usize, ctx));
+    for ((_, row), _) in keys.iter().zip(&found).filter(|(_, value)| value.is_none()) {
+        refuse_missing(target, outbound, rows, &from, *row as usize, ctx).await?;
     }
     if !encoder.primary {
         // The entry was found; it is the row that must stay.
@@ -157,9 +179,34 @@ async fn check_references(
         let finder = PrimaryKeyFinder::new(&outbound.referenced, index)?;
         let mut primary = Vec::with_capacity(wanted.len());
         for (key, value) in wanted.iter().zip(found) {
-            primary.push(finder.primary_key(key, &value.unwrap_or_default())?);
+            if let Some(value) = value {
+                primary.push(finder.primary_key(key, &value)?);
+            }
         }
         ctx.txn().get_many(&primary, lock).await?;
+    }
+    Ok(())
+}
+
+/// Fails if a row still refers to what `row` refers to, which does not exist. The statement may have changed the rows
+/// again since it stored them, through a cascade: then what they refer to now is looked at by itself.
+async fn refuse_missing(
+    target: &TargetTable,
+    outbound: &OutboundKey,
+    rows: &Batch,
+    from: &[usize],
+    row: usize,
+    ctx: &ExecContext,
+) -> SqlResult<()> {
+    let same =
+        |other: usize| from.iter().all(|&p| rows.columns[p].datum(other) == rows.columns[p].datum(row));
+    for row in (row..rows.rows).filter(|&other| same(other)) {
+        let key: Key = target.codec.primary.encode_key(&BatchRow { batch: rows, row })?;
+        let Some(value) = ctx.txn().get(&key).await? else { continue };
+        let now = write::decode_rows(target, &[(key, value)])?;
+        if from.iter().all(|&p| now.columns[p].datum(0) == rows.columns[p].datum(row)) {
+            return Err(missing_reference(target, outbound, rows, row, ctx));
+        }
     }
     Ok(())
 }
@@ -212,16 +259,21 @@ fn mixed_nulls(target: &TargetTable, fk: &ForeignKey, ctx: &ExecContext) -> SqlE
 
 // ----- the referenced side -----
 
-/// Boxed, because cascades recurse.
-fn referenced_changed<'a>(
-    targets: &'a Targets,
-    target: &'a TargetTable,
-    inbound: &'a InboundKey,
-    old: &'a Batch,
-    new: Option<&'a Batch>,
-    ctx: &'a ExecContext,
-) -> BoxFuture<'a, SqlResult<()>> {
-    Box::pin(async move {
+impl<'a> Work<'a> {
+    fn push(&mut self, target: &'a TargetTable, pending: Pending) {
+        if !pending.is_empty() {
+            self.queue.push_back((target, pending));
+        }
+    }
+
+    /// Looks at one constraint for rows of the table that it refers to.
+    async fn referenced_changed(
+        &mut self,
+        target: &TargetTable,
+        inbound: &InboundKey,
+        old: &Batch,
+        new: Option<&Batch>,
+    ) -> SqlResult<()> {
         let fk = &inbound.referencing.foreign_keys[inbound.constraint];
         let at = positions(&target.table, &fk.referenced_columns);
         let has_null = |row: usize| at.iter().any(|&p| old.columns[p].is_null(row));
@@ -232,37 +284,65 @@ fn referenced_changed<'a>(
         if gone.is_empty() {
             return Ok(());
         }
-        let keys = vector::take_batch(old, &gone);
-        let key_columns =
-            Batch { columns: at.iter().map(|&p| keys.columns[p].clone()).collect(), rows: keys.rows };
+        let keys = GoneKeys::new(vector::take_batch(old, &gone), at);
         let action = if new.is_some() { fk.on_update } else { fk.on_delete };
-        if matches!(action, FkAction::NoAction | FkAction::Restrict) {
-            let found =
-                referencing_rows(targets, inbound, &key_columns, LockStrength::KeyShare, true, ctx).await?;
-            let Some((_, key)) = found.rows.first() else { return Ok(()) };
-            let still = key_exists_again(target, &at, &keys, *key as usize, ctx).await?;
-            if action == FkAction::NoAction && still {
-                return Ok(());
+        match action {
+            FkAction::NoAction | FkAction::Restrict => {
+                refuse_references(self.targets, target, inbound, &keys, action, self.ctx).await
             }
-            return Err(still_referenced(target, inbound, &at, &keys, *key as usize, ctx));
+            FkAction::Cascade if new.is_none() => self.delete_referencing(inbound, &keys).await,
+            FkAction::Cascade | FkAction::SetNull => {
+                let new = new.map(|new| vector::take_batch(new, &gone));
+                self.update_referencing(inbound, &keys, action, new.as_ref()).await
+            }
+            FkAction::SetDefault => {
+                self.update_referencing(inbound, &keys, action, None).await?;
+                // Rows that refer to the lost key by default have not changed: nobody else looks at them.
+                refuse_references(self.targets, target, inbound, &keys, FkAction::NoAction, self.ctx).await
+            }
         }
+    }
+
+    async fn delete_referencing(&mut self, inbound: &InboundKey, keys: &GoneKeys) -> SqlResult<()> {
+        let (targets, ctx) = (self.targets, self.ctx);
         let found =
-            referencing_rows(targets, inbound, &key_columns, LockStrength::Update, false, ctx).await?;
+            referencing_rows(targets, inbound, &keys.columns, LockStrength::Update, false, ctx).await?;
         if found.rows.is_empty() {
             return Ok(());
         }
         let child = child_of(targets, inbound)?;
-        if action == FkAction::Cascade && new.is_none() {
-            return delete_cascade(targets, child, found.batch(), ctx).await;
+        let rows = found.batch();
+        write::delete_rows(child, &rows, ctx).await?;
+        let mut pending = Pending::default();
+        pending.deleted(child, &rows);
+        self.push(child, pending);
+        Ok(())
+    }
+
+    /// Gives the referring rows the `new` keys (CASCADE), their defaults or NULLs.
+    async fn update_referencing(
+        &mut self,
+        inbound: &InboundKey,
+        keys: &GoneKeys,
+        action: FkAction,
+        new: Option<&Batch>,
+    ) -> SqlResult<()> {
+        let (targets, ctx) = (self.targets, self.ctx);
+        let found =
+            referencing_rows(targets, inbound, &keys.columns, LockStrength::Update, false, ctx).await?;
+        if found.rows.is_empty() {
+            return Ok(());
         }
-        let new_keys = new.map(|new| vector::take_batch(new, &gone));
+        let child = child_of(targets, inbound)?;
+        let fk = &inbound.referencing.foreign_keys[inbound.constraint];
         let values = |n: usize| -> SqlResult<Column> {
             let ty = public_columns(&child.table).find(|c| c.id == fk.columns[n]).map(|c| c.ty.oid);
-            let mut column = Column::for_type(ty.unwrap_or(Oid::INVALID));
+            let ty = ty.unwrap_or(Oid::INVALID);
+            let mut column = Column::for_type(ty);
             for (_, key) in &found.rows {
-                column.push(&match (action, &new_keys) {
+                column.push(&match (action, new) {
                     (FkAction::Cascade, Some(new)) => {
-                        fit(new.columns[at[n]].datum(*key as usize), ty.unwrap_or(Oid::INVALID))
+                        fit(new.columns[keys.at[n]].datum(*key as usize), ty)
                             .ok_or_else(|| out_of_range(&child.table, fk.columns[n]))?
                     }
                     (FkAction::SetDefault, _) => eval::constant(&inbound.defaults[n], ctx)?,
@@ -272,8 +352,53 @@ fn referenced_changed<'a>(
             Ok(column)
         };
         let columns = (0..fk.columns.len()).map(values).collect::<SqlResult<Vec<_>>>()?;
-        update_cascade(targets, child, found.batch(), &fk.columns, columns, ctx).await
-    })
+        let old = found.batch();
+        let mut new = old.clone();
+        for (position, column) in positions(&child.table, &fk.columns).into_iter().zip(columns) {
+            new.columns[position] = column.into();
+        }
+        write::validate(child, &new, ctx)?;
+        write::update_rows(child, &old, &new, &Touched::by(child, &fk.columns), ctx).await?;
+        let mut pending = Pending::default();
+        pending.updated(child, &old, &new);
+        self.push(child, pending);
+        Ok(())
+    }
+}
+
+/// Rows that have lost their keys, as they were.
+struct GoneKeys {
+    rows: Batch,
+    /// Where the constraint's columns are in them.
+    at: Vec<usize>,
+    /// Only those columns.
+    columns: Batch,
+}
+
+impl GoneKeys {
+    fn new(rows: Batch, at: Vec<usize>) -> Self {
+        let columns =
+            Batch { columns: at.iter().map(|&p| rows.columns[p].clone()).collect(), rows: rows.rows };
+        GoneKeys { rows, at, columns }
+    }
+}
+
+/// Fails if a row refers to one of the keys. To NO ACTION it is enough if the key is there again.
+async fn refuse_references(
+    targets: &Targets,
+    target: &TargetTable,
+    inbound: &InboundKey,
+    keys: &GoneKeys,
+    action: FkAction,
+    ctx: &ExecContext,
+) -> SqlResult<()> {
+    let found = referencing_rows(targets, inbound, &keys.columns, LockStrength::KeyShare, true, ctx).await?;
+    let Some((_, key)) = found.rows.first() else { return Ok(()) };
+    let row = *key as usize;
+    if action == FkAction::NoAction && key_exists_again(target, &keys.at, &keys.rows, row, ctx).await? {
+        return Ok(());
+    }
+    Err(still_referenced(target, inbound, &keys.at, &keys.rows, row, ctx))
 }
 
 fn out_of_range(table: &TableDescriptor, column: ColumnId) -> SqlError {
@@ -285,37 +410,6 @@ fn child_of<'a>(targets: &'a Targets, inbound: &InboundKey) -> SqlResult<&'a Tar
     targets
         .of(inbound.referencing.id)
         .ok_or_else(|| SqlError::internal("a cascade reaches an unplanned table"))
-}
-
-async fn delete_cascade(
-    targets: &Targets,
-    child: &TargetTable,
-    rows: Batch,
-    ctx: &ExecContext,
-) -> SqlResult<()> {
-    write::delete_rows(child, &rows, ctx).await?;
-    let mut pending = Pending::default();
-    pending.deleted(child, &rows);
-    pending.finish(targets, child, ctx).await
-}
-
-async fn update_cascade(
-    targets: &Targets,
-    child: &TargetTable,
-    old: Batch,
-    columns: &[ColumnId],
-    values: Vec<Column>,
-    ctx: &ExecContext,
-) -> SqlResult<()> {
-    let mut new = old.clone();
-    for (position, column) in positions(&child.table, columns).into_iter().zip(values) {
-        new.columns[position] = column.into();
-    }
-    write::validate(child, &new, ctx)?;
-    write::update_rows(child, &old, &new, &Touched::by(child, columns), ctx).await?;
-    let mut pending = Pending::default();
-    pending.updated(child, &old, &new);
-    pending.finish(targets, child, ctx).await
 }
 
 fn still_referenced(
