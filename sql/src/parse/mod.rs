@@ -11,6 +11,7 @@
 mod declare;
 mod dialect;
 mod error;
+mod explain;
 mod rewrite;
 mod split;
 mod utility;
@@ -25,11 +26,11 @@ use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 pub use declare::DeclareCursor;
 pub use dialect::MeridianDialect;
 pub use error::{offset_of, position_of};
+pub use explain::{Explain, ExplainFormat};
 pub use rewrite::LOCK_STRENGTH_MARK;
 pub use split::SplitAt;
 pub use utility::{
-    AlterSequence, Explain, ExplainFormat, FetchCount, FetchCursor, IsolationLevel, TransactionModes, Vacuum,
-    VacuumTable,
+    AlterSequence, FetchCount, FetchCursor, IsolationLevel, TransactionModes, Vacuum, VacuumTable,
 };
 
 use crate::error::{SqlError, SqlResult, state};

@@ -5,9 +5,9 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
-use super::{Statement, declare, split};
+use super::{Statement, declare, explain, split};
 
-type Result<T> = std::result::Result<T, ParserError>;
+pub(super) type Result<T> = std::result::Result<T, ParserError>;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum IsolationLevel {
@@ -23,28 +23,6 @@ pub struct TransactionModes {
     pub isolation: Option<IsolationLevel>,
     pub read_only: Option<bool>,
     pub deferrable: Option<bool>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum ExplainFormat {
-    #[default]
-    Text,
-    Json,
-    Xml,
-    Yaml,
-}
-
-#[derive(Clone, Debug)]
-pub struct Explain {
-    pub analyze: bool,
-    pub verbose: bool,
-    pub costs: bool,
-    pub buffers: bool,
-    pub timing: bool,
-    pub summary: Option<bool>,
-    pub distsql: bool,
-    pub format: ExplainFormat,
-    pub statement: Box<Statement>,
 }
 
 /// VACUUM or ANALYZE.
@@ -116,7 +94,7 @@ pub fn parse_statement(p: &mut Parser<'_>) -> Result<Statement> {
             Ok(Statement::Begin(modes(p)?))
         }
         Keyword::SET => set(p),
-        Keyword::EXPLAIN => explain(p),
+        Keyword::EXPLAIN => explain::parse(p),
         Keyword::VACUUM | Keyword::ANALYZE => vacuum(p, keyword == Keyword::ANALYZE),
         Keyword::DECLARE => declare::parse(p),
         Keyword::FETCH => fetch(p, false),
@@ -369,7 +347,7 @@ pub(super) fn word(p: &mut Parser<'_>, text: &str) -> bool {
     found
 }
 
-fn unexpected<T>(p: &Parser<'_>) -> Result<T> {
+pub(super) fn unexpected<T>(p: &Parser<'_>) -> Result<T> {
     let token = p.peek_token_ref();
     if token.token == Token::EOF {
         return Err(ParserError::ParserError("found: EOF".into()));
@@ -459,102 +437,8 @@ fn set_constraints(p: &mut Parser<'_>) -> Result<Statement> {
     Ok(Statement::SetConstraints { names, deferred })
 }
 
-fn explain(p: &mut Parser<'_>) -> Result<Statement> {
-    p.advance_token();
-    let mut e = Explain {
-        analyze: false,
-        verbose: false,
-        costs: true,
-        buffers: false,
-        timing: true,
-        summary: None,
-        distsql: false,
-        format: ExplainFormat::Text,
-        statement: Box::new(Statement::Checkpoint),
-    };
-    if p.peek_token_ref().token == Token::LParen && !query_in_parentheses(p) {
-        p.advance_token();
-        p.parse_comma_separated(|p| explain_option(p, &mut e))?;
-        p.expect_token(&Token::RParen)?;
-    } else {
-        if p.parse_keyword(Keyword::ANALYZE) || word(p, "analyse") {
-            e.analyze = true;
-        }
-        e.verbose = p.parse_keyword(Keyword::VERBOSE);
-    }
-    // PostgreSQL's ExplainableStmt. An EXPLAIN among them could hold another, without end.
-    use Keyword::{CREATE, DECLARE, EXECUTE, REFRESH};
-    if begins_with(p, &[CREATE]) {
-        expect_create_table_as(p)?;
-    } else if !begins_plan(p) && !begins_with(p, &[DECLARE, EXECUTE, REFRESH]) {
-        return unexpected(p);
-    }
-    e.statement = Box::new(parse_statement(p)?);
-    let without_query = matches!(&*e.statement, Statement::Sql(s)
-        if matches!(&**s, ast::Statement::CreateTable(table) if table.query.is_none()));
-    if without_query {
-        return unexpected(p);
-    }
-    Ok(Statement::Explain(e))
-}
-
-/// Of all CREATE statements only those that store a query's rows have a plan. The parser stays where it is.
-fn expect_create_table_as(p: &mut Parser<'_>) -> Result<()> {
-    let kind = (1..).find(|&n| {
-        !["temp", "temporary", "local", "global", "unlogged"].iter().any(|word| is_word(p, n, word))
-    });
-    let kind = kind.expect("a text ends");
-    if is_word(p, kind, "table") || is_word(p, kind, "materialized") {
-        return Ok(());
-    }
-    (0..kind).for_each(|_| p.advance_token());
-    unexpected(p)
-}
-
-fn query_in_parentheses(p: &Parser<'_>) -> bool {
-    (1..)
-        .map(|n| &p.peek_nth_token_ref(n).token)
-        .find(|t| **t != Token::LParen)
-        .is_some_and(|t| {
-            matches!(t, Token::Word(w) if matches!(w.keyword, Keyword::SELECT | Keyword::VALUES | Keyword::WITH | Keyword::TABLE))
-        })
-}
-
-fn explain_option(p: &mut Parser<'_>, e: &mut Explain) -> Result<()> {
-    let at = p.peek_token_ref().span.start;
-    let name = p.parse_identifier()?.value.to_ascii_lowercase();
-    if name == "format" {
-        let format = p.parse_identifier()?.value.to_ascii_lowercase();
-        e.format = match format.as_str() {
-            "text" => ExplainFormat::Text,
-            "json" => ExplainFormat::Json,
-            "xml" => ExplainFormat::Xml,
-            "yaml" => ExplainFormat::Yaml,
-            _ => return unexpected(p),
-        };
-        return Ok(());
-    }
-    let on = option_value(p)?;
-    match name.as_str() {
-        "analyze" | "analyse" => e.analyze = on,
-        "verbose" => e.verbose = on,
-        "costs" => e.costs = on,
-        "buffers" | "wal" | "settings" => e.buffers = on,
-        "timing" => e.timing = on,
-        "summary" => e.summary = Some(on),
-        "distsql" => e.distsql = on,
-        _ => {
-            return Err(ParserError::ParserError(format!(
-                "unrecognized EXPLAIN option at Line: {}, Column: {}",
-                at.line, at.column
-            )));
-        }
-    }
-    Ok(())
-}
-
 /// `[ boolean ]` of an option in parentheses; a number or word that is not a boolean is passed over.
-fn option_value(p: &mut Parser<'_>) -> Result<bool> {
+pub(super) fn option_value(p: &mut Parser<'_>) -> Result<bool> {
     match p.peek_token_ref().token {
         Token::Comma | Token::RParen => Ok(true),
         _ => {
@@ -685,12 +569,12 @@ fn prepare(p: &mut Parser<'_>) -> Result<Statement> {
 }
 
 /// PostgreSQL's PreparableStmt: what is planned.
-fn begins_plan(p: &Parser<'_>) -> bool {
+pub(super) fn begins_plan(p: &Parser<'_>) -> bool {
     use Keyword::{DELETE, INSERT, MERGE, SELECT, TABLE, UPDATE, VALUES, WITH};
     p.peek_token_ref().token == Token::LParen
         || begins_with(p, &[SELECT, VALUES, WITH, TABLE, INSERT, UPDATE, DELETE, MERGE])
 }
 
-fn begins_with(p: &Parser<'_>, keywords: &[Keyword]) -> bool {
+pub(super) fn begins_with(p: &Parser<'_>, keywords: &[Keyword]) -> bool {
     matches!(&p.peek_token_ref().token, Token::Word(w) if keywords.contains(&w.keyword))
 }
