@@ -21,14 +21,15 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     log();
-    let runtime =
-        match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("meridian").build() {
-            Ok(runtime) => runtime,
-            Err(e) => {
-                eprintln!("meridian: cannot start: {e}");
-                return ExitCode::FAILURE;
-            }
-        };
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().thread_name("meridian").thread_stack_size(meridian_sql::STACK_BYTES);
+    let runtime = match builder.build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            eprintln!("meridian: cannot start: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
     let done = runtime.block_on(async {
         match cli.command {
             Command::Start(args) => cli::start::start(args).await,

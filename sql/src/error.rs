@@ -29,6 +29,12 @@ impl SqlError {
         SqlError(Box::new(ErrorFields { code, message: message.into(), ..Default::default() }))
     }
 
+    /// 54001: the statement would need more stack than there is.
+    pub fn too_complex() -> Self {
+        SqlError::new(state::STATEMENT_TOO_COMPLEX, "stack depth limit exceeded")
+            .with_hint("Simplify the statement: it nests expressions or subqueries too deeply.")
+    }
+
     /// What PostgreSQL has and we do not (yet): `0A000`, naming the feature.
     pub fn unsupported(feature: impl std::fmt::Display) -> Self {
         Self::new(state::FEATURE_NOT_SUPPORTED, format!("{feature} is not supported"))

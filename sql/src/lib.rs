@@ -5,6 +5,11 @@
 //! batches of columns through it. Below them are the nouns that they share. A module uses only those declared
 //! below it.
 
+/// The stack that a thread needs which runs statements, whatever their text: walks over plans, and operators that ask
+/// operators, recurse as deep as the limits of `parse`, `bind` and `optimize` let a statement become. Only what is used
+/// of it takes memory.
+pub const STACK_BYTES: usize = 256 << 20;
+
 pub mod session;
 pub mod schema_change;
 pub mod bind;

@@ -5,6 +5,7 @@
 //! the process. Each test has nodes of its own, on free ports, and leaves nothing behind.
 
 mod disk;
+mod deep;
 mod garbage;
 mod protocol;
 mod refusals;

@@ -262,6 +262,7 @@ impl Binder<'_> {
     }
 
     fn bind_factor(&mut self, factor: &TableFactor, around: Surroundings<'_>) -> SqlResult<From> {
+        self.count_part()?;
         match factor {
             TableFactor::Table {
                 name,
@@ -394,13 +395,6 @@ impl Binder<'_> {
 
     /// A view's query, bound anew from its text.
     fn expand_view(&mut self, view: &TableDescriptor, query: &str) -> SqlResult<LogicalPlan> {
-        const VIEWS_MAX: usize = 64;
-        if self.views >= VIEWS_MAX {
-            return Err(SqlError::new(
-                state::INVALID_TABLE_DEFINITION,
-                format!("infinite recursion detected in rules for relation \"{}\"", view.name),
-            ));
-        }
         let parsed = crate::parse::parse_single(query)?
             .ok_or_else(|| SqlError::internal(format!("view {} without a query", view.name)))?;
         let crate::parse::Statement::Sql(sql) = &parsed.statement else {
@@ -410,11 +404,12 @@ impl Binder<'_> {
             return Err(SqlError::internal(format!("view {} is not a query", view.name)));
         };
         let mut inner = Binder::new(self.context, &parsed.source);
-        inner.views = self.views + 1;
         inner.depth = self.depth;
+        inner.parts = self.parts;
         inner.next_cte = self.next_cte;
         let plan = inner.nested(|b| b.bind_query(query, None, true))?;
         self.next_cte = inner.next_cte;
+        self.parts = inner.parts;
         // The view's columns have the names that it was made with.
         let names: Vec<&str> =
             super::scope::public_columns(view).filter(|c| !c.hidden).map(|c| c.name.as_str()).collect();

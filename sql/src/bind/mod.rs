@@ -62,6 +62,9 @@ use crate::types::Oid;
 /// Expressions within expressions, queries within queries. Whoever walks a plan may recurse this deep.
 const MAX_DEPTH: usize = 500;
 
+/// Relations, queries and window functions of a statement, those of its views included: each can make its plan deeper.
+const MAX_PARTS: usize = 2_000;
+
 /// Finds a computed relation by schema and name.
 pub type VirtualLookup = fn(&str, &str) -> Option<Schema>;
 
@@ -200,8 +203,8 @@ pub struct Binder<'a> {
     next_cte: usize,
     /// Expressions and queries that the current one is within.
     depth: usize,
-    /// Views being expanded, against recursion.
-    views: usize,
+    /// Relations, queries and window functions so far.
+    parts: usize,
     /// Rows are changed or locked.
     writes: bool,
 }
@@ -217,7 +220,7 @@ impl<'a> Binder<'a> {
             ctes: Vec::new(),
             next_cte: 0,
             depth: 0,
-            views: 0,
+            parts: 0,
             writes: false,
         }
     }
@@ -248,11 +251,19 @@ impl<'a> Binder<'a> {
         self.locate(SqlError::new(code, message), at)
     }
 
+    /// Notes a part of the statement that is not nested in the text, and still makes the plan deeper.
+    fn count_part(&mut self) -> SqlResult<()> {
+        self.parts += 1;
+        if self.parts > MAX_PARTS {
+            return Err(SqlError::too_complex());
+        }
+        Ok(())
+    }
+
     /// Runs `f` one level of nesting deeper, on more stack where it runs short.
     fn nested<R>(&mut self, f: impl FnOnce(&mut Self) -> SqlResult<R>) -> SqlResult<R> {
         if self.depth >= MAX_DEPTH {
-            return Err(SqlError::new(state::STATEMENT_TOO_COMPLEX, "stack depth limit exceeded")
-                .with_hint("Simplify the statement: it nests expressions or subqueries too deeply."));
+            return Err(SqlError::too_complex());
         }
         self.depth += 1;
         let result = stacker::maybe_grow(128 << 10, 2 << 20, || f(self));

@@ -34,6 +34,7 @@ impl Binder<'_> {
         parent: Option<&Scope<'_>>,
         resolve_unknown: bool,
     ) -> SqlResult<LogicalPlan> {
+        self.count_part()?;
         self.nested(|b| {
             let tail = Tail::of(query)?;
             if query.for_clause.is_some() || query.settings.is_some() || !query.pipe_operators.is_empty() {

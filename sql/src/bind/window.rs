@@ -54,6 +54,7 @@ impl Binder<'_> {
     }
 
     pub fn bind_over(&mut self, over: &ast::WindowType, scope: &Scope<'_>) -> SqlResult<WindowDefinition> {
+        self.count_part()?;
         match over {
             ast::WindowType::NamedWindow(name) => self.named_window(name),
             ast::WindowType::WindowSpec(spec) => self.bind_window_spec(spec, scope),

@@ -118,7 +118,7 @@ pub fn eval<R: Row + ?Sized>(expr: &Expr, row: &R, ctx: &EvalContext<'_>) -> Sql
         Expr::Row { fields, .. } => {
             let types = fields.iter().map(|f| f.ty().oid).collect();
             let fields = fields.iter().map(|f| eval(f, row, ctx)).collect::<SqlResult<Vec<_>>>()?;
-            Ok(Datum::Record(Arc::new(Record { types, fields })))
+            Record::nest(types, fields).map(|r| Datum::Record(Arc::new(r)))
         }
         Expr::Subscript { .. } => eval_subscript(expr, row, ctx),
         Expr::Field { record, index, .. } => Ok(match eval(record, row, ctx)? {

@@ -37,7 +37,7 @@ mod conjuncts;
 use std::sync::Arc;
 
 use crate::catalog::{Catalog, TableDescriptor};
-use crate::error::SqlResult;
+use crate::error::{SqlError, SqlResult};
 use crate::expr::Expr;
 use crate::plan::LogicalPlan;
 use crate::plan::physical::PhysicalPlan;
@@ -50,13 +50,20 @@ pub trait TableExprs {
     fn default_expr(&self, table: &Arc<TableDescriptor>, position: usize) -> SqlResult<Expr>;
 }
 
+/// How deep a plan may be, by [`LogicalPlan::depth`]: every walk over it, and every operator that asks its input,
+/// recurses so deep, on a stack of [`STACK_BYTES`](crate::STACK_BYTES).
+const MAX_DEPTH: usize = 10_000;
+
 /// Plans a statement with so many parameters.
 pub fn optimize(
-    plan: LogicalPlan,
+    mut plan: LogicalPlan,
     catalog: &Catalog,
     params: usize,
     exprs: &dyn TableExprs,
 ) -> SqlResult<PhysicalPlan> {
+    if plan.depth() > MAX_DEPTH {
+        return Err(SqlError::too_complex());
+    }
     let plan = rewrite(plan)?;
     build::Builder::new(catalog, params, exprs).finish(plan)
 }

@@ -77,8 +77,7 @@ pub fn from_parser(source: &str, parser: &Parser<'_>, e: &ParserError) -> SqlErr
 }
 
 pub fn too_deep() -> SqlError {
-    SqlError::new(state::STATEMENT_TOO_COMPLEX, "stack depth limit exceeded")
-        .with_hint("Simplify the statement: it nests expressions or subqueries too deeply.")
+    SqlError::too_complex()
 }
 
 /// `syntax error at or near "token"`.

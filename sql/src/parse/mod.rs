@@ -35,6 +35,15 @@ pub use utility::{
 
 use crate::error::{SqlError, SqlResult, state};
 
+/// Words and signs of operators in a row, without a comma, a clause or AND and OR between them: the binder would refuse
+/// a chain of so many, after much work.
+const MAX_CHAIN: usize = 4_000;
+/// ANDs and ORs in a row. They become one flat list, but their syntax tree is as deep as they are many.
+const MAX_LINKS: usize = 50_000;
+/// CASEs within one another.
+const MAX_CASES: usize = 500;
+/// UNIONs and the like in a statement.
+const MAX_SET_OPERATIONS: usize = 10_000;
 /// Parentheses and subqueries within one another.
 const MAX_NESTING: usize = 200;
 /// Chains of more operators than this are handled on a stack of their own.
@@ -118,7 +127,8 @@ impl Drop for ParsedStatement {
 }
 
 fn with_stack_for<R>(operators: usize, f: impl FnOnce() -> R) -> R {
-    stacker::grow((operators * BYTES_PER_OPERATOR).clamp(1 << 20, 1 << 30), f)
+    let bytes = (operators * BYTES_PER_OPERATOR).clamp(1 << 20, 1 << 30);
+    stacker::maybe_grow(bytes, bytes, f)
 }
 
 /// All statements of a string; none for a string of nothing but white space and comments.
@@ -227,22 +237,81 @@ fn expect_end(source: &str, parser: &Parser<'_>) -> SqlResult<()> {
 /// Refuses what nests too deeply before the grammar meets it: sqlparser tries alternatives at every level, and hides
 /// its own limit behind them.
 fn check_nesting(tokens: &[TokenWithSpan]) -> SqlResult<()> {
-    let (mut depth, mut prefixes) = (0usize, 0usize);
+    let mut levels = vec![Chain::default()];
+    let (mut prefixes, mut set_operations, mut cases) = (0usize, 0usize, 0usize);
     for t in tokens {
         match &t.token {
             Token::Whitespace(_) => continue,
-            Token::LParen | Token::LBracket => depth += 1,
-            Token::RParen | Token::RBracket => depth = depth.saturating_sub(1),
+            Token::LParen | Token::LBracket => levels.push(Chain::default()),
+            Token::RParen | Token::RBracket if levels.len() > 1 => {
+                levels.pop();
+            }
+            Token::Word(w) if is_set_operation(w.keyword) => set_operations += 1,
+            Token::Word(w) if w.keyword == Keyword::CASE => cases += 1,
+            Token::Word(w) if w.keyword == Keyword::END => cases = cases.saturating_sub(1),
             _ => {}
         }
         let prefix = matches!(t.token, Token::Minus | Token::Plus | Token::Tilde | Token::AtSign)
             || matches!(&t.token, Token::Word(w) if matches!(w.keyword, Keyword::NOT | Keyword::CASE));
         prefixes = if prefix { prefixes + 1 } else { 0 };
-        if depth > MAX_NESTING || prefixes > MAX_NESTING {
+        let within = levels.last_mut().expect("the outermost level stays");
+        let too_long = within.is_too_long_with(&t.token);
+        let too_deep = levels.len() > MAX_NESTING + 1 || prefixes > MAX_NESTING;
+        if too_deep || too_long || set_operations > MAX_SET_OPERATIONS || cases > MAX_CASES {
             return Err(error::too_deep());
         }
     }
     Ok(())
+}
+
+/// What stands in a row between two parentheses.
+#[derive(Default)]
+struct Chain {
+    operators: usize,
+    links: usize,
+}
+
+impl Chain {
+    fn is_too_long_with(&mut self, token: &Token) -> bool {
+        match token {
+            Token::Comma => *self = Chain::default(),
+            Token::Word(w) if matches!(w.keyword, Keyword::AND | Keyword::OR) => {
+                self.operators = 0;
+                self.links += 1;
+            }
+            Token::Word(w) if begins_expression(w.keyword) => self.operators = 0,
+            other => self.operators += usize::from(can_chain(other)),
+        }
+        self.operators > MAX_CHAIN || self.links > MAX_LINKS
+    }
+}
+
+fn is_set_operation(keyword: Keyword) -> bool {
+    matches!(keyword, Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT)
+}
+
+/// Words after which nothing is an operand of what stood before.
+fn begins_expression(keyword: Keyword) -> bool {
+    use Keyword as K;
+    matches!(
+        keyword,
+        K::SELECT
+            | K::FROM
+            | K::WHERE
+            | K::ON
+            | K::JOIN
+            | K::WHEN
+            | K::THEN
+            | K::ELSE
+            | K::BY
+            | K::HAVING
+            | K::LIMIT
+            | K::OFFSET
+            | K::VALUES
+            | K::WITH
+            | K::SET
+            | K::RETURNING
+    ) || is_set_operation(keyword)
 }
 
 /// Tokens that build trees to the left without nesting in the text.

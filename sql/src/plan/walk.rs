@@ -81,6 +81,15 @@ impl LogicalPlan {
         }
     }
 
+    /// How deep the plan is, its expressions included. Where an expression takes the place of a column in one above it,
+    /// the sum stays: so the plan does not become deeper than this by being rewritten.
+    pub fn depth(&mut self) -> usize {
+        let (mut own, mut inputs) = (0, 0);
+        self.for_each_expr_mut(&mut |e| own = own.max(depth_of(e)));
+        self.for_each_input_mut(&mut |input, _| inputs = inputs.max(input.depth()));
+        1 + own + inputs
+    }
+
     /// The expressions of this node itself (not of its inputs).
     pub fn for_each_expr_mut(&mut self, f: &mut dyn FnMut(&mut Expr)) {
         match self {
@@ -172,6 +181,19 @@ impl LogicalPlan {
         });
         found
     }
+}
+
+fn depth_of(e: &mut Expr) -> usize {
+    let mut deepest = 0;
+    if let Expr::Subquery(s) = e {
+        if let SubqueryKind::Compare { left, .. } = &mut s.kind {
+            left.iter_mut().for_each(|l| deepest = deepest.max(depth_of(l)));
+        }
+        deepest += s.plan.depth();
+    } else {
+        e.for_each_child_mut(&mut |child| deepest = deepest.max(depth_of(child)));
+    }
+    1 + deepest
 }
 
 /// Calls `f` on the expression, what is in it, and the expressions of subqueries in it.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Oid;
 use super::numeric::Numeric;
+use crate::error::{SqlError, SqlResult, state};
 
 /// A value of any type, or NULL. Which type it is of is known from where it stands; several types share a
 /// representation (text, varchar, char(n) and name are all `Text`).
@@ -57,6 +58,39 @@ pub struct Array {
 pub struct Record {
     pub types: Vec<Oid>,
     pub fields: Vec<Datum>,
+}
+
+impl Record {
+    /// Rows within one another. Each level doubles the quotes of the text form.
+    const MAX_NESTING: usize = 20;
+
+    /// A row of values that may themselves be rows.
+    pub fn nest(types: Vec<Oid>, fields: Vec<Datum>) -> SqlResult<Record> {
+        if 1 + nesting(&fields) > Self::MAX_NESTING {
+            return Err(SqlError::new(
+                state::PROGRAM_LIMIT_EXCEEDED,
+                format!(
+                    "number of rows within one another exceeds the maximum allowed ({})",
+                    Self::MAX_NESTING
+                ),
+            ));
+        }
+        Ok(Record { types, fields })
+    }
+}
+
+fn nesting(values: &[Datum]) -> usize {
+    let of = |value: &Datum| match value {
+        Datum::Record(record) => 1 + nesting(&record.fields),
+        // Elements are of one type: where the first is no row, none is.
+        Datum::Array(array)
+            if matches!(array.elements.iter().find(|e| !e.is_null()), Some(Datum::Record(_))) =>
+        {
+            nesting(&array.elements)
+        }
+        _ => 0,
+    };
+    values.iter().map(of).max().unwrap_or(0)
 }
 
 /// A jsonb value. Object keys are unique and in jsonb's order (by length, then bytes).

@@ -298,6 +298,11 @@ impl Binder<'_> {
         chain: &[ast::AccessExpr],
         scope: &Scope<'_>,
     ) -> SqlResult<Expr> {
+        // The nesting that a chain makes is not in the text; that of arrays ends long before.
+        const MAX_CHAIN: usize = 100;
+        if chain.len() > MAX_CHAIN {
+            return Err(SqlError::too_complex());
+        }
         let mut bound = self.bind_expr(root, scope)?;
         for access in chain {
             bound = match access {
