@@ -189,3 +189,20 @@ async fn messages_and_rows_that_are_too_long() {
     assert!(node.peak_bytes().is_none_or(|b| b < 1 << 30), "{:?} bytes of memory", node.peak_bytes());
     serves(&mut node).await;
 }
+
+/// The statement's time is one, however many rows it hands over on the way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_has_one_timeout() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let node = Node::start(folder.path(), Ports::free(), None).await;
+    let client = node.connect().await;
+    client.batch_execute("SET statement_timeout = '1s'").await.expect("sets");
+    let slow = "SELECT pg_sleep(0.6) UNION ALL SELECT pg_sleep(0.6) UNION ALL SELECT pg_sleep(0.6)";
+    let simple = client.batch_execute(slow).await;
+    let extended = client.query(slow, &[]).await.map(|_| ());
+    for result in [simple, extended] {
+        assert_eq!(result.expect_err("too slow").code().expect("the node's").code(), "57014");
+    }
+    // Each of several has a time of its own.
+    client.batch_execute("SELECT pg_sleep(0.6); SELECT pg_sleep(0.6)").await.expect("in time");
+}

@@ -88,6 +88,8 @@ pub struct Session {
     prepared: BTreeMap<String, Arc<Prepared>>,
     portals: BTreeMap<String, Portal>,
     cancel: Arc<CancelHandle>,
+    /// When the running statement's time is up, by the monotonic clock.
+    deadline: Option<std::time::Duration>,
     /// What functions see of the session; made anew when settings, modes or catalog change.
     view: Option<Arc<View>>,
     setting_changes: Arc<SettingChanges>,
@@ -143,6 +145,7 @@ impl Session {
             catalog,
             state: State::Idle,
             prepared: BTreeMap::new(),
+            deadline: None,
             portals: BTreeMap::new(),
             cancel: Arc::default(),
             view: None,

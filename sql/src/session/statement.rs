@@ -49,6 +49,29 @@ impl Session {
         &mut self,
         prepared: &Arc<Prepared>,
         params: &Arc<[Datum]>,
+        delivery: Delivery<'_>,
+    ) -> SqlResult<Running> {
+        let outer = self.start_timer();
+        let result = self.run_in_time(prepared, params, delivery).await;
+        self.deadline = outer;
+        result
+    }
+
+    /// The statement's time begins, unless it is within another's (EXECUTE). Returns the deadline to go back to.
+    fn start_timer(&mut self) -> Option<Duration> {
+        let outer = self.deadline;
+        if outer.is_none()
+            && let Some(limit) = self.settings.cached().statement_timeout
+        {
+            self.deadline = Some(self.node.clock().monotonic().saturating_add(limit));
+        }
+        outer
+    }
+
+    async fn run_in_time(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        params: &Arc<[Datum]>,
         mut delivery: Delivery<'_>,
     ) -> SqlResult<Running> {
         let Some(parsed) = &prepared.parsed else {
@@ -252,7 +275,10 @@ impl Session {
         mut delivery: Delivery<'_>,
     ) -> SqlResult<Running> {
         let Suspended { operator, planned, rest, sent } = suspended;
-        let outcome = self.drive(operator, planned, rest, sent, &mut delivery).await?;
+        let outer = self.start_timer();
+        let driven = self.drive(operator, planned, rest, sent, &mut delivery).await;
+        self.deadline = outer;
+        let outcome = driven?;
         self.take_setting_changes(delivery.client)?;
         match outcome {
             Outcome::Tag(tag) => {
@@ -304,7 +330,8 @@ impl Session {
         F: Future<Output = SqlResult<T>>,
     {
         let (cancel, runtime) = (self.cancel.clone(), self.node.runtime().clone());
-        let timeout = self.settings.cached().statement_timeout;
+        let left = |deadline: Duration| deadline.saturating_sub(self.node.clock().monotonic());
+        let timeout = self.deadline.map(left).or(self.settings.cached().statement_timeout);
         async move {
             let mut work = std::pin::pin!(work);
             let watched = std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
