@@ -212,7 +212,10 @@ fn commit(
     at: Timestamp,
 ) -> StorageResult<Delta> {
     let mut delta = remove_lock(batch, key, own);
-    if at != own.write_ts {
+    if at < own.write_ts && reader.get(Cf::Data, &key::encode_version(key, at))?.is_some() {
+        // What was committed is there already: this was written by a late copy of the request.
+        delta += remove_version(reader, batch, key, own.write_ts)?;
+    } else if at != own.write_ts {
         delta += move_version(reader, batch, key, (own.write_ts, at), Origin::Committed)?;
     }
     Ok(delta)

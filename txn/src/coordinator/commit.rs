@@ -12,6 +12,7 @@
 
 use std::sync::Arc;
 
+use futures::future::join_all;
 use meridian_storage::base::{Key, Timestamp};
 
 use super::flush::put_intents;
@@ -35,9 +36,9 @@ const REFRESHED_SPANS: usize = 1024;
 enum Apart {
     /// Those in other ranges than the record's.
     Far,
-    /// All. What was validated pins the time of the record, and of what is sent with it; readers could push a write above that
-    /// time, attempt after attempt. A record alone is not pushed once it is staged: the next round commits at whatever
-    /// time the writes have found.
+    /// All. What was validated pins the time of the record, and of what is sent with it; readers could push that time up,
+    /// attempt after attempt. So the record is made first, such that readers wait for it instead; what is written may find
+    /// a later time still, and the next round commits there.
     All,
 }
 
@@ -136,8 +137,9 @@ impl Txn {
             if let Attempt::Committed { ts, left } = attempt {
                 return Ok((ts, left));
             }
-            if self.lock_state().must_validate() {
+            if apart == Apart::Far && self.lock_state().must_validate() {
                 apart = Apart::All;
+                self.heartbeat(true).await?;
             }
         }
         Err(too_many_tries())
@@ -196,8 +198,7 @@ impl Txn {
         } else {
             state.unwritten()
         };
-        let few = spans.iter().filter(|r| !r.span.is_point()).count() <= ATTACHED_SPANS;
-        let fits = few && spans.iter().all(|r| route.contains_span(&r.span));
+        let fits = spans.len() <= ATTACHED_SPANS && spans.iter().all(|r| route.contains_span(&r.span));
         fits.then_some(spans)
     }
 
@@ -255,12 +256,14 @@ impl Txn {
             state.meta.write_ts.forward(self.router().clock().now());
             (spans, self.header(&state), state.meta.write_ts)
         };
-        for spans in spans.chunks(REFRESHED_SPANS) {
-            let sent = self.router().fan_out(spans.to_vec(), |spans: &[RefreshSpan]| BatchRequest {
+        let sent = spans.chunks(REFRESHED_SPANS).map(|spans| {
+            self.router().fan_out(spans.to_vec(), |spans: &[RefreshSpan]| BatchRequest {
                 header: header.clone(),
                 requests: vec![Request::Refresh { spans: spans.to_vec(), to }],
-            });
-            sent.await.into_result().map_err(|e| self.refresh_error(e))?;
+            })
+        });
+        for refreshed in join_all(sent).await {
+            refreshed.into_result().map_err(|e| self.refresh_error(e))?;
         }
         Ok(true)
     }
@@ -417,11 +420,10 @@ impl Txn {
     /// Nobody has told us how it went: find out, or make it so that it did not.
     ///
     /// As long as neither we nor the record have said that it is committed, nobody has acted on it, and the first explicit
-    /// word in the record counts: a record that says "staging" may still be aborted, by its coordinator.
+    /// word in the record counts: a record that says "staging" may still be aborted, by its coordinator. One that says
+    /// "committed" stays until the coordinator has it removed; where there is none, there was no commit.
     async fn ask_the_record(&self, staged: Staged) -> TxnResult<Attempt> {
-        let mut header = staged.header;
-        // The range may have forgotten a transaction that ended long ago; then it must not say "aborted".
-        header.maybe_applied = true;
+        let header = staged.header;
         let Some(anchor) = header.txn.as_ref().map(|t| t.anchor.clone()) else {
             return Err(KvError::internal("a commit needs a transaction").into());
         };

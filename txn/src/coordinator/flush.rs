@@ -34,7 +34,7 @@ impl Txn {
         let Some(first) = self.lock_state().buffer.first_in_tables() else { return Ok(()) };
         self.prepare(Some(&first)).await?;
         if !self.lock_state().has_record {
-            self.heartbeat().await?;
+            self.heartbeat(false).await?;
         }
         self.remember_overwritten().await?;
         for _ in 0..MAX_TRIES {
@@ -132,7 +132,7 @@ impl Txn {
             (record, void, state.header(WaitPolicy::Block))
         };
         if record {
-            self.heartbeat().await?;
+            self.heartbeat(false).await?;
         }
         if void.is_empty() {
             return Ok(());

@@ -50,14 +50,17 @@ pub(super) async fn beat(db: Weak<super::db::Inner>) {
         for txn in db.hearts.all() {
             let due = {
                 let state = txn.lock_state();
-                state.phase == Phase::Active && txn.is_old(&state)
+                // A commit may take long, too. It makes its record itself.
+                let alive =
+                    state.phase == Phase::Active || state.phase == Phase::Committing && state.has_record;
+                alive && txn.is_old(&state)
             };
             if due {
                 // One slow range must not keep the others' hearts from beating.
                 db.router.runtime().spawn(
                     "heartbeat",
                     Box::pin(async move {
-                        if let Err(e) = txn.heartbeat().await {
+                        if let Err(e) = txn.heartbeat(false).await {
                             tracing::debug!(txn = ?txn.id(), error = %e, "heartbeat");
                         }
                     }),
@@ -82,8 +85,8 @@ impl Txn {
         u128::from(age) >= INTERVAL.as_nanos() / 2
     }
 
-    /// One beat; creates the record if there is none.
-    pub(super) async fn heartbeat(&self) -> TxnResult<()> {
+    /// One beat; creates the record if there is none. `pinned`: readers shall not push its time any more.
+    pub(super) async fn heartbeat(&self, pinned: bool) -> TxnResult<()> {
         let (key, header) = {
             let state = self.lock_state();
             (state.meta.anchor.clone(), state.header(WaitPolicy::Block))
@@ -91,8 +94,10 @@ impl Txn {
         let id = header.txn.as_ref().map(|t| t.id);
         let now = self.router().clock().now();
         for _ in 0..super::read::MAX_TRIES {
-            let batch =
-                BatchRequest { header: header.clone(), requests: vec![Request::HeartbeatTxn { now }] };
+            let batch = BatchRequest {
+                header: header.clone(),
+                requests: vec![Request::HeartbeatTxn { now, pinned }],
+            };
             let mut response = match self.send_to_key(&key, batch).await {
                 Err(KvError::RangeMismatch { .. }) => continue,
                 Err(e) => return Err(e.into()),
@@ -112,6 +117,9 @@ impl Txn {
                     state.phase = Phase::Failed(e.clone());
                 }
                 return Err(e);
+            }
+            if pinned {
+                state.meta.write_ts.forward(record.meta.write_ts);
             }
             return Ok(());
         }

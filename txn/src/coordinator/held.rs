@@ -3,7 +3,8 @@
 //! Locks are in the memory of leaseholders, and are lost with a lease. What was read under them is noted, so that the commit
 //! can validate that it was not lost to anybody: rows, and the spans of scans that a lock elsewhere was to keep true
 //! (a row that comes is as bad as one that goes). What others may do to a row in spite of its lock is not validated: under
-//! KEY SHARE, to update it.
+//! KEY SHARE, to update it. (What they may not, to change a unique key, leaves a deletion only in that key's index: whoever
+//! relies on one locks the index entry, as the checks of foreign keys do.)
 //!
 //! What must stay true: what was locked is in here, as of when it was locked, until the transaction's intent protects it.
 //! (A row is not noted again when a savepoint takes its intent back.) Nothing else is: a commit that fails must have lost
@@ -13,15 +14,15 @@ use meridian_storage::base::{Key, Span, Timestamp};
 
 use crate::rpc::{LockStrength, RefreshSpan, Write};
 
-/// Of so many spans, duplicates are looked for.
+/// Among so many rows or spans, duplicates are looked for.
 const MANY: usize = 4096;
 
 #[derive(Clone, Default)]
 pub(super) struct Held {
     rows: Vec<RefreshSpan>,
     spans: Vec<RefreshSpan>,
-    /// How many spans there were after duplicates were looked for.
-    distinct: usize,
+    /// How many rows and spans there were after duplicates were looked for.
+    distinct: (usize, usize),
 }
 
 impl Held {
@@ -36,15 +37,14 @@ impl Held {
     pub fn add_row(&mut self, key: Key, lock: LockStrength, from: Timestamp) {
         let presence = lock == LockStrength::KeyShare;
         self.rows.push(RefreshSpan { span: Span::point(key), from, presence });
+        // Many rows may refer to one.
+        weed(&mut self.rows, &mut self.distinct.0);
     }
 
     pub fn add_span(&mut self, span: Span, from: Timestamp) {
         self.spans.push(RefreshSpan::new(span, from));
         // A table without an index on its foreign key is scanned as a whole for every row of the other.
-        if self.spans.len() >= MANY.max(2 * self.distinct) {
-            self.spans = distinct(std::mem::take(&mut self.spans));
-            self.distinct = self.spans.len();
-        }
+        weed(&mut self.spans, &mut self.distinct.1);
     }
 
     /// The rows among `writes` (ascending by key): they are validated where they are written.
@@ -66,6 +66,13 @@ impl Held {
 
 fn writes_row(writes: &[Write], row: &RefreshSpan) -> bool {
     writes.binary_search_by(|(key, _)| key.cmp(&row.span.start)).is_ok()
+}
+
+fn weed(spans: &mut Vec<RefreshSpan>, left: &mut usize) {
+    if spans.len() >= MANY.max(2 * *left) {
+        *spans = distinct(std::mem::take(spans));
+        *left = spans.len();
+    }
 }
 
 /// Without those that another one covers, from an earlier time on.

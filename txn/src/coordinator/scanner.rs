@@ -216,13 +216,14 @@ impl Scanner {
 
     fn note(&self, state: &mut State, seen: &Span, rows: &KvBlock, at: Timestamp, ts: Timestamp) -> Noted {
         let newest = self.newest(state);
-        if self.outlived(state) && !newest || newest && self.options.lock.is_none() {
+        let outlived = self.outlived(state) && !newest;
+        if self.options.lock.is_none() && (outlived || newest) {
             return Noted::Kept;
         }
-        if !newest && at != state.meta.read_ts {
+        if !newest && !outlived && at != state.meta.read_ts {
             return Noted::Stale;
         }
-        if state.tracks_reads() && !newest {
+        if state.tracks_reads() && !newest && !outlived {
             state.reads.add_span(seen.clone());
         }
         let from = ts.max(at);

@@ -14,10 +14,12 @@ use super::{Afterwards, Context, Effects, Evaluated, LatchSpan, Stop, record};
 use crate::record::{TxnRecord, TxnStatus};
 use crate::rpc::{AbortReason, EndKind, Header, IntentSpan, Isolation, KvError, Response, TxnMeta};
 
-pub fn latches(header: &Header, intents: &[Key], out: &mut SmallVec<[LatchSpan; 2]>) {
+pub fn latches(header: &Header, how: EndKind, intents: &[Key], out: &mut SmallVec<[LatchSpan; 2]>) {
     out.extend(header.txn.iter().map(|t| LatchSpan::record(t.id)));
-    // Those of other ranges are in nobody's way.
-    out.extend(intents.iter().cloned().map(LatchSpan::write_key));
+    // A stage resolves none. Those of other ranges are in nobody's way.
+    if how != EndKind::Stage {
+        out.extend(intents.iter().cloned().map(LatchSpan::write_key));
+    }
 }
 
 pub fn evaluate(
@@ -55,6 +57,7 @@ pub fn evaluate(
             intents: intents.to_vec(),
             spans: spans.to_vec(),
             in_flight: in_flight.to_vec(),
+            pinned,
         },
     );
     out.wrote_at = Some(ts);
@@ -129,6 +132,7 @@ fn finish(
         intents: elsewhere.into_iter().cloned().collect(),
         spans: spans.to_vec(),
         in_flight: Vec::new(),
+        pinned: false,
     };
     if status == TxnStatus::Committed {
         record::store(out, &ended);

@@ -6,7 +6,12 @@ use super::{Context, Effects, Evaluated, answer, record};
 use crate::record::TxnStatus;
 use crate::rpc::Response;
 
-pub fn evaluate(cx: &mut Context<'_>, now: Timestamp, out: &mut Effects) -> Evaluated<Response> {
+pub fn evaluate(
+    cx: &mut Context<'_>,
+    now: Timestamp,
+    pinned: bool,
+    out: &mut Effects,
+) -> Evaluated<Response> {
     let txn = cx.txn()?.clone();
     let mut found = match record::load_or_synthesize(cx, &txn)? {
         Some(found) => found,
@@ -18,6 +23,7 @@ pub fn evaluate(cx: &mut Context<'_>, now: Timestamp, out: &mut Effects) -> Eval
     };
     if !found.status.is_final() {
         found.heartbeat.forward(now);
+        found.pinned |= pinned;
         if found.status == TxnStatus::Pending && txn.epoch >= found.meta.epoch {
             let pushed = found.meta.write_ts;
             found.meta = txn;

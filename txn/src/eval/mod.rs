@@ -183,7 +183,7 @@ pub fn latches(header: &Header, request: &Request, reads: bool, out: &mut SmallV
         }
         Request::RemoveIntents { keys } => out.extend(keys.iter().cloned().map(LatchSpan::write_key)),
         Request::Refresh { spans, .. } => out.extend(spans.iter().map(|s| LatchSpan::read(&s.span))),
-        Request::EndTxn { intents, .. } => end_txn::latches(header, intents, out),
+        Request::EndTxn { how, intents, .. } => end_txn::latches(header, *how, intents, out),
         Request::HeartbeatTxn { .. } => out.extend(header.txn.iter().map(|t| LatchSpan::record(t.id))),
         Request::PushTxn { pushee: txn, .. }
         | Request::QueryTxn { txn }
@@ -215,7 +215,7 @@ pub fn evaluate(cx: &mut Context<'_>, request: &Request, out: &mut Effects) -> E
         Request::EndTxn { how, intents, spans, in_flight, pinned } => {
             end_txn::evaluate(cx, (*how, *pinned), (intents, spans), in_flight, out)?
         }
-        Request::HeartbeatTxn { now } => heartbeat_txn::evaluate(cx, *now, out)?,
+        Request::HeartbeatTxn { now, pinned } => heartbeat_txn::evaluate(cx, *now, *pinned, out)?,
         Request::PushTxn { pushee, pusher, kind, active, .. } => {
             push_txn::evaluate(cx, pushee, pusher.as_ref(), *kind, *active, out)?
         }

@@ -58,7 +58,7 @@ pub fn evaluate(
         }
     } else if let PushKind::Timestamp(at) = kind
         && found.meta.write_ts <= at
-        && (outranked || recorded && found.meta.isolation != Isolation::Serializable)
+        && (outranked || recorded && found.meta.isolation != Isolation::Serializable && !found.pinned)
     {
         found.meta.write_ts = at.next();
         if recorded {

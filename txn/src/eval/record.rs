@@ -38,6 +38,7 @@ pub fn synthesized(txn: &TxnMeta, status: TxnStatus) -> TxnRecord {
         intents: Vec::new(),
         spans: Vec::new(),
         in_flight: Vec::new(),
+        pinned: false,
     }
 }
 

@@ -324,7 +324,10 @@ impl World {
                 let pinned = rest.contains(&"pinned");
                 (me?.anchor, Request::EndTxn { how, intents, spans, in_flight, pinned })
             }
-            "heartbeat" => (me?.anchor, Request::HeartbeatTxn { now: self.clock.now() }),
+            "heartbeat" => (
+                me?.anchor,
+                Request::HeartbeatTxn { now: self.clock.now(), pinned: rest.contains(&"pinned") },
+            ),
             "push" => {
                 let pushee = txn(rest.first()?)?;
                 let kind = match *rest.get(1)? {

@@ -82,9 +82,12 @@ pub struct TxnRecord {
     pub spans: Vec<IntentSpan>,
     /// While staging: the writes that decide.
     pub in_flight: Vec<Key>,
+    /// While pending: readers wait, and do not push the time. As under SERIALIZABLE, for a transaction that has to prove
+    /// that something holds up to the time of its commit, and would not get done.
+    pub pinned: bool,
 }
 
-wire_struct!(TxnRecord { meta, status, heartbeat, intents, spans, in_flight });
+wire_struct!(TxnRecord { meta, status, heartbeat, intents, spans, in_flight, pinned });
 
 impl TxnRecord {
     pub fn encode(&self) -> Bytes {

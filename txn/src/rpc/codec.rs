@@ -133,7 +133,7 @@ mod tests {
                 in_flight: keys.clone(),
                 pinned: true,
             },
-            Request::HeartbeatTxn { now: ts(1) },
+            Request::HeartbeatTxn { now: ts(1), pinned: true },
             Request::PushTxn {
                 pushee: meta(),
                 pusher: Some(meta()),
@@ -190,6 +190,7 @@ mod tests {
             intents: vec!["x".into()],
             spans: vec![IntentSpan { span: Span::new("a".into(), "b".into()), private: true }],
             in_flight: vec!["y".into()],
+            pinned: true,
         };
         let stats =
             RangeStats { bytes: 1, reads_per_s: 2, writes_per_s: 3, locks_held: 4, requests_waiting: 5 };

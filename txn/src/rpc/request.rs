@@ -110,9 +110,10 @@ pub enum Request {
         /// What the transaction holds was validated up to `txn.write_ts`: if it has to end later, `RefreshNeeded`.
         pinned: bool,
     },
-    /// Says that the coordinator lives; creates the record if there is none.
+    /// Says that the coordinator lives; creates the record if there is none. `pinned`: from now on readers do not push its time.
     HeartbeatTxn {
         now: Timestamp,
+        pinned: bool,
     },
     /// Asks the record of `pushee` to give way to `pusher`. Answers what the record says afterwards.
     ///
@@ -185,7 +186,7 @@ wire_enum!(Request {
     6 => Refresh { spans, to },
     7 => ReleaseLocks { txn, spans },
     8 => EndTxn { how, intents, spans, in_flight, pinned },
-    9 => HeartbeatTxn { now },
+    9 => HeartbeatTxn { now, pinned },
     10 => PushTxn { pushee, pusher, kind, now, active, edges },
     11 => QueryTxn { txn },
     12 => QueryIntent { key, txn },

@@ -297,7 +297,7 @@ impl Eval<'_> {
             Request::EndTxn { how, intents, spans, in_flight, pinned } => {
                 self.end_txn((*how, *pinned), (intents, spans), in_flight)
             }
-            Request::HeartbeatTxn { now } => {
+            Request::HeartbeatTxn { now, .. } => {
                 let meta = self.txn()?.clone();
                 self.check_bounds(&meta.anchor, None)?;
                 let record = self.data.records.entry(meta.id).or_insert_with(|| TxnRecord {
@@ -307,6 +307,7 @@ impl Eval<'_> {
                     intents: Vec::new(),
                     spans: Vec::new(),
                     in_flight: Vec::new(),
+                    pinned: false,
                 });
                 record.heartbeat = *now;
                 Ok(Response::Record { record: Some(Box::new(record.clone())), waiters: Vec::new() })
@@ -690,6 +691,7 @@ impl Eval<'_> {
             intents: intents.to_vec(),
             spans: spans.to_vec(),
             in_flight: in_flight.to_vec(),
+            pinned,
             meta,
         };
         self.data.records.insert(record.meta.id, record);
