@@ -71,10 +71,18 @@ impl Catalog {
         for index in table.all_indexes().filter(|i| i.has_name()) {
             self.index_names.insert((table.schema, index.name.clone()), (table.id, index.id));
         }
+        self.tables.insert(table.id, table.clone());
         for (position, key) in table.foreign_keys.iter().enumerate() {
-            self.inbound.entry(key.references).or_default().push((table.id, position));
+            // In the order of the constraints' OIDs, which is the order in which they are looked at: the same on every
+            // node, whatever schema changes it has seen.
+            let order = |(id, at): (TableId, usize)| {
+                let key = self.tables.get(&id).and_then(|t| t.foreign_keys.get(at));
+                (key.map(|k| k.oid), id, at)
+            };
+            let list = self.inbound.entry(key.references).or_default();
+            let own = (table.id, position);
+            list.insert(list.partition_point(|&other| order(other) < order(own)), own);
         }
-        self.tables.insert(table.id, table);
     }
 
     pub fn remove_table(&mut self, id: TableId) -> Option<Arc<TableDescriptor>> {

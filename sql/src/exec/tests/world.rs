@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use meridian_storage::base::BoxFuture;
@@ -75,6 +75,8 @@ pub struct World {
     catalog: Catalog,
     db: Db,
     session: Arc<TestSession>,
+    /// How many foreign keys there have been.
+    constraints: AtomicU32,
     /// What a statement may hold.
     pub memory: usize,
 }
@@ -86,7 +88,13 @@ impl World {
         catalog.databases.insert(DATABASE, Arc::new(database));
         let schema = SchemaDescriptor { id: PUBLIC, database: DATABASE, name: "public".into() };
         catalog.schemas.insert(PUBLIC, Arc::new(schema));
-        World { catalog, db, session: Arc::default(), memory: exec::MemoryBudget::DEFAULT }
+        World {
+            catalog,
+            db,
+            session: Arc::default(),
+            constraints: AtomicU32::new(0),
+            memory: exec::MemoryBudget::DEFAULT,
+        }
     }
 
     pub async fn run(&mut self, sql: &str) -> String {
@@ -109,6 +117,10 @@ impl World {
                 }
                 ast::Statement::CreateIndex(create) => {
                     self.create_index(create);
+                    return Ok("ok".into());
+                }
+                ast::Statement::AlterTable(alter) => {
+                    self.alter_table(alter);
                     return Ok("ok".into());
                 }
                 _ => {}
@@ -312,16 +324,33 @@ impl World {
             _ => FkAction::NoAction,
         };
         table.foreign_keys.push(ForeignKey {
-            oid: Oid(1),
+            oid: Oid(40_000 + self.constraints.fetch_add(1, Ordering::Relaxed)),
             name: format!("{}_{}_fkey", table.name, names.join("_")),
             columns: keys(table, &names).iter().map(|k| k.column).collect(),
             references: referenced.id,
             referenced_columns,
             on_delete: action(fk.on_delete),
             on_update: action(fk.on_update),
-            match_full: false,
+            match_full: fk.match_kind == Some(ast::ConstraintReferenceMatchKind::Full),
             validated: true,
         });
+    }
+
+    /// Only ADD FOREIGN KEY.
+    fn alter_table(&mut self, alter: &ast::AlterTable) {
+        let mut table = (*self.named(&alter.name.to_string()).expect("a table")).clone();
+        for operation in &alter.operations {
+            let ast::AlterTableOperation::AddConstraint {
+                constraint: ast::TableConstraint::ForeignKey(fk),
+                ..
+            } = operation
+            else {
+                panic!("operation {operation}")
+            };
+            let columns = fk.columns.iter().map(|c| c.value.clone()).collect();
+            self.add_foreign_key(&mut table, columns, fk);
+        }
+        self.catalog.insert_table(table);
     }
 
     /// The table is still empty: there is nothing to backfill.

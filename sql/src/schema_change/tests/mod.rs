@@ -55,3 +55,30 @@ fn golden() {
         }
     }
 }
+
+/// Foreign keys stand in the order of their creation, on a node that has seen the schema change as on one that has not.
+#[test]
+fn inbound_keys_have_one_order() {
+    run(async |db| {
+        let mut world = World::new(db).await;
+        for sql in [
+            "create table users (id int primary key)",
+            "create table posts (id int primary key, u int)",
+            "create table comments (id int primary key, u int references users)",
+            "alter table posts add foreign key (u) references users",
+            "create table likes (id int primary key, u int references users)",
+            "alter table comments add column t text",
+        ] {
+            let result = world.run("a", sql).await;
+            assert!(!result.starts_with("ERROR"), "{sql}: {result}");
+        }
+        for catalog in world.catalogs().await {
+            let users = catalog.tables.values().find(|t| t.name == "users").expect("the table");
+            let names = catalog.inbound[&users.id].iter().map(|(id, at)| {
+                let key = &catalog.tables[id].foreign_keys[*at];
+                key.name.as_str()
+            });
+            assert_eq!(names.collect::<Vec<_>>(), ["comments_u_fkey", "posts_u_fkey", "likes_u_fkey"]);
+        }
+    });
+}

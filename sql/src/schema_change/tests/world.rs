@@ -137,6 +137,12 @@ pub struct World {
 }
 
 impl World {
+    /// The catalog as this node knows it, and as one that starts now reads it.
+    pub async fn catalogs(&self) -> [Arc<Catalog>; 2] {
+        let txn = self.db.begin(TxnOptions::default());
+        [self.cache.current(), Arc::new(store::load(&txn).await.expect("the stored catalog"))]
+    }
+
     pub async fn new(db: Db) -> Self {
         let cache = CatalogCache::open(db.clone()).await.expect("an empty cluster");
         World { db, cache, sessions: BTreeMap::new() }
