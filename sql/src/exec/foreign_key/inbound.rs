@@ -1,273 +1,24 @@
-//! Foreign keys, on both sides.
+//! The referenced side: what the rows that refer to a lost key are in for.
 //!
-//! On the referencing side, every new key must exist: it is read with a KEY SHARE lock on the referenced row, many in one
-//! request, so that the row cannot go away before the transaction ends. On the referenced side, a key that goes away
-//! finds the rows that refer to it and refuses, or changes them in turn: what those changes ask for is queued behind what
-//! is asked for already, so a cascade cascades, as far as the data goes, and never on the stack.
-//!
-//! The queue's order is PostgreSQL's: its triggers, too, wait behind those of the rows that were changed before. So a
-//! NO ACTION constraint between two tables that both lose rows to one cascade is looked at after both have lost them.
-//!
-//! Both are looked at after the statement has written, as PostgreSQL's triggers are: a statement may insert a row and what it refers
-//! to, in any order. Rows are looked for by locking reads, which see the newest version under READ COMMITTED: a
-//! snapshot would miss what was committed while the statement waited for its locks.
-
-use std::collections::VecDeque;
+//! They are looked for by locking reads. CASCADE, SET NULL and SET DEFAULT change them here, and queue what that asks for.
 
 use meridian_storage::base::{Key, Span};
 use meridian_txn::{LockStrength, ScanOptions, WaitPolicy};
-use rustc_hash::FxHashSet;
 
 use super::keys::KeyEncoder;
 use super::write::{self, Touched, public_columns};
-use super::{ExecContext, describe, eval, vector};
-use crate::catalog::{ColumnId, FkAction, ForeignKey, IndexId, TableDescriptor};
+use super::{Pending, Work, describe, differs, encoder_of, eval, fit, positions, vector, violation};
+use crate::catalog::{ColumnId, FkAction, ForeignKey, TableDescriptor};
 use crate::error::{SqlError, SqlResult, state};
-use crate::plan::physical::{InboundKey, OutboundKey, TargetTable, Targets};
+use crate::exec::{ExecContext, scan};
+use crate::plan::physical::{InboundKey, TargetTable, Targets};
+use crate::row::ValueRef;
 use crate::row::decode::PrimaryKeyFinder;
-use crate::row::{BatchRow, IndexEncoder, ValueRef};
 use crate::types::{Batch, Column, Datum, Oid};
 
-/// What a statement has done to one table's rows, to be looked at in the end.
-#[derive(Default)]
-pub struct Pending {
-    /// Stored rows whose references must exist.
-    stored: Vec<Batch>,
-    /// Rows before and (for an update) after; of deleted rows there is no after.
-    changed: Vec<(Batch, Option<Batch>)>,
-}
-
-impl Pending {
-    pub fn inserted(&mut self, target: &TargetTable, rows: &Batch) {
-        if !target.outbound.is_empty() {
-            self.stored.push(rows.clone());
-        }
-    }
-
-    pub fn updated(&mut self, target: &TargetTable, old: &Batch, new: &Batch) {
-        if !target.inbound.is_empty() {
-            self.changed.push((old.clone(), Some(new.clone())));
-        }
-        if target.outbound.is_empty() {
-            return;
-        }
-        let key = |fk: &ForeignKey| positions(&target.table, &fk.columns);
-        let all: Vec<Vec<usize>> =
-            target.outbound.iter().map(|o| key(&target.table.foreign_keys[o.constraint])).collect();
-        let changed: Vec<u32> = (0..new.rows as u32)
-            .filter(|&row| all.iter().any(|p| differs(old, new, p, row as usize)))
-            .collect();
-        if !changed.is_empty() {
-            self.stored.push(vector::take_batch(new, &changed));
-        }
-    }
-
-    pub fn deleted(&mut self, target: &TargetTable, rows: &Batch) {
-        if !target.inbound.is_empty() {
-            self.changed.push((rows.clone(), None));
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.stored.is_empty() && self.changed.is_empty()
-    }
-
-    /// Carries out what the constraints ask for.
-    pub async fn finish(self, targets: &Targets, target: &TargetTable, ctx: &ExecContext) -> SqlResult<()> {
-        let mut work = Work { targets, ctx, queue: VecDeque::new() };
-        work.push(target, self);
-        while let Some((target, pending)) = work.queue.pop_front() {
-            ctx.check_cancel()?;
-            for (old, new) in &pending.changed {
-                for inbound in &target.inbound {
-                    work.referenced_changed(target, inbound, old, new.as_ref()).await?;
-                }
-            }
-            for rows in &pending.stored {
-                for outbound in &target.outbound {
-                    check_references(target, outbound, rows, ctx).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Changes whose consequences have not been looked at, oldest first. Each is one batch of one table's rows.
-struct Work<'a> {
-    targets: &'a Targets,
-    ctx: &'a ExecContext,
-    queue: VecDeque<(&'a TargetTable, Pending)>,
-}
-
-fn positions(table: &TableDescriptor, columns: &[ColumnId]) -> Vec<usize> {
-    let find = |id: &ColumnId| public_columns(table).position(|c| c.id == *id);
-    columns.iter().map(|id| find(id).expect("a constraint's column is public")).collect()
-}
-
-fn differs(old: &Batch, new: &Batch, positions: &[usize], row: usize) -> bool {
-    positions.iter().any(|&p| old.columns[p].datum(row) != new.columns[p].datum(row))
-}
-
-/// A value as one of another integer type; `None` if there is no such value.
-fn fit(value: Datum, ty: Oid) -> Option<Datum> {
-    let integer = match &value {
-        Datum::Int2(v) => i64::from(*v),
-        Datum::Int4(v) => i64::from(*v),
-        Datum::Int8(v) => *v,
-        _ => return Some(value),
-    };
-    Some(match ty {
-        Oid::INT2 => Datum::Int2(i16::try_from(integer).ok()?),
-        Oid::INT4 => Datum::Int4(i32::try_from(integer).ok()?),
-        Oid::INT8 => Datum::Int8(integer),
-        _ => value,
-    })
-}
-
-fn encoder_of(table: &TableDescriptor, index: IndexId) -> SqlResult<IndexEncoder> {
-    if table.primary.id == index {
-        return IndexEncoder::primary(table);
-    }
-    let found = table.indexes.iter().find(|i| i.id == index);
-    IndexEncoder::secondary(table, found.ok_or_else(|| SqlError::internal("no such index"))?)
-}
-
-// ----- the referencing side -----
-
-async fn check_references(
-    target: &TargetTable,
-    outbound: &OutboundKey,
-    rows: &Batch,
-    ctx: &ExecContext,
-) -> SqlResult<()> {
-    let fk = &target.table.foreign_keys[outbound.constraint];
-    let from = positions(&target.table, &fk.columns);
-    let encoder = encoder_of(&outbound.referenced, outbound.index)?;
-    let mut keys: Vec<(Key, u32)> = Vec::new();
-    let mut seen = FxHashSet::default();
-    for row in 0..rows.rows {
-        let values: Vec<Datum> = from.iter().map(|&p| rows.columns[p].datum(row)).collect();
-        let nulls = values.iter().filter(|v| v.is_null()).count();
-        if nulls > 0 {
-            if fk.match_full && nulls < values.len() {
-                return Err(mixed_nulls(target, fk, ctx));
-            }
-            continue;
-        }
-        let Some(key) = referenced_key(&encoder, fk, values)? else {
-            refuse_missing(target, outbound, rows, &from, row, ctx).await?;
-            continue;
-        };
-        if seen.insert(key.clone()) {
-            keys.push((key, row as u32));
-        }
-    }
-    let lock = Some((LockStrength::KeyShare, WaitPolicy::Block));
-    let wanted: Vec<Key> = keys.iter().map(|k| k.0.clone()).collect();
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let found = ctx.txn().get_many(&wanted, lock).await?;
-    for ((_, row), _) in keys.iter().zip(&found).filter(|(_, value)| value.is_none()) {
-        refuse_missing(target, outbound, rows, &from, *row as usize, ctx).await?;
-    }
-    if !encoder.primary {
-        // The entry was found; it is the row that must stay.
-        let index = outbound.referenced.indexes.iter().find(|i| i.id == outbound.index);
-        let index = index.ok_or_else(|| SqlError::internal("no such index"))?;
-        let finder = PrimaryKeyFinder::new(&outbound.referenced, index)?;
-        let mut primary = Vec::with_capacity(wanted.len());
-        for (key, value) in wanted.iter().zip(found) {
-            if let Some(value) = value {
-                primary.push(finder.primary_key(key, &value)?);
-            }
-        }
-        ctx.txn().get_many(&primary, lock).await?;
-    }
-    Ok(())
-}
-
-/// Fails if a row still refers to what `row` refers to, which does not exist. The statement may have changed the rows
-/// again since it stored them, through a cascade: then what they refer to now is looked at by itself.
-async fn refuse_missing(
-    target: &TargetTable,
-    outbound: &OutboundKey,
-    rows: &Batch,
-    from: &[usize],
-    row: usize,
-    ctx: &ExecContext,
-) -> SqlResult<()> {
-    let same =
-        |other: usize| from.iter().all(|&p| rows.columns[p].datum(other) == rows.columns[p].datum(row));
-    for row in (row..rows.rows).filter(|&other| same(other)) {
-        let key: Key = target.codec.primary.encode_key(&BatchRow { batch: rows, row })?;
-        let Some(value) = ctx.txn().get(&key).await? else { continue };
-        let now = write::decode_rows(target, &[(key, value)])?;
-        if from.iter().all(|&p| now.columns[p].datum(0) == rows.columns[p].datum(row)) {
-            return Err(missing_reference(target, outbound, rows, row, ctx));
-        }
-    }
-    Ok(())
-}
-
-/// The key of the referenced row; `None` if a value is outside the referenced column's type.
-fn referenced_key(encoder: &IndexEncoder, fk: &ForeignKey, values: Vec<Datum>) -> SqlResult<Option<Key>> {
-    let mut ordered = Vec::with_capacity(values.len());
-    for part in &encoder.key {
-        let at = fk.referenced_columns.iter().position(|c| *c == part.column);
-        let at = at.ok_or_else(|| SqlError::internal("a foreign key's index has other columns"))?;
-        match fit(values[at].clone(), part.ty) {
-            Some(value) => ordered.push(value),
-            None => return Ok(None),
-        }
-    }
-    let refs: Vec<ValueRef<'_>> = ordered.iter().map(ValueRef::from).collect();
-    Ok(Some(encoder.key_prefix(&refs)?.into()))
-}
-
-fn violation(message: String, table: &TableDescriptor, fk: &ForeignKey, ctx: &ExecContext) -> SqlError {
-    SqlError::new(state::FOREIGN_KEY_VIOLATION, message).with_constraint(
-        describe::schema_name(table, ctx),
-        &table.name,
-        &fk.name,
-    )
-}
-
-fn insert_message(table: &TableDescriptor, fk: &ForeignKey) -> String {
-    format!("insert or update on table \"{}\" violates foreign key constraint \"{}\"", table.name, fk.name)
-}
-
-fn missing_reference(
-    target: &TargetTable,
-    outbound: &OutboundKey,
-    rows: &Batch,
-    row: usize,
-    ctx: &ExecContext,
-) -> SqlError {
-    let table = &target.table;
-    let fk = &table.foreign_keys[outbound.constraint];
-    let key = describe::key(table, &positions(table, &fk.columns), rows, row, ctx);
-    let detail = format!("Key {key} is not present in table \"{}\".", outbound.referenced.name);
-    violation(insert_message(table, fk), table, fk, ctx).with_detail(detail)
-}
-
-fn mixed_nulls(target: &TargetTable, fk: &ForeignKey, ctx: &ExecContext) -> SqlError {
-    violation(insert_message(&target.table, fk), &target.table, fk, ctx)
-        .with_detail("MATCH FULL does not allow mixing of null and nonnull key values.")
-}
-
-// ----- the referenced side -----
-
-impl<'a> Work<'a> {
-    fn push(&mut self, target: &'a TargetTable, pending: Pending) {
-        if !pending.is_empty() {
-            self.queue.push_back((target, pending));
-        }
-    }
-
+impl Work<'_> {
     /// Looks at one constraint for rows of the table that it refers to.
-    async fn referenced_changed(
+    pub(super) async fn referenced_changed(
         &mut self,
         target: &TargetTable,
         inbound: &InboundKey,
@@ -584,7 +335,7 @@ async fn referencing_pairs(
                 for i in 0..block.len() {
                     keys.push(finder.primary_key(block.key(i), block.value(i))?);
                 }
-                out.extend(super::scan::get_pairs(&keys, Some((lock, WaitPolicy::Block)), ctx).await?);
+                out.extend(scan::get_pairs(&keys, Some((lock, WaitPolicy::Block)), ctx).await?);
             }
         }
     }
