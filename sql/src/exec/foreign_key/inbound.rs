@@ -110,10 +110,7 @@ impl Work<'_> {
         }
         write::validate(child, &new, ctx)?;
         write::update_rows(child, &old, &new, &Touched::by(child, &fk.columns), ctx).await?;
-        let mut pending = Pending::default();
-        pending.updated(child, &old, &new);
-        self.push(child, pending);
-        Ok(())
+        self.push_updated(child, &old, &new)
     }
 }
 

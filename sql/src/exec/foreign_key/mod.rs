@@ -18,19 +18,20 @@ mod outbound;
 use std::collections::VecDeque;
 
 use meridian_storage::base::Key;
+use rustc_hash::FxHashSet;
 
 use super::{ExecContext, describe, eval, keys, vector, write};
-use crate::catalog::{ColumnId, ForeignKey, IndexId, TableDescriptor};
+use crate::catalog::{ColumnId, ForeignKey, IndexId, TableDescriptor, TableId};
 use crate::error::{SqlError, SqlResult, state};
-use crate::plan::physical::{TargetTable, Targets};
-use crate::row::{IndexEncoder, ValueRef};
+use crate::plan::physical::{OutboundKey, TargetTable, Targets};
+use crate::row::{BatchRow, IndexEncoder, ValueRef};
 use crate::types::{Batch, Datum, Oid};
 
 /// What a statement has done to one table's rows, to be looked at in the end.
 #[derive(Default)]
 pub struct Pending {
     /// Stored rows whose references must exist.
-    stored: Vec<Batch>,
+    stored: Vec<Stored>,
     /// Rows before and (for an update) after; of deleted rows there is no after.
     changed: Vec<(Batch, Option<Batch>)>,
 }
@@ -38,7 +39,7 @@ pub struct Pending {
 impl Pending {
     pub fn inserted(&mut self, target: &TargetTable, rows: &Batch) {
         if !target.outbound.is_empty() {
-            self.stored.push(rows.clone());
+            self.stored.push(Stored { rows: rows.clone(), key: None });
         }
     }
 
@@ -46,17 +47,12 @@ impl Pending {
         if !target.inbound.is_empty() {
             self.changed.push((old.clone(), Some(new.clone())));
         }
-        if target.outbound.is_empty() {
-            return;
-        }
-        let key = |fk: &ForeignKey| positions(&target.table, &fk.columns);
-        let all: Vec<Vec<usize>> =
-            target.outbound.iter().map(|o| key(&target.table.foreign_keys[o.constraint])).collect();
-        let changed: Vec<u32> = (0..new.rows as u32)
-            .filter(|&row| all.iter().any(|p| differs(old, new, p, row as usize)))
-            .collect();
-        if !changed.is_empty() {
-            self.stored.push(vector::take_batch(new, &changed));
+        for (n, outbound) in target.outbound.iter().enumerate() {
+            let at = positions(&target.table, &target.table.foreign_keys[outbound.constraint].columns);
+            let changed = differing(old, new, &at);
+            if !changed.is_empty() {
+                self.stored.push(Stored { rows: vector::take_batch(new, &changed), key: Some(n) });
+            }
         }
     }
 
@@ -72,22 +68,40 @@ impl Pending {
 
     /// Carries out what the constraints ask for.
     pub async fn finish(self, targets: &Targets, target: &TargetTable, ctx: &ExecContext) -> SqlResult<()> {
-        let mut work = Work { targets, ctx, queue: VecDeque::new() };
+        let mut work = Work { targets, ctx, queue: VecDeque::new(), checks: None };
         work.push(target, self);
         while let Some((target, pending)) = work.queue.pop_front() {
             ctx.check_cancel()?;
+            work.checks = Some((target.table.id, pending.stored));
             for (old, new) in &pending.changed {
                 for inbound in &target.inbound {
                     work.referenced_changed(target, inbound, old, new.as_ref()).await?;
                 }
             }
-            for rows in &pending.stored {
-                for outbound in &target.outbound {
-                    outbound::check(target, outbound, rows, ctx).await?;
+            for stored in work.checks.take().map_or(Vec::new(), |(_, stored)| stored) {
+                for outbound in stored.keys(target) {
+                    outbound::check(target, outbound, &stored.rows, ctx).await?;
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// Rows with new keys. A key that an update leaves alone is not looked at: what it refers to may be gone by the cascade
+/// that is about to take the row, too.
+struct Stored {
+    rows: Batch,
+    /// The constraint whose key is new, by its place in the target's list; `None`: all are.
+    key: Option<usize>,
+}
+
+impl Stored {
+    fn keys<'t>(&self, target: &'t TargetTable) -> &'t [OutboundKey] {
+        match self.key {
+            Some(n) => std::slice::from_ref(&target.outbound[n]),
+            None => &target.outbound,
+        }
     }
 }
 
@@ -96,6 +110,8 @@ struct Work<'a> {
     targets: &'a Targets,
     ctx: &'a ExecContext,
     queue: VecDeque<(&'a TargetTable, Pending)>,
+    /// The table's rows that are to be checked after the cascades that are under way.
+    checks: Option<(TableId, Vec<Stored>)>,
 }
 
 impl<'a> Work<'a> {
@@ -103,6 +119,43 @@ impl<'a> Work<'a> {
         if !pending.is_empty() {
             self.queue.push_back((target, pending));
         }
+    }
+
+    /// What a cascade's update asks for.
+    fn push_updated(&mut self, target: &'a TargetTable, old: &Batch, new: &Batch) -> SqlResult<()> {
+        let mut pending = Pending::default();
+        pending.updated(target, old, new);
+        pending.stored.extend(self.moved_unchecked(target, old, new)?);
+        self.push(target, pending);
+        Ok(())
+    }
+
+    /// The rows whose primary keys change while they wait to be checked. Their check will not find them under the keys
+    /// that they had, and takes them for deleted: they are to be checked where they are now.
+    fn moved_unchecked(&self, target: &TargetTable, old: &Batch, new: &Batch) -> SqlResult<Option<Stored>> {
+        let primary = &target.codec.primary;
+        let at: Vec<usize> = primary.key.iter().map(|k| k.position).collect();
+        let moved = differing(old, new, &at);
+        if moved.is_empty() {
+            return Ok(None);
+        }
+        let id = target.table.id;
+        let queued = self.queue.iter().filter(|(t, _)| t.table.id == id).flat_map(|(_, p)| &p.stored);
+        let now = self.checks.iter().filter(|(table, _)| *table == id).flat_map(|(_, stored)| stored);
+        let mut waiting = FxHashSet::default();
+        for stored in queued.chain(now) {
+            for row in 0..stored.rows.rows {
+                waiting.insert(primary.encode_key(&BatchRow { batch: &stored.rows, row })?);
+            }
+        }
+        let mut unchecked = Vec::new();
+        for row in moved {
+            if waiting.contains(&primary.encode_key(&BatchRow { batch: old, row: row as usize })?) {
+                unchecked.push(row);
+            }
+        }
+        let stored = Stored { rows: vector::take_batch(new, &unchecked), key: None };
+        Ok((!unchecked.is_empty()).then_some(stored))
     }
 }
 
@@ -113,6 +166,11 @@ fn positions(table: &TableDescriptor, columns: &[ColumnId]) -> Vec<usize> {
 
 fn differs(old: &Batch, new: &Batch, positions: &[usize], row: usize) -> bool {
     positions.iter().any(|&p| old.columns[p].datum(row) != new.columns[p].datum(row))
+}
+
+/// The rows whose values in these columns have changed.
+fn differing(old: &Batch, new: &Batch, positions: &[usize]) -> Vec<u32> {
+    (0..new.rows).filter(|&row| differs(old, new, positions, row)).map(|row| row as u32).collect()
 }
 
 /// A value as one of another integer type; `None` if there is no such value.

@@ -70,8 +70,7 @@ pub(super) async fn check(
     Ok(())
 }
 
-/// Fails if a row still refers to what `row` refers to, which does not exist. The statement may have changed the rows
-/// again since it stored them, through a cascade: then what they refer to now is looked at by itself.
+/// Fails if a row still refers to what `row` refers to, which does not exist.
 async fn refuse_missing(
     target: &TargetTable,
     outbound: &OutboundKey,
@@ -83,14 +82,26 @@ async fn refuse_missing(
     let same =
         |other: usize| from.iter().all(|&p| rows.columns[p].datum(other) == rows.columns[p].datum(row));
     for row in (row..rows.rows).filter(|&other| same(other)) {
-        let key: Key = target.codec.primary.encode_key(&BatchRow { batch: rows, row })?;
-        let Some(value) = ctx.txn().get(&key).await? else { continue };
-        let now = write::decode_rows(target, &[(key, value)])?;
-        if from.iter().all(|&p| now.columns[p].datum(0) == rows.columns[p].datum(row)) {
+        if still_refers(target, rows, from, row, ctx).await? {
             return Err(missing_reference(target, outbound, rows, row, ctx));
         }
     }
     Ok(())
+}
+
+/// Whether a row is there with the key that was stored. The statement may have changed or deleted it since, through a
+/// cascade: then what it refers to now is looked at by itself.
+async fn still_refers(
+    target: &TargetTable,
+    rows: &Batch,
+    from: &[usize],
+    row: usize,
+    ctx: &ExecContext,
+) -> SqlResult<bool> {
+    let key: Key = target.codec.primary.encode_key(&BatchRow { batch: rows, row })?;
+    let Some(value) = ctx.txn().get(&key).await? else { return Ok(false) };
+    let now = write::decode_rows(target, &[(key, value)])?;
+    Ok(from.iter().all(|&p| now.columns[p].datum(0) == rows.columns[p].datum(row)))
 }
 
 fn insert_message(table: &TableDescriptor, fk: &ForeignKey) -> String {
