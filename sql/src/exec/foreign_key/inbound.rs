@@ -7,8 +7,10 @@ use meridian_txn::{LockStrength, ScanOptions, WaitPolicy};
 
 use super::keys::KeyEncoder;
 use super::write::{self, Touched, public_columns};
-use super::{Pending, Work, describe, differs, encoder_of, eval, fit, positions, vector, violation};
-use crate::catalog::{ColumnId, FkAction, ForeignKey, TableDescriptor};
+use super::{
+    Pending, Work, describe, differs, encoder_of, eval, fit, positions, referenced_key, vector, violation,
+};
+use crate::catalog::{ColumnId, ElementState, FkAction, ForeignKey, TableDescriptor};
 use crate::error::{SqlError, SqlResult, state};
 use crate::exec::{ExecContext, scan};
 use crate::plan::physical::{InboundKey, TargetTable, Targets};
@@ -131,7 +133,7 @@ impl GoneKeys {
     }
 }
 
-/// Fails if a row refers to one of the keys. To NO ACTION it is enough if the key is there again.
+/// Fails if a row refers to one of the keys. NO ACTION minds only keys that are not there again.
 async fn refuse_references(
     targets: &Targets,
     target: &TargetTable,
@@ -140,13 +142,19 @@ async fn refuse_references(
     action: FkAction,
     ctx: &ExecContext,
 ) -> SqlResult<()> {
-    let found = referencing_rows(targets, inbound, &keys.columns, LockStrength::KeyShare, true, ctx).await?;
-    let Some((_, key)) = found.rows.first() else { return Ok(()) };
-    let row = *key as usize;
-    if action == FkAction::NoAction && key_exists_again(target, &keys.at, &keys.rows, row, ctx).await? {
-        return Ok(());
+    let lost = match action {
+        FkAction::NoAction => lost_keys(target, inbound, &keys.columns, ctx).await?,
+        _ => (0..keys.rows.rows as u32).collect(),
+    };
+    let columns = vector::take_batch(&keys.columns, &lost);
+    let found = referencing_rows(targets, inbound, &columns, LockStrength::KeyShare, true, ctx).await?;
+    match found.rows.first() {
+        None => Ok(()),
+        Some((_, key)) => {
+            let row = lost[*key as usize] as usize;
+            Err(still_referenced(target, inbound, &keys.at, &keys.rows, row, ctx))
+        }
     }
-    Err(still_referenced(target, inbound, &keys.at, &keys.rows, row, ctx))
 }
 
 fn out_of_range(table: &TableDescriptor, column: ColumnId) -> SqlError {
@@ -178,28 +186,32 @@ fn still_referenced(
     violation(message, &inbound.referencing, fk, ctx).with_detail(detail)
 }
 
-/// Whether another row of the referenced table has taken over the key within the statement.
-async fn key_exists_again(
+/// Those of the keys that no row of the referenced table has taken over within the statement. Only this transaction can
+/// have stored them again, since it holds their locks: what it has written tells.
+async fn lost_keys(
     target: &TargetTable,
-    at: &[usize],
+    inbound: &InboundKey,
     keys: &Batch,
-    row: usize,
     ctx: &ExecContext,
-) -> SqlResult<bool> {
-    let encoders = std::iter::once(&target.codec.primary).chain(target.codec.secondary.iter().map(|s| &s.0));
-    for encoder in encoders.filter(|e| e.unique && e.key.len() == at.len()) {
-        let Some(values) = encoder
-            .key
-            .iter()
-            .map(|k| at.contains(&k.position).then(|| keys.columns[k.position].datum(row)))
-            .collect::<Option<Vec<_>>>()
-        else {
-            continue;
-        };
-        let refs: Vec<ValueRef<'_>> = values.iter().map(ValueRef::from).collect();
-        return Ok(ctx.txn().get(&encoder.key_prefix(&refs)?.into()).await?.is_some());
+) -> SqlResult<Vec<u32>> {
+    let fk = &inbound.referencing.foreign_keys[inbound.constraint];
+    let index = target.table.all_indexes().find(|index| {
+        index.unique
+            && index.predicate.is_none()
+            && index.state == ElementState::Public
+            && index.key.len() == fk.referenced_columns.len()
+            && index.key.iter().all(|part| fk.referenced_columns.contains(&part.column))
+    });
+    let index = index.ok_or_else(|| SqlError::internal("a referenced key without a unique index"))?;
+    let encoder = encoder_of(&target.table, index.id)?;
+    let mut wanted = Vec::with_capacity(keys.rows);
+    for row in 0..keys.rows {
+        let values = keys.columns.iter().map(|c| c.datum(row)).collect();
+        let key = referenced_key(&encoder, fk, values)?;
+        wanted.push(key.ok_or_else(|| SqlError::internal("a stored key does not fit its column"))?);
     }
-    Ok(false)
+    let found = ctx.txn().get_many(&wanted, None).await?;
+    Ok((0..keys.rows as u32).filter(|&row| found[row as usize].is_none()).collect())
 }
 
 /// Rows that refer to some keys.
