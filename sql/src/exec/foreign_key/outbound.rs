@@ -32,7 +32,8 @@ pub(super) async fn check(
         let values: Vec<Datum> = from.iter().map(|&p| rows.columns[p].datum(row)).collect();
         let nulls = values.iter().filter(|v| v.is_null()).count();
         if nulls > 0 {
-            if fk.match_full && nulls < values.len() {
+            let mixed = fk.match_full && nulls < values.len();
+            if mixed && still_refers(target, rows, &from, row, ctx).await? {
                 return Err(mixed_nulls(target, fk, ctx));
             }
             continue;
