@@ -35,10 +35,18 @@ impl Builder<'_> {
         let first = self.target(table, checks, outbound, inbound, assigned)?;
         targets.tables.push(first);
         // Every table that a cascade can reach, with its own constraints.
-        let mut next = 0;
+        let (mut next, mut comes_back) = (0, false);
         while next < targets.tables.len() {
             let reached: Vec<TableId> =
                 targets.tables[next].inbound.iter().map(|i| i.referencing.id).collect();
+            if !comes_back && reached.contains(&table.id) {
+                // What a cascade does to the first table is another write than the statement's.
+                comes_back = true;
+                let checks = self.checks_of(table)?;
+                targets.tables[0] = self.target(table, checks, true, true, &public(table))?;
+                next = 0;
+                continue;
+            }
             for id in reached {
                 if targets.of(id).is_none() {
                     let table = self.table(id)?;
