@@ -65,9 +65,10 @@ fn count_reads(plan: &mut LogicalPlan, id: usize, level: usize, out: &mut Vec<us
     // A recursive step runs more than once.
     let repeat = matches!(plan, LogicalPlan::RecursiveUnion { .. });
     plan.for_each_input_mut(&mut |input, deeper| {
+        let before = out.len();
         count_reads(input, id, level + deeper as usize, out);
-        if repeat {
-            count_reads(input, id, level, out);
+        if repeat && out.len() > before {
+            out.push(level);
         }
     });
     plan.for_each_expr_mut(&mut |e| {

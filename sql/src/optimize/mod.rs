@@ -10,6 +10,8 @@
 //! - A plan is valid for all values of its parameters: nothing is decided by looking at a value.
 //! - Every rewrite keeps the result, errors included where PostgreSQL promises them: volatile functions and
 //!   set-returning ones are neither duplicated, dropped nor moved past what changes how often they run.
+//! - No rewrite makes a plan much deeper or larger than what was asked for: what copies expressions or plans has a
+//!   bound, and leaves things where they stand beyond it.
 //! - A statement that names one row by its primary key is planned without any of this cost: there is one candidate
 //!   worth looking at.
 
@@ -61,11 +63,16 @@ pub fn optimize(
     params: usize,
     exprs: &dyn TableExprs,
 ) -> SqlResult<PhysicalPlan> {
+    check_depth(&mut plan)?;
+    let plan = rewrite(plan)?;
+    build::Builder::new(catalog, params, exprs).finish(plan)
+}
+
+fn check_depth(plan: &mut LogicalPlan) -> SqlResult<()> {
     if plan.depth() > MAX_DEPTH {
         return Err(SqlError::too_complex());
     }
-    let plan = rewrite(plan)?;
-    build::Builder::new(catalog, params, exprs).finish(plan)
+    Ok(())
 }
 
 /// The algebraic rewrites.
@@ -73,6 +80,8 @@ fn rewrite(mut plan: LogicalPlan) -> SqlResult<LogicalPlan> {
     simplify::simplify(&mut plan);
     inline::inline(&mut plan);
     let mut plan = unnest::unnest(plan);
+    // The joins that subqueries became stand on top of each other.
+    check_depth(&mut plan)?;
     plan = push_down::push_down(plan);
     prune::prune(&mut plan);
     Ok(plan)

@@ -4,18 +4,28 @@
 
 use std::sync::Arc;
 
-use super::conjuncts::{self, Comparison, comparison_of, has_subquery, is_volatile, returns_set};
+use rustc_hash::FxHashSet;
+
+use super::conjuncts::{self, Comparison, comparison_of, has_subquery, returns_set};
 use crate::expr::Expr;
+use crate::plan::walk::visit_expr;
 use crate::plan::{JoinKind, LogicalPlan};
-use crate::registry::CastMethod;
+use crate::registry::{CastMethod, Volatility};
 use crate::types::Datum;
 
+/// What conjuncts may grow by, in a whole statement, when they take the place of columns or are copied.
+const ROOM: usize = 1_000_000;
+
+/// The size up to which a conjunct may hold an expression more than once. Its copies can be copied again below, so
+/// that each projection on the way may double it.
+const MAX_REPEATING: usize = 1_000;
+
 pub fn push_down(plan: LogicalPlan) -> LogicalPlan {
-    push(plan, Vec::new())
+    push(plan, Vec::new(), &mut { ROOM })
 }
 
-fn boxed(plan: LogicalPlan, conjuncts: Vec<Expr>) -> Box<LogicalPlan> {
-    Box::new(push(plan, conjuncts))
+fn boxed(plan: LogicalPlan, conjuncts: Vec<Expr>, room: &mut usize) -> Box<LogicalPlan> {
+    Box::new(push(plan, conjuncts, room))
 }
 
 fn filtered(plan: LogicalPlan, all: Vec<Expr>) -> LogicalPlan {
@@ -26,24 +36,24 @@ fn filtered(plan: LogicalPlan, all: Vec<Expr>) -> LogicalPlan {
 }
 
 /// The plan with the conjuncts (over its result) applied as far down as they go.
-fn push(plan: LogicalPlan, mut all: Vec<Expr>) -> LogicalPlan {
+fn push(plan: LogicalPlan, mut all: Vec<Expr>, room: &mut usize) -> LogicalPlan {
     match plan {
         LogicalPlan::Filter { input, predicate } => {
             let mut own = Vec::new();
-            conjuncts::split(in_subqueries(predicate), &mut own);
+            conjuncts::split(in_subqueries(predicate, room), &mut own);
             if own.iter().any(is_volatile) {
                 // What runs how often must not change: nothing passes.
-                let input = push(*input, Vec::new());
+                let input = push(*input, Vec::new(), room);
                 return filtered(filtered(input, own), all);
             }
             own.append(&mut all);
-            push(*input, own)
+            push(*input, own, room)
         }
         LogicalPlan::Project { input, exprs, schema } => {
-            let exprs: Vec<Expr> = exprs.into_iter().map(in_subqueries).collect();
+            let mut exprs: Vec<Expr> = exprs.into_iter().map(|e| in_subqueries(e, room)).collect();
             let opaque = |e: &Expr| is_volatile(e) || returns_set(e) || has_subquery(e) || e.has_async();
             let sets = exprs.iter().any(returns_set);
-            let (down, stay) = all.into_iter().partition(|c: &Expr| {
+            let (down, mut stay) = all.into_iter().partition(|c: &Expr| {
                 let mut passes = !sets && !is_volatile(c);
                 let subquery = has_subquery(c);
                 c.columns_used(&mut |i| {
@@ -51,11 +61,11 @@ fn push(plan: LogicalPlan, mut all: Vec<Expr>) -> LogicalPlan {
                 });
                 passes
             });
-            let down = substituted(down, &exprs);
-            filtered(LogicalPlan::Project { input: boxed(*input, down), exprs, schema }, stay)
+            let down = substituted(down, &mut exprs, &mut stay, room);
+            filtered(LogicalPlan::Project { input: boxed(*input, down, room), exprs, schema }, stay)
         }
-        LogicalPlan::Join { .. } => push_join(plan, all),
-        LogicalPlan::Aggregate { input, groups, aggregates, schema } => {
+        LogicalPlan::Join { .. } => push_join(plan, all, room),
+        LogicalPlan::Aggregate { input, mut groups, aggregates, schema } => {
             let passes = |c: &Expr| {
                 let mut passes = !groups.is_empty() && !is_volatile(c) && !has_subquery(c);
                 c.columns_used(&mut |i| {
@@ -63,11 +73,14 @@ fn push(plan: LogicalPlan, mut all: Vec<Expr>) -> LogicalPlan {
                 });
                 passes
             };
-            let (down, stay): (Vec<Expr>, Vec<Expr>) = all.into_iter().partition(passes);
-            let down = substituted(down, &groups);
-            filtered(LogicalPlan::Aggregate { input: boxed(*input, down), groups, aggregates, schema }, stay)
+            let (down, mut stay): (Vec<Expr>, Vec<Expr>) = all.into_iter().partition(passes);
+            let down = substituted(down, &mut groups, &mut stay, room);
+            filtered(
+                LogicalPlan::Aggregate { input: boxed(*input, down, room), groups, aggregates, schema },
+                stay,
+            )
         }
-        LogicalPlan::Sort { input, keys } => LogicalPlan::Sort { input: boxed(*input, all), keys },
+        LogicalPlan::Sort { input, keys } => LogicalPlan::Sort { input: boxed(*input, all, room), keys },
         LogicalPlan::Distinct { input, on } => {
             let key = |i: usize| match &on {
                 None => true,
@@ -79,20 +92,23 @@ fn push(plan: LogicalPlan, mut all: Vec<Expr>) -> LogicalPlan {
                 passes
             };
             let (down, stay): (Vec<Expr>, Vec<Expr>) = all.into_iter().partition(passes);
-            filtered(LogicalPlan::Distinct { input: boxed(*input, down), on }, stay)
+            filtered(LogicalPlan::Distinct { input: boxed(*input, down, room), on }, stay)
         }
         LogicalPlan::SetOp { op, all: duplicates, left, right, schema } => {
             // The sides' types are the result's; conditions hold for both.
-            let (down, stay): (Vec<Expr>, Vec<Expr>) = all.into_iter().partition(|c| !is_volatile(c));
-            let left = boxed(*left, down.clone());
-            let right = boxed(*right, down);
+            let (mut down, mut stay) = (Vec::new(), Vec::new());
+            for mut c in all {
+                if !is_volatile(&c) && take(room, c.size()) { down.push(c) } else { stay.push(c) }
+            }
+            let left = boxed(*left, down.clone(), room);
+            let right = boxed(*right, down, room);
             filtered(LogicalPlan::SetOp { op, all: duplicates, left, right, schema }, stay)
         }
         LogicalPlan::With { id, name, definition, body } => LogicalPlan::With {
             id,
             name,
-            definition: boxed(*definition, Vec::new()),
-            body: boxed(*body, all),
+            definition: boxed(*definition, Vec::new(), room),
+            body: boxed(*body, all, room),
         },
         LogicalPlan::Window { input, calls, schema } => {
             let width = input.schema().len();
@@ -106,16 +122,16 @@ fn push(plan: LogicalPlan, mut all: Vec<Expr>) -> LogicalPlan {
                 passes
             };
             let (down, stay): (Vec<Expr>, Vec<Expr>) = all.into_iter().partition(passes);
-            filtered(LogicalPlan::Window { input: boxed(*input, down), calls, schema }, stay)
+            filtered(LogicalPlan::Window { input: boxed(*input, down, room), calls, schema }, stay)
         }
         mut other => {
             other.for_each_input_mut(&mut |input, _| {
                 let taken = std::mem::replace(input, nothing());
-                *input = push(taken, Vec::new());
+                *input = push(taken, Vec::new(), room);
             });
             other.for_each_expr_mut(&mut |e| {
                 let taken = std::mem::replace(e, conjuncts::boolean(true));
-                *e = in_subqueries(taken);
+                *e = in_subqueries(taken, room);
             });
             filtered(other, all)
         }
@@ -127,41 +143,82 @@ fn nothing() -> LogicalPlan {
 }
 
 /// Pushes down within the subqueries of an expression.
-fn in_subqueries(mut e: Expr) -> Expr {
+fn in_subqueries(mut e: Expr, room: &mut usize) -> Expr {
     e.rewrite(&mut |e| {
         if let Expr::Subquery(s) = e {
             let plan = std::mem::replace(&mut s.plan, nothing());
-            s.plan = push(plan, Vec::new());
+            s.plan = push(plan, Vec::new(), room);
         }
     });
     e
 }
 
-/// The conjuncts over what `exprs` are computed from.
-fn substituted(all: Vec<Expr>, exprs: &[Expr]) -> Vec<Expr> {
-    let substitute = |mut e: Expr| {
-        // Within subqueries a column stays a column.
-        if has_subquery(&e) {
-            e.map_columns(&mut |i| conjuncts::as_column(&exprs[i]).unwrap_or(i));
-            return e;
-        }
-        e.rewrite(&mut |e| {
-            if let Expr::Column { index, .. } = e {
-                *e = exprs[*index].clone();
-            }
+fn take(room: &mut usize, size: usize) -> bool {
+    let enough = size <= *room;
+    if enough {
+        *room -= size;
+    }
+    enough
+}
+
+/// As [`conjuncts::is_volatile`], and also if a subquery in the expression is.
+fn is_volatile(e: &Expr) -> bool {
+    let mut found = conjuncts::is_volatile(e);
+    if !found && has_subquery(e) {
+        visit_expr(&mut e.clone(), 0, &mut |e, _| {
+            found |= matches!(e, Expr::Call { function, .. } if function.volatility == Volatility::Volatile)
         });
-        e
-    };
+    }
+    found
+}
+
+/// The conjuncts over what `exprs` are computed from. Those that would become too large `stay`.
+fn substituted(all: Vec<Expr>, exprs: &mut [Expr], stay: &mut Vec<Expr>, room: &mut usize) -> Vec<Expr> {
+    if all.is_empty() {
+        return all;
+    }
+    let sizes: Vec<usize> = exprs.iter_mut().map(Expr::size).collect();
     let mut out = Vec::new();
-    all.into_iter().for_each(|e| conjuncts::split(substitute(e), &mut out));
+    for mut c in all {
+        if fits(&mut c, &sizes, room) {
+            conjuncts::split(substitute(c, exprs), &mut out);
+        } else {
+            stay.push(c);
+        }
+    }
     out
 }
 
-fn push_join(plan: LogicalPlan, above: Vec<Expr>) -> LogicalPlan {
+/// Whether a conjunct may have expressions of these sizes in place of its columns.
+fn fits(c: &mut Expr, sizes: &[usize], room: &mut usize) -> bool {
+    let mut read = FxHashSet::default();
+    let (mut more, mut repeats) = (0, false);
+    c.columns_used(&mut |i| {
+        more += sizes[i] - 1;
+        repeats |= !read.insert(i) && sizes[i] > 1;
+    });
+    more == 0 || (!repeats || c.size() + more <= MAX_REPEATING) && take(room, more)
+}
+
+fn substitute(mut e: Expr, exprs: &[Expr]) -> Expr {
+    // Within subqueries a column stays a column.
+    if has_subquery(&e) {
+        e.map_columns(&mut |i| conjuncts::as_column(&exprs[i]).unwrap_or(i));
+        return e;
+    }
+    e.rewrite(&mut |e| {
+        if let Expr::Column { index, .. } = e {
+            *e = exprs[*index].clone();
+        }
+    });
+    e
+}
+
+fn push_join(plan: LogicalPlan, above: Vec<Expr>, room: &mut usize) -> LogicalPlan {
     let LogicalPlan::Join { mut kind, left, right, on, lateral, schema } = plan else { return plan };
     let width = left.schema().len();
     let mut on_all = Vec::new();
-    on.into_iter().for_each(|e| conjuncts::split(in_subqueries(e), &mut on_all));
+    on.into_iter().for_each(|e| conjuncts::split(in_subqueries(e, room), &mut on_all));
     if !matches!(kind, JoinKind::Semi | JoinKind::Anti) {
         kind = strengthened(kind, &above, width);
     }
@@ -193,8 +250,8 @@ fn push_join(plan: LogicalPlan, above: Vec<Expr>) -> LogicalPlan {
     }
     let join = LogicalPlan::Join {
         kind,
-        left: boxed(*left, parts.left),
-        right: boxed(*right, parts.right),
+        left: boxed(*left, parts.left, room),
+        right: boxed(*right, parts.right, room),
         on: conjuncts::join(parts.on),
         lateral,
         schema,

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::conjuncts::{self, Comparison, comparison_of, has_subquery, is_volatile};
-use super::unnest::{nearer, refers_to_row, strip};
+use super::unnest::{MAX_JOINS, nearer, refers_to_row, strip};
 use crate::expr::{Expr, SubqueryKind};
 use crate::plan::{AggregateCall, Field, JoinKind, LogicalPlan};
 use crate::types::{Datum, Oid, SqlType};
@@ -14,14 +14,16 @@ use crate::types::{Datum, Oid, SqlType};
 /// The input joined with the groups of those scalar subqueries in `exprs` for which it pays; the expressions read the
 /// groups' columns, which stand behind the input's.
 pub fn to_joins(mut input: LogicalPlan, exprs: &mut [&mut Expr]) -> LogicalPlan {
+    let mut joins = 0;
     for e in exprs.iter_mut() {
         e.rewrite(&mut |e| {
             let Expr::Subquery(s) = e else { return };
-            if !matches!(s.kind, SubqueryKind::Scalar) {
+            if !matches!(s.kind, SubqueryKind::Scalar) || joins == MAX_JOINS {
                 return;
             }
             let width = input.schema().len();
             let Some((groups, on, value)) = grouped(s.plan.clone(), width) else { return };
+            joins += 1;
             let fields = input.schema().iter().chain(groups.schema().iter()).cloned().collect();
             let nothing = LogicalPlan::Values { rows: Vec::new(), schema: Arc::new(Vec::new()) };
             input = LogicalPlan::Join {

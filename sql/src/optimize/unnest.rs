@@ -20,6 +20,12 @@ use crate::plan::{JoinKind, LogicalPlan};
 use crate::registry::Function;
 use crate::types::SqlType;
 
+/// So many subqueries of one operator become joins, which stand on top of each other.
+pub(super) const MAX_JOINS: usize = 100;
+
+/// The size of a subquery up to which NOT IN is taken apart: that copies it, and what is in it may be a copy already.
+const MAX_COPIED: usize = 1_000;
+
 pub fn unnest(mut plan: LogicalPlan) -> LogicalPlan {
     plan.for_each_input_mut(&mut |input, _| {
         let taken = std::mem::replace(input, nothing());
@@ -44,14 +50,14 @@ pub fn unnest(mut plan: LogicalPlan) -> LogicalPlan {
     };
     let mut all = Vec::new();
     conjuncts::split(predicate, &mut all);
-    let mut extra = Vec::new();
-    for conjunct in &all {
-        not_in_conditions(conjunct, &input, &mut extra);
-    }
-    let mut left_over = Vec::new();
+    let (mut extra, mut left_over) = (Vec::new(), Vec::new());
+    let mut joins = 0;
     for conjunct in all {
-        match as_join(&conjunct, &input) {
+        let possible = joins < MAX_JOINS;
+        match possible.then(|| as_join(&conjunct, &input)).flatten() {
             Some((kind, right, on)) => {
+                joins += 1;
+                not_in_conditions(&conjunct, &input, &mut extra);
                 let schema = input.schema();
                 input = Box::new(LogicalPlan::Join {
                     kind,
@@ -98,6 +104,9 @@ fn not_in(conjunct: &Expr) -> Option<(&Subquery, &Expr, &'static Function)> {
         (Comparison::NotEqual, false, true) => crate::registry::negator(op)?,
         _ => return None,
     };
+    if subquery.plan.clone().size() > MAX_COPIED {
+        return None;
+    }
     let plain = !is_volatile(x) && !has_subquery(x) && !subquery.plan.is_correlated();
     let mut volatile = false;
     subquery.plan.clone().visit_exprs_mut(0, &mut |e, _| volatile |= is_volatile(e));

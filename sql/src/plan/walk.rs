@@ -82,12 +82,24 @@ impl LogicalPlan {
     }
 
     /// How deep the plan is, its expressions included. Where an expression takes the place of a column in one above it,
-    /// the sum stays: so the plan does not become deeper than this by being rewritten.
+    /// the sum stays; a CTE counts as what it can become, a part of the query that reads it. So neither makes the plan
+    /// deeper than this.
     pub fn depth(&mut self) -> usize {
+        if let LogicalPlan::With { definition, body, .. } = self {
+            return 1 + definition.depth() + body.depth();
+        }
         let (mut own, mut inputs) = (0, 0);
         self.for_each_expr_mut(&mut |e| own = own.max(depth_of(e)));
         self.for_each_input_mut(&mut |input, _| inputs = inputs.max(input.depth()));
         1 + own + inputs
+    }
+
+    /// The operators and expressions of the plan, those of subqueries included.
+    pub fn size(&mut self) -> usize {
+        let mut size = 1;
+        self.for_each_expr_mut(&mut |e| size += e.size());
+        self.for_each_input_mut(&mut |input, _| size += input.size());
+        size
     }
 
     /// The expressions of this node itself (not of its inputs).
@@ -210,6 +222,20 @@ pub fn visit_expr(e: &mut Expr, level: usize, f: &mut dyn FnMut(&mut Expr, usize
 }
 
 impl Expr {
+    /// The expressions and operators that this one consists of, those of subqueries included.
+    pub fn size(&mut self) -> usize {
+        let mut size = 1;
+        if let Expr::Subquery(s) = self {
+            if let SubqueryKind::Compare { left, .. } = &mut s.kind {
+                left.iter_mut().for_each(|l| size += l.size());
+            }
+            size += s.plan.size();
+        } else {
+            self.for_each_child_mut(&mut |child| size += child.size());
+        }
+        size
+    }
+
     /// Replaces each reference to a column of this expression's own input row, subqueries included, by `f` of its
     /// position. Replacements inside subqueries must again be columns.
     pub fn map_columns(&mut self, f: &mut dyn FnMut(usize) -> usize) {

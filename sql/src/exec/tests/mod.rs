@@ -5,6 +5,7 @@
 //! begin with `#` say what a script is about.
 
 mod alternatives;
+mod growth;
 mod world;
 
 use std::path::Path;
