@@ -406,10 +406,17 @@ impl Binder<'_> {
         let mut inner = Binder::new(self.context, &parsed.source);
         inner.depth = self.depth;
         inner.parts = self.parts;
+        inner.widest = self.widest;
+        inner.total = self.total;
+        inner.copied = self.copied;
+        inner.count_text(parsed.source.len())?;
         inner.next_cte = self.next_cte;
         let plan = inner.nested(|b| b.bind_query(query, None, true))?;
         self.next_cte = inner.next_cte;
         self.parts = inner.parts;
+        self.widest = inner.widest;
+        self.total = inner.total;
+        self.copied = inner.copied;
         // The view's columns have the names that it was made with.
         let names: Vec<&str> =
             super::scope::public_columns(view).filter(|c| !c.hidden).map(|c| c.name.as_str()).collect();

@@ -258,7 +258,7 @@ impl Binder<'_> {
                 let test = self.binary_operator("=", left, right, at).map_err(|e| self.locate(e, at))?;
                 // The result has the type in which the two were compared.
                 let left = match &test {
-                    Expr::Call { args, .. } if args.len() == 2 => args[0].clone(),
+                    Expr::Call { args, .. } if args.len() == 2 => self.copy_of(&args[0])?,
                     _ => return Err(SqlError::unsupported("NULLIF of rows")),
                 };
                 let ty = left.ty();

@@ -86,7 +86,7 @@ impl Binder<'_> {
     /// The aggregation, and everything above it moved to its output row.
     pub fn group(
         &mut self,
-        input: LogicalPlan,
+        mut input: LogicalPlan,
         mut groups: Groups,
         scope: &Scope<'_>,
         items: &mut [Item],
@@ -138,6 +138,9 @@ impl Binder<'_> {
         }
         if let Some(ungrouped) = failed {
             return Err(self.ungrouped(ungrouped, scope));
+        }
+        if let Some(sets) = &groups.sets {
+            self.count_copies(input.size().saturating_mul(sets.len()))?;
         }
         Ok(grouping_sets::aggregate(input, groups, aggregates, &groupings, fields))
     }

@@ -9,11 +9,12 @@ use sqlparser::ast;
 
 use super::Binder;
 use super::group::same_expr;
+use super::query::{Operation, combined};
 use super::scope::{Scope, computed};
 use super::select::Item;
 use crate::error::{SqlError, SqlResult, state};
 use crate::expr::Expr;
-use crate::plan::{AggregateCall, Field, LogicalPlan, SetOp};
+use crate::plan::{AggregateCall, Field, LogicalPlan};
 use crate::types::{Datum, Oid, SqlType};
 
 /// PostgreSQL's limit.
@@ -146,21 +147,9 @@ pub fn aggregate(
         let all = (0..exprs.len()).collect();
         return branch(input, &exprs, all, aggregates, groupings, &fields);
     };
-    let mut plan: Option<LogicalPlan> = None;
-    for set in sets {
-        let one = branch(input.clone(), &groups.exprs, set, aggregates.clone(), groupings, &fields);
-        plan = Some(match plan {
-            None => one,
-            Some(before) => LogicalPlan::SetOp {
-                op: SetOp::Union,
-                all: true,
-                left: Box::new(before),
-                right: Box::new(one),
-                schema: Arc::new(layout(&fields, groupings.len())),
-            },
-        });
-    }
-    plan.expect("GROUP BY has at least one set")
+    let one = |set| branch(input.clone(), &groups.exprs, set, aggregates.clone(), groupings, &fields);
+    let branches = sets.into_iter().map(one).collect();
+    combined(branches, Operation::UNION_ALL, &Arc::new(layout(&fields, groupings.len())))
 }
 
 fn layout(fields: &[Field], groupings: usize) -> Vec<Field> {

@@ -54,6 +54,7 @@ pub use type_name::bind_data_type;
 
 use crate::catalog::{Catalog, DatabaseId, SchemaId};
 use crate::error::{SqlError, SqlResult, state};
+use crate::expr::Expr;
 use crate::parse::{DeclareCursor, Explain, ParsedStatement, Statement, position_of};
 use crate::plan::{LogicalPlan, Schema};
 use crate::registry::EvalContext;
@@ -62,8 +63,18 @@ use crate::types::Oid;
 /// Expressions within expressions, queries within queries. Whoever walks a plan may recurse this deep.
 const MAX_DEPTH: usize = 500;
 
-/// Relations, queries and window functions of a statement, those of its views included: each can make its plan deeper.
+/// Relations, queries and window functions of a statement, those of its views included, without what stands beside
+/// each other: each can make its plan deeper.
 const MAX_PARTS: usize = 2_000;
+
+/// All of these, wherever they stand, and the texts of views: views of views can double them with each step.
+const MAX_TOTAL: usize = 50_000;
+
+/// So many bytes of a view's text count as a part.
+const VIEW_PART: usize = 64;
+
+/// The size of what is copied for forms that use an operand, or a query, more than once: each can be within the next.
+const MAX_COPIED: usize = 1_000_000;
 
 /// Finds a computed relation by schema and name.
 pub type VirtualLookup = fn(&str, &str) -> Option<Schema>;
@@ -203,8 +214,14 @@ pub struct Binder<'a> {
     next_cte: usize,
     /// Expressions and queries that the current one is within.
     depth: usize,
-    /// Relations, queries and window functions so far.
+    /// Relations, queries and window functions so far, without those of the parts beside each other.
     parts: usize,
+    /// The most that one of the parts beside each other has, so far.
+    widest: usize,
+    /// All relations, queries and window functions so far.
+    total: usize,
+    /// The size of what was copied.
+    copied: usize,
     /// Rows are changed or locked.
     writes: bool,
 }
@@ -221,6 +238,9 @@ impl<'a> Binder<'a> {
             next_cte: 0,
             depth: 0,
             parts: 0,
+            widest: 0,
+            total: 0,
+            copied: 0,
             writes: false,
         }
     }
@@ -254,7 +274,42 @@ impl<'a> Binder<'a> {
     /// Notes a part of the statement that is not nested in the text, and still makes the plan deeper.
     fn count_part(&mut self) -> SqlResult<()> {
         self.parts += 1;
-        if self.parts > MAX_PARTS {
+        if self.parts + self.widest > MAX_PARTS {
+            return Err(SqlError::too_complex());
+        }
+        self.count_text(0)
+    }
+
+    /// Counts towards the whole: a part, or so many bytes of a view's text.
+    fn count_text(&mut self, bytes: usize) -> SqlResult<()> {
+        self.total += 1 + bytes / VIEW_PART;
+        if self.total > MAX_TOTAL {
+            return Err(SqlError::too_complex());
+        }
+        Ok(())
+    }
+
+    /// Binds one of the parts that stand beside each other (subqueries in expressions, branches of set operations):
+    /// only the largest of them makes the plan deeper.
+    fn beside<R>(&mut self, f: impl FnOnce(&mut Self) -> SqlResult<R>) -> SqlResult<R> {
+        let before = self.parts;
+        let widest = std::mem::take(&mut self.widest);
+        let result = f(self);
+        self.widest = widest.max(self.parts + self.widest - before);
+        self.parts = before;
+        result
+    }
+
+    /// A copy of an operand that is used once more.
+    fn copy_of(&mut self, e: &Expr) -> SqlResult<Expr> {
+        let mut copy = e.clone();
+        self.count_copies(copy.size())?;
+        Ok(copy)
+    }
+
+    fn count_copies(&mut self, size: usize) -> SqlResult<()> {
+        self.copied = self.copied.saturating_add(size);
+        if self.copied > MAX_COPIED {
             return Err(SqlError::too_complex());
         }
         Ok(())
@@ -321,14 +376,29 @@ impl Begin for ast::Expr {
 
 impl Begin for ast::Query {
     fn begin(&self) -> Location {
-        ast::Spanned::span(self).start
+        match &self.with {
+            Some(with) => ast::Spanned::span(with).start,
+            None => self.body.begin(),
+        }
     }
 }
 
 impl Begin for ast::SetExpr {
     fn begin(&self) -> Location {
-        ast::Spanned::span(self).start
+        match self {
+            ast::SetExpr::SetOperation { .. } => first_branch(self).begin(),
+            ast::SetExpr::Query(query) => query.begin(),
+            other => ast::Spanned::span(other).start,
+        }
     }
+}
+
+/// The leftmost branch of a chain of set operations.
+fn first_branch(mut body: &ast::SetExpr) -> &ast::SetExpr {
+    while let ast::SetExpr::SetOperation { left, .. } = body {
+        body = left;
+    }
+    body
 }
 
 impl Begin for ast::ObjectName {

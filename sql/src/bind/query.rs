@@ -11,7 +11,7 @@ use super::sort::Tail;
 use super::{Binder, QueryKind, start_of};
 use crate::error::{SqlError, SqlResult, state};
 use crate::expr::Expr;
-use crate::plan::{Field, LogicalPlan, SetOp};
+use crate::plan::{Field, LogicalPlan, Schema, SetOp};
 use crate::registry::{CastContext, resolve_common_type, type_name};
 use crate::types::{Oid, SqlType};
 
@@ -66,9 +66,9 @@ impl Binder<'_> {
                 let plan = self.bind_values(&values.rows, parent, resolve_unknown)?;
                 self.finish_set(plan, tail)
             }
-            SetExpr::SetOperation { op, set_quantifier, left, right } => {
+            SetExpr::SetOperation { .. } => {
                 self.lock_requests(tail, None)?;
-                let plan = self.nested(|b| b.bind_set_operation(op, set_quantifier, left, right, parent))?;
+                let plan = self.nested(|b| b.bind_set_operations(body, parent))?;
                 self.finish_set(plan, tail)
             }
             SetExpr::Insert(ast::Statement::Insert(insert)) => self.bind_insert(insert),
@@ -81,53 +81,64 @@ impl Binder<'_> {
         }
     }
 
-    fn bind_set_operation(
-        &mut self,
-        op: &SetOperator,
-        quantifier: &SetQuantifier,
-        left: &SetExpr,
-        right: &SetExpr,
-        parent: Option<&Scope<'_>>,
-    ) -> SqlResult<LogicalPlan> {
-        let (op, name) = match op {
-            SetOperator::Union => (SetOp::Union, "UNION"),
-            SetOperator::Intersect => (SetOp::Intersect, "INTERSECT"),
-            SetOperator::Except => (SetOp::Except, "EXCEPT"),
-            SetOperator::Minus => return Err(SqlError::unsupported("MINUS")),
-        };
-        let all = match quantifier {
-            SetQuantifier::All => true,
-            SetQuantifier::Distinct | SetQuantifier::None => false,
-            _ => return Err(SqlError::unsupported("BY NAME")),
-        };
+    /// A chain of set operations: the branches from the first one on, without nesting.
+    fn bind_set_operations(&mut self, body: &SetExpr, parent: Option<&Scope<'_>>) -> SqlResult<LogicalPlan> {
         let none = Tail::default();
-        let left_plan = self.bind_set_expr(left, &none, parent, false)?;
-        let right_plan = self.bind_set_expr(right, &none, parent, false)?;
-        let (lf, rf) = (left_plan.schema(), right_plan.schema());
-        if lf.len() != rf.len() {
+        let mut operations = Vec::new();
+        let mut first = body;
+        while let SetExpr::SetOperation { op, set_quantifier, left, right } = first {
+            operations.push((op, set_quantifier, &**right));
+            first = left;
+        }
+        let plan = self.beside(|b| b.bind_set_expr(first, &none, parent, false))?;
+        let mut chain = Chain { schema: plan.schema(), branches: vec![plan], operation: None };
+        for (op, quantifier, right) in operations.into_iter().rev() {
+            let (operation, name) = set_operation(op, quantifier)?;
+            let right_plan = self.beside(|b| b.bind_set_expr(right, &none, parent, false))?;
+            let own = right_plan.schema();
+            let fields = self.common_fields(name, &chain.schema, &own, right)?;
+            if chain.operation != Some(operation)
+                || !operation.is_associative()
+                || !fit(&chain.schema, &fields)
+            {
+                if chain.branches.len() > 1 {
+                    self.count_part()?;
+                }
+                let left = self.convert_columns(chain.finish(), &fields, name)?;
+                chain = Chain { schema: left.schema(), branches: vec![left], operation: Some(operation) };
+            }
+            let right_plan = self
+                .convert_columns(right_plan, &fields, name)
+                .map_err(|e| self.locate(e, first_item(right)))?;
+            chain.branches.push(right_plan);
+            chain.schema = Arc::new(fields);
+        }
+        Ok(chain.finish())
+    }
+
+    /// The fields of the result of one set operation.
+    fn common_fields(
+        &mut self,
+        name: &str,
+        left: &[Field],
+        right: &[Field],
+        branch: &SetExpr,
+    ) -> SqlResult<Vec<Field>> {
+        if left.len() != right.len() {
             return Err(self.error_at(
                 state::SYNTAX_ERROR,
                 format!("each {name} query must have the same number of columns"),
-                first_item(right),
+                first_item(branch),
             ));
         }
-        let mut fields = Vec::with_capacity(lf.len());
-        for (l, r) in lf.iter().zip(rf.iter()) {
+        let mut fields = Vec::with_capacity(left.len());
+        for (l, r) in left.iter().zip(right) {
             let oid = resolve_common_type(name, &[l.ty.oid, r.ty.oid])
-                .map_err(|e| self.locate(e, first_item(right)))?;
+                .map_err(|e| self.locate(e, first_item(branch)))?;
             let typmod = if l.ty == r.ty { l.ty.typmod } else { -1 };
             fields.push(computed(l.name.clone(), SqlType::with_typmod(oid, typmod)));
         }
-        let left = self.convert_columns(left_plan, &fields, name)?;
-        let right =
-            self.convert_columns(right_plan, &fields, name).map_err(|e| self.locate(e, first_item(right)))?;
-        Ok(LogicalPlan::SetOp {
-            op,
-            all,
-            left: Box::new(left),
-            right: Box::new(right),
-            schema: Arc::new(fields),
-        })
+        Ok(fields)
     }
 
     /// Casts a plan's columns to the types of `fields`.
@@ -138,8 +149,7 @@ impl Binder<'_> {
         context: &str,
     ) -> SqlResult<LogicalPlan> {
         let own = plan.schema();
-        let same = |(a, b): (&Field, &Field)| a.ty.oid == b.ty.oid && (b.ty.typmod < 0 || a.ty == b.ty);
-        if own.iter().zip(fields).all(same) {
+        if fit(&own, fields) {
             return Ok(plan);
         }
         // Literals of unknown type are read where they stand: a cast above them would come too late.
@@ -296,6 +306,74 @@ impl Binder<'_> {
         let rows = (0..count).map(|_| unified.iter_mut().filter_map(Iterator::next).collect()).collect();
         Ok(LogicalPlan::Values { rows, schema: Arc::new(fields) })
     }
+}
+
+/// An operation of a set, and whether it keeps duplicates.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Operation {
+    op: SetOp,
+    all: bool,
+}
+
+impl Operation {
+    pub const UNION_ALL: Operation = Operation { op: SetOp::Union, all: true };
+
+    /// Whether branches may be put together in any grouping, in their order.
+    fn is_associative(self) -> bool {
+        matches!(self.op, SetOp::Union | SetOp::Intersect)
+    }
+}
+
+/// Branches that one operation puts together, and the fields of what comes out.
+struct Chain {
+    branches: Vec<LogicalPlan>,
+    /// None as long as there is one branch.
+    operation: Option<Operation>,
+    schema: Schema,
+}
+
+impl Chain {
+    fn finish(self) -> LogicalPlan {
+        let Chain { branches, operation, schema } = self;
+        let operation = operation.unwrap_or(Operation::UNION_ALL);
+        combined(branches, operation, &schema)
+    }
+}
+
+/// The branches as a balanced tree, which is not deep, however many they are.
+pub fn combined(mut branches: Vec<LogicalPlan>, operation: Operation, schema: &Schema) -> LogicalPlan {
+    let right = branches.split_off(branches.len().div_ceil(2));
+    if right.is_empty() {
+        return branches.pop().expect("a set operation has branches");
+    }
+    LogicalPlan::SetOp {
+        op: operation.op,
+        all: operation.all,
+        left: Box::new(combined(branches, operation, schema)),
+        right: Box::new(combined(right, operation, schema)),
+        schema: schema.clone(),
+    }
+}
+
+fn set_operation(op: &SetOperator, quantifier: &SetQuantifier) -> SqlResult<(Operation, &'static str)> {
+    let (op, name) = match op {
+        SetOperator::Union => (SetOp::Union, "UNION"),
+        SetOperator::Intersect => (SetOp::Intersect, "INTERSECT"),
+        SetOperator::Except => (SetOp::Except, "EXCEPT"),
+        SetOperator::Minus => return Err(SqlError::unsupported("MINUS")),
+    };
+    let all = match quantifier {
+        SetQuantifier::All => true,
+        SetQuantifier::Distinct | SetQuantifier::None => false,
+        _ => return Err(SqlError::unsupported("BY NAME")),
+    };
+    Ok((Operation { op, all }, name))
+}
+
+/// Whether columns of these types need no cast to those of `fields`.
+fn fit(own: &[Field], fields: &[Field]) -> bool {
+    let same = |(a, b): (&Field, &Field)| a.ty.oid == b.ty.oid && (b.ty.typmod < 0 || a.ty == b.ty);
+    own.iter().zip(fields).all(same)
 }
 
 /// Where PostgreSQL points to in a branch of a set operation: its select list.

@@ -235,7 +235,10 @@ impl Binder<'_> {
             let test = self.bind_expr(&when.condition, scope)?;
             let at = start_of(&when.condition);
             tests.push(match &operand {
-                Some(operand) => self.binary_operator("=", operand.clone(), test, at)?,
+                Some(operand) => {
+                    let operand = self.copy_of(operand)?;
+                    self.binary_operator("=", operand, test, at)?
+                }
                 None => self.coerce_to_bool(test, "CASE/WHEN").map_err(|e| self.locate(e, at))?,
             });
             results.push(self.bind_expr(&when.result, scope)?);

@@ -213,7 +213,8 @@ impl Binder<'_> {
         let low = self.bind_expr(low, scope)?;
         let high = self.bind_expr(high, scope)?;
         let (above, below) = if negated { ("<", ">") } else { (">=", "<=") };
-        let first = self.binary_operator(above, value.clone(), low, at).map_err(|e| self.locate(e, at))?;
+        let copy = self.copy_of(&value)?;
+        let first = self.binary_operator(above, copy, low, at).map_err(|e| self.locate(e, at))?;
         let second = self.binary_operator(below, value, high, at).map_err(|e| self.locate(e, at))?;
         Ok(if negated { Expr::Or(vec![first, second]) } else { Expr::And(vec![first, second]) })
     }
@@ -304,10 +305,8 @@ impl Binder<'_> {
         }
         let mut tests = Vec::with_capacity(items.len());
         for (item, tree) in items.into_iter().zip(list) {
-            tests.push(
-                self.binary_operator(op, value.clone(), item, start_of(tree))
-                    .map_err(|e| self.locate(e, at))?,
-            );
+            let copy = self.copy_of(&value)?;
+            tests.push(self.binary_operator(op, copy, item, start_of(tree)).map_err(|e| self.locate(e, at))?);
         }
         Ok(match (tests.len(), negated) {
             (1, _) => tests.swap_remove(0),
@@ -418,7 +417,10 @@ impl Binder<'_> {
                     rest = Some(match rest {
                         None => self.binary_operator(op, l, r, at)?,
                         Some(rest) => {
-                            let before = self.binary_operator(strict, l.clone(), r.clone(), at)?;
+                            let before = {
+                                let (l, r) = (self.copy_of(&l)?, self.copy_of(&r)?);
+                                self.binary_operator(strict, l, r, at)?
+                            };
                             let equal = self.binary_operator("=", l, r, at)?;
                             Expr::Or(vec![before, Expr::And(vec![equal, rest])])
                         }

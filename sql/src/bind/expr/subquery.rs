@@ -14,20 +14,20 @@ use super::operator::row_fields;
 
 impl Binder<'_> {
     pub fn bind_scalar_subquery(&mut self, query: &ast::Query, scope: &Scope<'_>) -> SqlResult<Expr> {
-        let plan = self.bind_query(query, Some(scope), true)?;
+        let plan = self.beside(|b| b.bind_query(query, Some(scope), true))?;
         let ty = self.sole_column(&plan, query)?;
         Ok(subquery(SubqueryKind::Scalar, plan, ty))
     }
 
     pub fn bind_exists(&mut self, query: &ast::Query, negated: bool, scope: &Scope<'_>) -> SqlResult<Expr> {
-        let plan = self.bind_query(query, Some(scope), true)?;
+        let plan = self.beside(|b| b.bind_query(query, Some(scope), true))?;
         let exists = subquery(SubqueryKind::Exists, plan, SqlType::new(Oid::BOOL));
         Ok(if negated { Expr::Not(Box::new(exists)) } else { exists })
     }
 
     /// `ARRAY(SELECT …)`
     pub fn bind_array_subquery(&mut self, query: &ast::Query, scope: &Scope<'_>) -> SqlResult<Expr> {
-        let plan = self.bind_query(query, Some(scope), true)?;
+        let plan = self.beside(|b| b.bind_query(query, Some(scope), true))?;
         let element = self.sole_column(&plan, query)?;
         let array = if crate::registry::element_of(element.oid).is_some() {
             Some(element.oid)
@@ -77,7 +77,7 @@ impl Binder<'_> {
             }
             None => left.push(self.bind_expr(arg, scope)?),
         }
-        let plan = self.bind_query(query, Some(scope), true)?;
+        let plan = self.beside(|b| b.bind_query(query, Some(scope), true))?;
         let schema = plan.schema();
         if schema.len() != left.len() {
             let message = if schema.len() < left.len() {
@@ -116,7 +116,7 @@ impl Binder<'_> {
         for e in left {
             fields.push(self.bind_expr(e, scope)?);
         }
-        let plan = self.bind_query(query, Some(scope), true)?;
+        let plan = self.beside(|b| b.bind_query(query, Some(scope), true))?;
         let columns = column_subqueries(plan);
         if columns.len() != fields.len() {
             let few = columns.len() < fields.len();
