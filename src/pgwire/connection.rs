@@ -35,7 +35,7 @@ pub struct Wire<S> {
     stream: S,
     input: BytesMut,
     out: BytesMut,
-    /// Bytes that have left the buffer so far: a mark taken before is void if this has moved.
+    /// Bytes that have left the buffer so far, counted with each write: a mark taken before is void if this has moved.
     sent: u64,
     scratch: rows::Scratch,
 }
@@ -59,11 +59,15 @@ impl<S: Stream> Wire<S> {
         &mut self.input
     }
 
+    /// Sends what waits. May be dropped at any point (a statement that is cancelled while its client is slow): what has
+    /// left is out of the buffer, and the next call goes on behind it.
     pub async fn send(&mut self) -> std::io::Result<()> {
-        if !self.out.is_empty() {
-            self.stream.write_all(&self.out).await?;
-            self.sent += self.out.len() as u64;
-            self.out.clear();
+        while !self.out.is_empty() {
+            let written = self.stream.write_buf(&mut self.out).await?;
+            if written == 0 {
+                return Err(std::io::ErrorKind::WriteZero.into());
+            }
+            self.sent += written as u64;
         }
         self.stream.flush().await
     }
@@ -455,5 +459,38 @@ fn describe<S: Stream>(wire: &mut Wire<S>, d: &Described) {
     match &d.fields {
         Some(fields) => backend::row_description(wire.out(), fields, &d.formats),
         None => backend::no_data(wire.out()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A statement that is cancelled while its rows are being sent drops the flush half-way.
+    #[tokio::test]
+    async fn a_flush_that_is_dropped_sends_nothing_twice() {
+        let (server, mut client) = tokio::io::duplex(16);
+        let mut wire = Wire::new(server);
+        let before = wire.mark();
+        wire.out().extend_from_slice(&[7; 100]);
+        {
+            let flush = wire.flush();
+            tokio::pin!(flush);
+            assert!(futures::poll!(&mut flush).is_pending());
+        }
+        assert_eq!(wire.pending(), 84);
+        assert!(!wire.rewind(before), "a part has left");
+        assert_eq!(wire.pending(), 84);
+        let now = wire.mark();
+        wire.out().extend_from_slice(b"taken back");
+        assert!(wire.rewind(now));
+        wire.out().extend_from_slice(b"an error");
+        let mut received = Vec::new();
+        let sending = async {
+            wire.send().await.expect("the client reads");
+            drop(wire);
+        };
+        tokio::join!(sending, async { client.read_to_end(&mut received).await.expect("all of it") });
+        assert_eq!(received, [&[7; 100], &b"an error"[..]].concat());
     }
 }
