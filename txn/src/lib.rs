@@ -12,6 +12,7 @@ pub mod record;
 pub mod rpc;
 
 pub use coordinator::{
-    CommitOutcome, Db, Savepoint, ScanOptions, Scanner, Txn, TxnError, TxnErrorKind, TxnOptions, TxnResult,
+    CommitOutcome, Db, Moment, Savepoint, ScanOptions, Scanner, Txn, TxnError, TxnErrorKind, TxnOptions,
+    TxnResult,
 };
 pub use rpc::{Isolation, KvBlock, LockStrength, WaitPolicy};

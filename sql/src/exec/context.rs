@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use meridian_storage::base::BoxFuture;
-use meridian_txn::Txn;
+use bytes::Bytes;
+use meridian_storage::base::{BoxFuture, Key, Span};
+use meridian_txn::{Moment, ScanOptions, Scanner, Txn};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
@@ -41,6 +42,8 @@ pub trait Surroundings: SessionFunctions + Send {
 /// What is the same for the whole statement.
 pub struct Statement {
     pub txn: Txn,
+    /// What it reads is that of this moment, if it goes on while the transaction does: a cursor's.
+    moment: Option<Moment>,
     pub catalog: Arc<Catalog>,
     pub session: Arc<dyn Surroundings>,
     /// Microseconds since 2000-01-01 UTC.
@@ -65,6 +68,7 @@ impl Statement {
     ) -> Self {
         Statement {
             txn,
+            moment: None,
             catalog,
             session,
             transaction_time,
@@ -80,6 +84,13 @@ impl Statement {
     #[must_use]
     pub fn with_memory(mut self, bytes: usize) -> Self {
         self.memory = MemoryBudget::new(bytes);
+        self
+    }
+
+    /// Whenever it reads, it sees what the transaction sees now. (What it locks, it reads as it is then.)
+    #[must_use]
+    pub fn as_of_now(mut self) -> Self {
+        self.moment = Some(self.txn.moment());
         self
     }
 
@@ -128,6 +139,32 @@ impl ExecContext {
 
     pub fn txn(&self) -> &Txn {
         &self.statement.txn
+    }
+
+    /// A scan, of the statement's moment where it has one; but what is to be locked is what there is now.
+    pub(super) fn scan(&self, span: Span, options: ScanOptions) -> Scanner {
+        match &self.statement.moment {
+            Some(moment) if options.lock.is_none() => self.txn().scan_at(moment, span, options),
+            _ => self.txn().scan(span, options),
+        }
+    }
+
+    pub(super) async fn get(&self, key: &Key) -> SqlResult<Option<Bytes>> {
+        match &self.statement.moment {
+            Some(moment) => {
+                let mut values = self.txn().get_at(moment, std::slice::from_ref(key)).await?;
+                Ok(values.pop().flatten())
+            }
+            None => Ok(self.txn().get(key).await?),
+        }
+    }
+
+    /// Values in the order of the keys.
+    pub(super) async fn get_many(&self, keys: &[Key]) -> SqlResult<Vec<Option<Bytes>>> {
+        match &self.statement.moment {
+            Some(moment) => Ok(self.txn().get_at(moment, keys).await?),
+            None => Ok(self.txn().get_many(keys, None).await?),
+        }
     }
 
     pub fn eval(&self) -> EvalContext<'_> {

@@ -98,7 +98,7 @@ impl LookupJoinOperator {
             for (key, value) in &entries {
                 primary.push(finder.primary_key(key, value)?);
             }
-            let values = self.ctx.txn().get_many(&primary, None).await?;
+            let values = self.ctx.get_many(&primary).await?;
             let rows = entries.iter().zip(primary).zip(values);
             let mut fetched = Vec::with_capacity(entries.len());
             for (((entry, _), key), value) in rows {

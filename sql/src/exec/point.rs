@@ -56,10 +56,9 @@ impl PointRead {
         let Reads::Points(keys) = reads(access, &[], &self.ctx)? else { return Ok(None) };
         // A comparison with NULL, or with a value outside of the column's type, names no row.
         let Some(key) = keys.first() else { return Ok(None) };
-        let txn = self.ctx.txn();
         let value = match access.lock.map(lock_of) {
-            None => txn.get(key).await?,
-            Some((strength, wait)) => txn.get_locked(key, strength, wait).await?,
+            None => self.ctx.get(key).await?,
+            Some((strength, wait)) => self.ctx.txn().get_locked(key, strength, wait).await?,
         };
         let Some(value) = value else { return Ok(None) };
         let mut columns = access.codec.decoder.columns();

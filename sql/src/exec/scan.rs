@@ -198,7 +198,7 @@ impl Running {
                         lock,
                         ..ScanOptions::default()
                     };
-                    *scanner = Some(Box::new(ctx.txn().scan(span, options)));
+                    *scanner = Some(Box::new(ctx.scan(span, options)));
                     continue;
                 };
                 match running.next_block().await? {
@@ -281,12 +281,15 @@ impl Running {
 pub async fn get_pairs(keys: &[Key], lock: Option<Lock>, ctx: &ExecContext) -> SqlResult<Vec<(Key, Bytes)>> {
     if let [key] = keys {
         let value = match lock {
-            None => ctx.txn().get(key).await?,
+            None => ctx.get(key).await?,
             Some((strength, wait)) => ctx.txn().get_locked(key, strength, wait).await?,
         };
         return Ok(value.map(|v| (key.clone(), v)).into_iter().collect());
     }
-    let values = ctx.txn().get_many(keys, lock).await?;
+    let values = match lock {
+        None => ctx.get_many(keys).await?,
+        Some(_) => ctx.txn().get_many(keys, lock).await?,
+    };
     Ok(keys.iter().zip(values).filter_map(|(k, v)| Some((k.clone(), v?))).collect())
 }
 

@@ -13,6 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use meridian_storage::base::{Key, Span, keys};
@@ -38,7 +39,8 @@ enum Before {
 
 #[derive(Default)]
 pub(super) struct WriteBuffer {
-    writes: BTreeMap<Key, Option<Bytes>>,
+    /// Shared with those who keep what there was at a moment; copied when it changes while they do.
+    writes: Arc<BTreeMap<Key, Option<Bytes>>>,
     bytes: usize,
     /// Every key that may have an intent, for cleaning up.
     spilled: IntentSet,
@@ -62,7 +64,7 @@ impl WriteBuffer {
 
     pub fn put(&mut self, key: Key, value: Option<Bytes>) {
         let size = size_of(&key, &value);
-        let before = self.writes.insert(key.clone(), value);
+        let before = self.writes_mut().insert(key.clone(), value);
         if let Some(old) = &before {
             self.bytes -= size_of(&key, old);
         }
@@ -82,6 +84,15 @@ impl WriteBuffer {
     pub fn in_span(&self, span: &Span) -> Vec<Write> {
         let bounds = (Bound::Included(&span.start), Bound::Excluded(&span.end));
         self.writes.range::<Key, _>(bounds).map(|(k, v)| (k.clone(), v.clone())).collect()
+    }
+
+    fn writes_mut(&mut self) -> &mut BTreeMap<Key, Option<Bytes>> {
+        Arc::make_mut(&mut self.writes)
+    }
+
+    /// All buffered writes, as they are now.
+    pub fn shared(&self) -> Arc<BTreeMap<Key, Option<Bytes>>> {
+        self.writes.clone()
     }
 
     pub fn writes(&self) -> Vec<Write> {
@@ -154,15 +165,15 @@ impl WriteBuffer {
         let old = match before {
             Before::Buffered(value) => {
                 self.bytes += size_of(&key, &value);
-                self.writes.insert(key.clone(), value)
+                self.writes_mut().insert(key.clone(), value)
             }
             Before::Untouched => {
                 if self.live.remove(&key) || self.spilled.is_in_span(&key) {
                     self.void.insert(key.clone());
                 }
-                self.writes.remove(&key)
+                self.writes_mut().remove(&key)
             }
-            Before::Spilled | Before::PerhapsSpilled => self.writes.remove(&key),
+            Before::Spilled | Before::PerhapsSpilled => self.writes_mut().remove(&key),
         };
         if let Some(old) = old {
             self.bytes -= size_of(&key, &old);
@@ -199,7 +210,7 @@ impl WriteBuffer {
     pub fn note_spilled(&mut self, writes: &[Write]) {
         for (key, value) in writes {
             if self.writes.get(key) == Some(value) {
-                self.writes.remove(key);
+                self.writes_mut().remove(key);
                 self.bytes -= size_of(key, value);
             }
         }
@@ -238,7 +249,7 @@ impl WriteBuffer {
 
     /// A new attempt of the transaction: nothing is written, but the old attempt's intents are still to be cleaned.
     pub fn restart(&mut self) {
-        self.writes.clear();
+        self.writes = Arc::default();
         self.bytes = 0;
         // Those in spans are left until the end: intents of earlier attempts count for nothing.
         self.void = self.spilled.keys().clone();

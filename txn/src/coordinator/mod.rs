@@ -4,7 +4,8 @@
 //!
 //! 1. [`buffer`] - the transaction's own writes and their savepoints. On top, because a transaction sees its own writes
 //!    whatever happens below; what it answers costs nothing.
-//! 2. [`read`], [`scanner`] - reads of what the buffer does not know, sent through the router.
+//! 2. [`read`], [`scanner`] - reads of what the buffer does not know, sent through the router. [`moment`] - the same with
+//!    the buffer as it was.
 //! 3. [`reads`], [`held`] - the books of what was read, and of what was locked. Below the buffer: reading one's own writes
 //!    proves nothing.
 //! 4. [`refresh`] - moves the snapshot when a range asks for it. Below the books, which it reads; above the router,
@@ -31,6 +32,7 @@ pub mod db;
 pub mod txn;
 mod read;
 pub mod scanner;
+mod moment;
 mod refresh;
 mod flush;
 mod commit;
@@ -44,6 +46,7 @@ mod random_tests;
 pub use buffer::Savepoint;
 pub use db::Db;
 pub use error::{TxnError, TxnErrorKind, TxnResult};
+pub use moment::Moment;
 pub use options::{CommitOutcome, ScanOptions, TxnOptions};
 pub use scanner::Scanner;
 pub use txn::Txn;

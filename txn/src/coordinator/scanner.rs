@@ -40,23 +40,44 @@ pub struct Scanner {
 
 /// The statement in which the scan began, and its snapshot.
 #[derive(Clone, Copy)]
-struct Snapshot {
+pub(super) struct Snapshot {
     statement: u64,
     read_ts: Timestamp,
     uncertainty_limit: Timestamp,
+}
+
+impl Snapshot {
+    pub fn of(state: &State) -> Self {
+        Snapshot {
+            statement: state.statement,
+            read_ts: state.meta.read_ts,
+            uncertainty_limit: state.uncertainty_limit,
+        }
+    }
+
+    /// Whether the transaction has another one by now.
+    pub fn outlived(&self, state: &State) -> bool {
+        state.meta.isolation == Isolation::ReadCommitted && state.statement != self.statement
+    }
 }
 
 impl Scanner {
     pub(super) fn new(txn: Txn, span: Span, options: ScanOptions) -> Self {
         let (own, snapshot) = {
             let state = txn.lock_state();
-            let snapshot = Snapshot {
-                statement: state.statement,
-                read_ts: state.meta.read_ts,
-                uncertainty_limit: state.uncertainty_limit,
-            };
-            (state.buffer.in_span(&span), snapshot)
+            (state.buffer.in_span(&span), Snapshot::of(&state))
         };
+        Scanner::over(txn, span, options, own, snapshot)
+    }
+
+    /// `own`: the writes in the span that it is to see.
+    pub(super) fn over(
+        txn: Txn,
+        span: Span,
+        options: ScanOptions,
+        own: Vec<Write>,
+        snapshot: Snapshot,
+    ) -> Self {
         Scanner {
             txn,
             options,
@@ -158,7 +179,7 @@ impl Scanner {
     }
 
     fn outlived(&self, state: &State) -> bool {
-        state.meta.isolation == Isolation::ReadCommitted && state.statement != self.snapshot.statement
+        self.snapshot.outlived(state)
     }
 
     fn newest(&self, state: &State) -> bool {

@@ -1,0 +1,71 @@
+//! What a transaction sees at one moment, for reads that come later: those of a cursor, which reads bit by bit while its
+//! transaction goes on to write.
+//!
+//! A moment holds the writes that were buffered then, and, for READ COMMITTED, the statement's snapshot. Reads at a moment
+//! put those writes, and not today's, on top of what the ranges say.
+//!
+//! What must stay true: a moment is of no use after a rollback to a savepoint that is older than it, nor after a restart.
+//!
+//! Not covered: writes that come after the moment and are spilled into intents; the ranges know only the newest of those.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use meridian_storage::base::{Key, Span};
+
+use super::scanner::Snapshot;
+use super::{ScanOptions, Scanner, Txn, TxnResult};
+
+pub struct Moment {
+    own: Arc<BTreeMap<Key, Option<Bytes>>>,
+    snapshot: Snapshot,
+}
+
+impl Txn {
+    /// What the transaction sees now.
+    pub fn moment(&self) -> Moment {
+        let state = self.lock_state();
+        Moment { own: state.buffer.shared(), snapshot: Snapshot::of(&state) }
+    }
+
+    /// As [`scan`](Self::scan), of what there was at the moment.
+    pub fn scan_at(&self, moment: &Moment, span: Span, options: ScanOptions) -> Scanner {
+        let own = moment.own.range::<Key, _>(&span.start..&span.end);
+        let own = own.map(|(k, v)| (k.clone(), v.clone())).collect();
+        Scanner::over(self.clone(), span, options, own, moment.snapshot)
+    }
+
+    /// The values that the keys had at the moment, in their order.
+    pub async fn get_at(&self, moment: &Moment, keys: &[Key]) -> TxnResult<Vec<Option<Bytes>>> {
+        let mut values = vec![None; keys.len()];
+        // Those that are as they were; and those that lie beneath a later write, or in a snapshot that is no more.
+        let (mut same, mut beneath) = (Vec::new(), Vec::new());
+        {
+            let state = self.lock_state();
+            state.check_active()?;
+            let outlived = moment.snapshot.outlived(&state);
+            for (i, key) in keys.iter().enumerate() {
+                match moment.own.get(key) {
+                    Some(own) => values[i] = own.clone(),
+                    None if outlived || state.buffer.get(key).is_some() => beneath.push(i),
+                    None => same.push(i),
+                }
+            }
+        }
+        if !same.is_empty() {
+            let wanted: Vec<Key> = same.iter().map(|i| keys[*i].clone()).collect();
+            for (i, value) in same.into_iter().zip(self.get_many(&wanted, None).await?) {
+                values[i] = value;
+            }
+        }
+        let read = beneath
+            .iter()
+            .map(|i| self.scan_at(moment, Span::point(keys[*i].clone()), ScanOptions::default()).collect());
+        for (i, rows) in beneath.iter().zip(try_join_all(read).await?) {
+            values[*i] = rows.into_iter().next().map(|(_, value)| value);
+        }
+        Ok(values)
+    }
+}
