@@ -2,20 +2,21 @@
 //!
 //! Cursors go forward only and end with their transaction: backward fetches and WITH HOLD are refused.
 //!
-//! What must stay true: a cursor ends with the subtransaction in which it was declared, so that no rows are fetched that
+//! What must stay true: a cursor sees its tables as they were when it was declared, whatever its transaction does
+//! afterwards. It ends with the subtransaction in which it was declared, so that no rows are fetched that
 //! ROLLBACK TO has taken back. RELEASE hands it to the one around. One that is older than the savepoint stays, where it is.
 
 use std::sync::Arc;
 
 use super::block::outside_block;
 use super::client::Client;
-use super::prepared::{Planned, Portal, Prepared, Running, Suspended, cannot_run};
+use super::prepared::{Planned, PlannedQuery, Portal, Prepared, Running, Suspended, cannot_run};
 use super::statement::{Delivery, split};
 use super::transaction::SubtransactionId;
 use super::{FLUSH_AT, Session};
 use crate::bind::fold;
 use crate::error::{SqlError, SqlResult, state};
-use crate::exec;
+use crate::exec::{self, ExecContext};
 use crate::parse::{DeclareCursor, FetchCount, FetchCursor, ast};
 use crate::plan::Schema;
 use crate::types::{Batch, Datum};
@@ -41,7 +42,8 @@ impl Session {
         }
     }
 
-    pub(super) fn declare_cursor(
+    /// The cursor begins here, though it reads nothing yet: with its plan, its tables pinned, and what the transaction sees.
+    pub(super) async fn declare_cursor(
         &mut self,
         d: &DeclareCursor,
         declaration: &Arc<Prepared>,
@@ -67,21 +69,24 @@ impl Session {
             return Err(SqlError::new(state::DUPLICATE_CURSOR, format!("cursor \"{name}\" already exists")));
         }
         let Some(parsed) = &declaration.parsed else { return Ok(()) };
-        self.ensure_transaction()?;
         // Its query has the parameters that the declaration has been given.
-        let types = self.planned(declaration)?.params().to_vec();
+        let types = self.planned_anew(declaration).await?.params().to_vec();
         let hints = declaration.hints.as_ref().map(|_| types);
         let prepared = Arc::new(Prepared::new(parsed.text(), Some(parsed.inner()?), hints));
-        let planned = self.planned(&prepared)?;
+        let planned = self.planned_anew(&prepared).await?;
         let Planned::Query(query) = &*planned else {
             return Err(SqlError::internal("a cursor is a query"));
         };
-        self.check_read_only(query.kind, query.read_only)?;
+        // Only now: the tables may have been made elsewhere a moment ago, and are to be in the snapshot.
+        self.admit_block().await?;
+        self.ensure_transaction()?;
+        let running = Running::Suspended(self.begin_query(&planned, query, params).await?);
         let (fields, params) = (query.output.clone(), params.clone());
         let made_in = self.subtransaction();
-        let portal =
-            Portal { prepared, fields, params, formats: Vec::new(), made_in, running: Running::NotStarted };
+        let portal = Portal { prepared, fields, params, formats: Vec::new(), made_in, running };
         self.portals.insert(name, portal);
+        // What it sees is of this attempt of the transaction.
+        self.count_statement();
         delivery.client.complete("DECLARE CURSOR");
         Ok(())
     }
@@ -103,40 +108,61 @@ impl Session {
             FetchCount::All { backward: false } => u64::MAX,
             _ => return Err(backward()),
         };
-        let portal = self.portals.get_mut(&name).ok_or_else(|| {
+        let portal = self.portals.get(&name).ok_or_else(|| {
             SqlError::new(state::INVALID_CURSOR_NAME, format!("cursor \"{name}\" does not exist"))
         })?;
-        let (prepared, params) = (portal.prepared.clone(), portal.params.clone());
         let fields = portal.fields.clone().ok_or_else(|| without_rows(&name))?;
+        // A portal of the protocol begins here, and perhaps the transaction with it.
+        if matches!(portal.running, Running::NotStarted) {
+            self.admit_block().await?;
+            self.ensure_transaction()?;
+        }
+        let fetched = self.fetch_from(&name, &fields, count, f.only_move, delivery).await;
+        if fetched.is_err()
+            && let Some(portal) = self.portals.get_mut(&name)
+        {
+            portal.running = Running::Failed;
+        }
+        fetched
+    }
+
+    async fn fetch_from(
+        &mut self,
+        name: &str,
+        fields: &Schema,
+        count: u64,
+        only_move: bool,
+        delivery: &mut Delivery<'_>,
+    ) -> SqlResult<()> {
+        let portal = self.portals.get_mut(name).ok_or_else(|| cannot_run(name))?;
+        let (prepared, params) = (portal.prepared.clone(), portal.params.clone());
         let running = match std::mem::replace(&mut portal.running, Running::Active) {
             Running::NotStarted => self.open(&prepared, &params, delivery.client).await?,
             // Among others a FETCH that leads back to itself.
-            Running::Active => return Err(cannot_run(&name)),
+            Running::Active | Running::Failed => return Err(cannot_run(name)),
             begun => begun,
         };
         let (running, batches) = self.collect(running, count).await?;
-        if let Some(portal) = self.portals.get_mut(&name) {
+        if let Some(portal) = self.portals.get_mut(name) {
             portal.running = running;
         }
         // What has been fetched cannot be taken back: the transaction cannot begin again unnoticed.
-        if let Some(active) = self.state.active_mut() {
-            active.statements += 1;
-        }
+        self.count_statement();
         let rows: usize = batches.iter().map(|b| b.rows).sum();
-        if !f.only_move {
+        if !only_move {
             let view = self.view();
             if delivery.describe {
-                delivery.client.describe_rows(&fields, delivery.formats);
+                delivery.client.describe_rows(fields, delivery.formats);
             }
             for batch in &batches {
-                delivery.client.rows(batch, &fields, delivery.formats, &view.text())?;
+                delivery.client.rows(batch, fields, delivery.formats, &view.text())?;
                 if delivery.client.pending() > FLUSH_AT {
                     let flushed = delivery.client.flush();
                     self.guarded(flushed).await?;
                 }
             }
         }
-        delivery.client.complete(&format!("{} {rows}", if f.only_move { "MOVE" } else { "FETCH" }));
+        delivery.client.complete(&format!("{} {rows}", if only_move { "MOVE" } else { "FETCH" }));
         Ok(())
     }
 
@@ -147,7 +173,7 @@ impl Session {
         params: &Arc<[Datum]>,
         client: &mut dyn Client,
     ) -> SqlResult<Running> {
-        let planned = self.planned(prepared)?;
+        let planned = self.planned_anew(prepared).await?;
         let Planned::Query(query) = &*planned else {
             let within = self.portals.values().filter(|p| matches!(p.running, Running::Active)).count();
             if within > MAX_DEPTH {
@@ -156,16 +182,28 @@ impl Session {
             }
             return Ok(Running::Stored(self.run_whole(prepared, params, client, false).await?));
         };
+        Ok(Running::Suspended(self.begin_query(&planned, query, params).await?))
+    }
+
+    /// A query that has read nothing yet. Whenever it does, it sees what the transaction sees now.
+    async fn begin_query(
+        &mut self,
+        planned: &Arc<Planned>,
+        query: &PlannedQuery,
+        params: &Arc<[Datum]>,
+    ) -> SqlResult<Box<Suspended>> {
         self.check_read_only(query.kind, query.read_only)?;
         self.use_tables(&query.tables).await?;
-        let ctx = self.exec_context(params, None).await?;
+        let statement = self.exec_statement()?.as_of_now();
+        let ctx = ExecContext::new(Arc::new(statement), params.clone());
         let operator = exec::execute(&query.plan, ctx);
-        Ok(Running::Suspended(Box::new(Suspended {
-            operator,
-            planned: planned.clone(),
-            rest: None,
-            sent: 0,
-        })))
+        Ok(Box::new(Suspended { operator, planned: planned.clone(), rest: None, sent: 0 }))
+    }
+
+    fn count_statement(&mut self) {
+        if let Some(active) = self.state.active_mut() {
+            active.statements += 1;
+        }
     }
 
     /// Up to `max` rows, and what remains to be run.
@@ -180,7 +218,7 @@ impl Session {
                     None => self.guarded(s.operator.next()).await?,
                 },
                 Running::Stored(s) => s.rows.pop_front(),
-                Running::NotStarted | Running::Active | Running::Finished => None,
+                Running::NotStarted | Running::Active | Running::Failed | Running::Finished => None,
             };
             let Some(batch) = batch else {
                 if let Running::Suspended(_) = running {

@@ -217,42 +217,58 @@ impl Session {
         client: &mut dyn Client,
     ) -> SqlResult<()> {
         let portal = self.portals.get_mut(name).ok_or_else(|| no_portal(name))?;
+        let running = std::mem::replace(&mut portal.running, Running::Active);
+        let result = self.run_portal(name, running, max_rows, sync_follows, client).await;
+        let (running, result) = match result {
+            Ok(running) => (running, Ok(())),
+            Err(e) => (Running::Failed, Err(e)),
+        };
+        if let Some(portal) = self.portals.get_mut(name) {
+            portal.running = running;
+        }
+        result
+    }
+
+    async fn run_portal(
+        &mut self,
+        name: &str,
+        running: Running,
+        max_rows: usize,
+        sync_follows: bool,
+        client: &mut dyn Client,
+    ) -> SqlResult<Running> {
+        let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
         let (prepared, params, formats) =
             (portal.prepared.clone(), portal.params.clone(), portal.formats.clone());
         let fields = portal.fields.clone();
-        let running = std::mem::replace(&mut portal.running, Running::Active);
         if matches!(running, Running::NotStarted) {
             self.check_fields(&prepared, fields.as_ref())?;
         }
         let autocommit = sync_follows && matches!(self.state, State::Idle);
         let delivery = Delivery { client, formats: &formats, describe: false, max_rows, autocommit };
-        let running = match running {
+        match running {
             Running::NotStarted => {
                 if let (Some(parsed), State::Implicit(_)) = (&prepared.parsed, &self.state) {
                     let what = "cannot be executed within a pipeline";
                     classify::refuse_among_others(&parsed.statement, what)?;
                 }
-                self.run(&prepared, &params, delivery).await?
+                self.run(&prepared, &params, delivery).await
             }
-            Running::Suspended(s) => self.resume(*s, delivery).await?,
+            Running::Suspended(s) => self.resume(*s, delivery).await,
             Running::Stored(s) => {
                 let fields = fields.unwrap_or_default();
-                self.deliver(s, &fields, delivery).await?
+                self.deliver(s, &fields, delivery).await
             }
             Running::Finished if prepared.parsed.is_none() => {
                 delivery.client.empty_query();
-                Running::Finished
+                Ok(Running::Finished)
             }
             Running::Finished if fields.is_some() => {
                 delivery.client.complete(self.finished_tag(&prepared));
-                Running::Finished
+                Ok(Running::Finished)
             }
-            Running::Finished | Running::Active => return Err(cannot_run(name)),
-        };
-        if let Some(portal) = self.portals.get_mut(name) {
-            portal.running = running;
+            Running::Finished | Running::Active | Running::Failed => Err(cannot_run(name)),
         }
-        Ok(())
     }
 
     /// EXECUTE answers as what it executes.

@@ -153,8 +153,10 @@ pub fn cannot_run(portal: &str) -> SqlError {
 pub enum Running {
     #[default]
     NotStarted,
-    /// It is running, or its run has failed.
+    /// It is running.
     Active,
+    /// Its run has failed: it cannot be run again, nor go on.
+    Failed,
     /// Suspended at a row limit.
     Suspended(Box<Suspended>),
     /// Run to its end, its rows not all handed over.

@@ -213,8 +213,13 @@ impl Session {
                 if let (Some(fields), true) = (&query.output, delivery.describe) {
                     delivery.client.describe_rows(fields, delivery.formats);
                 }
-                let ctx = self.exec_context(params, None).await?;
-                let operator = exec::execute(&query.plan, ctx.clone());
+                let mut statement = self.exec_statement()?;
+                if delivery.max_rows > 0 && query.kind == QueryKind::Select {
+                    // It may go on when others have run.
+                    statement = statement.as_of_now();
+                }
+                let ctx = ExecContext::new(Arc::new(statement), params.clone());
+                let operator = exec::execute(&query.plan, ctx);
                 self.drive(operator, planned.clone(), None, 0, delivery).await
             }
             Planned::Explain { explain, query } => self.run_explain(*explain, query, params, delivery).await,
@@ -433,22 +438,26 @@ impl Session {
         params: &Arc<[Datum]>,
         statistics: Option<usize>,
     ) -> SqlResult<ExecContext> {
+        let mut statement = self.exec_statement()?;
+        if let Some(nodes) = statistics {
+            statement = statement.with_statistics(nodes);
+        }
+        Ok(ExecContext::new(Arc::new(statement), params.clone()))
+    }
+
+    pub(super) fn exec_statement(&mut self) -> SqlResult<exec::Statement> {
         let view = self.view();
         let now = self.node.now();
         let active =
             self.state.active().ok_or_else(|| SqlError::internal("a statement runs in a transaction"))?;
-        let mut statement = exec::Statement::new(
+        Ok(exec::Statement::new(
             active.txn.clone(),
             self.catalog.snapshot(),
             view,
             self.cancel.flag().clone(),
             active.started,
             now,
-        );
-        if let Some(nodes) = statistics {
-            statement = statement.with_statistics(nodes);
-        }
-        Ok(ExecContext::new(Arc::new(statement), params.clone()))
+        ))
     }
 
     pub(super) fn check_read_only(&self, kind: QueryKind, only_reads: bool) -> SqlResult<()> {

@@ -127,17 +127,17 @@ impl State {
 impl Session {
     /// Begins the implicit transaction unless there is one already, and the statement within it.
     pub(super) fn ensure_transaction(&mut self) -> SqlResult<()> {
-        if matches!(self.state, State::Idle) {
+        let begins = matches!(self.state, State::Idle);
+        if begins {
             let active = self.begin_active(self.modes())?;
             self.state = State::Implicit(active);
         }
         let lock_timeout = self.settings.cached().lock_timeout;
-        let in_block = self.state.in_block();
         if let Some(active) = self.state.active_mut() {
             active.txn.set_lock_timeout(lock_timeout);
             active.txn.begin_statement();
-            // The implicit transaction has only just begun.
-            if in_block && !active.has_snapshot {
+            // One that began with BEGIN, or with a SET before in its pipeline, may have waited for its client since.
+            if !begins && !active.has_snapshot {
                 active.txn.take_snapshot();
             }
             active.has_snapshot = true;

@@ -53,7 +53,7 @@ impl Session {
             Statement::Begin(modes) => self.begin(*modes, delivery.client).await,
             Statement::SetTransaction { session, modes } => self.set_transaction(*session, *modes, delivery),
             Statement::Vacuum(v) => self.vacuum(v, delivery).await,
-            Statement::DeclareCursor(d) => self.declare_cursor(d, prepared, params, delivery),
+            Statement::DeclareCursor(d) => self.declare_cursor(d, prepared, params, delivery).await,
             Statement::Fetch(f) => self.fetch(f, delivery).await,
             Statement::Prepare { name, types, statement: _ } => {
                 self.prepare(name, types, parsed, delivery.client)

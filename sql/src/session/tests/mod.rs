@@ -2,6 +2,7 @@
 
 mod blocks;
 mod cursors;
+mod cursor_moments;
 mod extended;
 mod modes;
 mod parameters;
@@ -17,7 +18,7 @@ use meridian_storage::base::BoxFuture;
 use meridian_txn::testing::SimRuntime;
 use meridian_txn::testing::cluster::Cluster;
 
-use super::{Client, Counters, Format, Session, SessionOptions, Severity, SqlNode};
+use super::{CancelHandle, Client, Counters, Format, Session, SessionOptions, Severity, SqlNode};
 use crate::catalog::CatalogCache;
 use crate::error::{SqlError, SqlResult};
 use crate::plan::Field;
@@ -28,6 +29,8 @@ use crate::types::text::{TextContext, write_row};
 #[derive(Default)]
 struct Recorder {
     told: Vec<String>,
+    /// To be cancelled when a setting is told of.
+    cancel: Option<Arc<CancelHandle>>,
 }
 
 impl Client for Recorder {
@@ -59,6 +62,7 @@ impl Client for Recorder {
     fn notice(&mut self, _: Severity, _: &SqlError) {}
     fn parameter_status(&mut self, name: &str, value: &str) {
         self.told.push(format!("{name}={value}"));
+        self.cancel.iter().for_each(|c| c.cancel());
     }
     fn pending(&self) -> usize {
         0
@@ -138,6 +142,17 @@ fn with_session(work: impl AsyncFnOnce(&mut Session)) {
         work(&mut session(&node).await).await;
     });
     runtime.shut_down();
+}
+
+/// Parses, binds and executes a statement, without a Sync behind it.
+async fn extended(session: &mut Session, sql: &str) -> Vec<String> {
+    bind(session, "", sql).await;
+    execute(session, "", 0).await
+}
+
+async fn bind(session: &mut Session, portal: &str, sql: &str) {
+    session.parse("", sql, &[]).await.expect("a statement");
+    session.bind(portal, "", &[], Vec::new(), Vec::new()).await.expect("a portal");
 }
 
 /// What the client is told of a portal's execution: last `suspended` at the row limit, or an error's SQLSTATE.

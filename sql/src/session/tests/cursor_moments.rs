@@ -1,0 +1,225 @@
+//! What a cursor sees: the tables as they were when it was declared.
+
+use std::time::Duration;
+
+use meridian_storage::base::Runtime;
+use meridian_txn::testing::SimRuntime;
+use meridian_txn::testing::cluster::Cluster;
+
+use super::{bind, execute, extended, nodes, say, session, talk, with_session};
+use crate::session::Session;
+
+/// Works with two sessions of one node, in which `t (k int PRIMARY KEY, v int)` has the rows (1, 1), (2, 2), (3, 3), and an
+/// index on v; and with a way to let time pass.
+fn with_two(work: impl AsyncFnOnce(&mut Session, &mut Session, &SimRuntime)) {
+    let runtime = SimRuntime::shuffled(1);
+    let cluster = Cluster::new(&runtime, 1);
+    runtime.block_on(async {
+        let node = nodes(&cluster).await.remove(0);
+        let (mut a, mut b) = (session(&node).await, session(&node).await);
+        assert_eq!(
+            say(&mut a, "CREATE TABLE t (k int PRIMARY KEY, v int); CREATE INDEX ON t (v)").await.1,
+            None
+        );
+        assert_eq!(say(&mut a, "INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)").await.1, None);
+        work(&mut a, &mut b, &runtime).await;
+    });
+    runtime.shut_down();
+}
+
+async fn done(session: &mut Session, sql: &str) {
+    assert_eq!(say(session, sql).await.1, None, "{sql}");
+}
+
+const LEVELS: [&str; 3] = ["SERIALIZABLE", "REPEATABLE READ", "READ COMMITTED"];
+
+/// Of scans, of points, of entries and the rows that they point to, of the inner sides of joins.
+const QUERIES: [&str; 5] = [
+    "SELECT k FROM t ORDER BY k",
+    "SELECT k FROM t WHERE k IN (1, 2, 3, 9) ORDER BY k",
+    "SELECT k FROM t WHERE v BETWEEN 1 AND 9 ORDER BY v",
+    "SELECT t.k FROM (VALUES (1), (2), (3), (9)) x (k) JOIN t ON t.k = x.k ORDER BY 1",
+    "SELECT k FROM (VALUES (1), (2), (3), (9)) x (k) WHERE EXISTS (SELECT 1 FROM t WHERE t.v = x.k) ORDER BY 1",
+];
+
+#[test]
+fn what_its_transaction_writes_later_is_not_seen() {
+    with_two(async |a, _, _| {
+        for level in LEVELS {
+            for query in QUERIES {
+                done(a, &format!("BEGIN ISOLATION LEVEL {level}; DECLARE c CURSOR FOR {query}")).await;
+                done(
+                    a,
+                    "INSERT INTO t VALUES (9, 9); DELETE FROM t WHERE k = 1; UPDATE t SET v = 22 WHERE k = 2",
+                )
+                .await;
+                assert_eq!(say(a, "FETCH ALL c").await.0, ["1", "2", "3", "FETCH 3"], "{level} {query}");
+                done(a, "ROLLBACK").await;
+            }
+            done(
+                a,
+                &format!("BEGIN ISOLATION LEVEL {level}; DECLARE c CURSOR FOR SELECT k FROM t WHERE k = 1"),
+            )
+            .await;
+            done(a, "DELETE FROM t WHERE k = 1").await;
+            assert_eq!(say(a, "FETCH ALL c").await.0, ["1", "FETCH 1"], "{level}");
+            done(a, "ROLLBACK").await;
+        }
+    });
+}
+
+#[test]
+fn what_its_transaction_has_written_before_is_seen() {
+    with_two(async |a, _, _| {
+        for level in LEVELS {
+            for query in QUERIES {
+                done(a, &format!("BEGIN ISOLATION LEVEL {level}; INSERT INTO t VALUES (9, 9)")).await;
+                done(a, &format!("DELETE FROM t WHERE k = 1; DECLARE c CURSOR FOR {query}")).await;
+                done(a, "INSERT INTO t VALUES (1, 1); DELETE FROM t WHERE k > 2").await;
+                assert_eq!(say(a, "FETCH ALL c").await.0, ["2", "3", "9", "FETCH 3"], "{level} {query}");
+                done(a, "ROLLBACK").await;
+            }
+        }
+    });
+}
+
+#[test]
+fn what_is_rolled_back_is_not_seen() {
+    talk(&[
+        ("CREATE TABLE t (k int PRIMARY KEY); INSERT INTO t VALUES (1)", &["CREATE TABLE", "INSERT 0 1"]),
+        ("BEGIN; DECLARE c CURSOR FOR SELECT k FROM t", &["BEGIN", "DECLARE CURSOR"]),
+        ("SAVEPOINT s; INSERT INTO t VALUES (9); FETCH 1 c", &["SAVEPOINT", "INSERT 0 1", "1", "FETCH 1"]),
+        ("ROLLBACK TO s; FETCH ALL c", &["ROLLBACK", "FETCH 0"]),
+    ]);
+}
+
+#[test]
+fn names_are_those_of_the_declaration() {
+    talk(&[
+        (
+            "CREATE SCHEMA a; CREATE TABLE a.t (k int); INSERT INTO a.t VALUES (1)",
+            &["CREATE SCHEMA", "CREATE TABLE", "INSERT 0 1"],
+        ),
+        (
+            "CREATE SCHEMA b; CREATE TABLE b.t (k int); INSERT INTO b.t VALUES (2)",
+            &["CREATE SCHEMA", "CREATE TABLE", "INSERT 0 1"],
+        ),
+        ("SET search_path = a", &["SET"]),
+        ("BEGIN; DECLARE c CURSOR FOR SELECT k FROM t", &["BEGIN", "DECLARE CURSOR"]),
+        ("SET search_path = b; FETCH ALL c", &["SET", "1", "FETCH 1"]),
+    ]);
+}
+
+/// READ COMMITTED: other statements take snapshots of their own.
+#[test]
+fn what_others_commit_later_is_not_seen() {
+    with_two(async |a, b, runtime| {
+        for query in QUERIES {
+            for level in LEVELS {
+                done(a, &format!("BEGIN ISOLATION LEVEL {level}; DECLARE c CURSOR FOR {query}")).await;
+                runtime.process().sleep(Duration::from_secs(2)).await;
+                done(b, "DELETE FROM t WHERE k = 1; INSERT INTO t VALUES (9, 9)").await;
+                done(a, "SELECT count(*) FROM t").await;
+                assert_eq!(say(a, "FETCH ALL c").await.0, ["1", "2", "3", "FETCH 3"], "{level} {query}");
+                done(a, "ROLLBACK").await;
+                done(b, "DELETE FROM t WHERE k = 9; INSERT INTO t VALUES (1, 1)").await;
+                runtime.process().sleep(Duration::from_secs(2)).await;
+            }
+        }
+    });
+}
+
+/// A portal of the protocol that is suspended goes on in what it has begun in.
+#[test]
+fn a_suspended_portal_keeps_what_it_sees() {
+    with_two(async |a, _, _| {
+        done(a, "INSERT INTO t SELECT g, g FROM generate_series(10, 3000) g").await;
+        done(a, "BEGIN").await;
+        bind(a, "p", "SELECT k FROM t WHERE v >= 0 ORDER BY v").await;
+        assert_eq!(execute(a, "p", 2).await, ["1", "2", "suspended"]);
+        done(a, "DELETE FROM t WHERE k > 2000").await;
+        assert_eq!(execute(a, "p", 0).await.len(), 3 + 2991 - 2 + 1);
+    });
+}
+
+#[test]
+fn a_fetch_from_a_portal_begins_what_it_needs() {
+    with_session(async |s| {
+        bind(s, "p", "SELECT generate_series(1, 2)").await;
+        assert_eq!(extended(s, "FETCH ALL FROM p").await, ["1", "2", "FETCH 2"]);
+        s.sync(&mut super::Recorder::default()).await.expect("a commit");
+    });
+    with_two(async |a, b, runtime| {
+        done(a, "BEGIN").await;
+        bind(a, "p", "SELECT v FROM t WHERE k = 1").await;
+        assert_eq!(say(a, "FETCH ALL FROM p").await.0, ["1", "FETCH 1"]);
+        runtime.process().sleep(Duration::from_secs(2)).await;
+        done(b, "UPDATE t SET v = 7 WHERE k = 1").await;
+        assert_eq!(say(a, "SELECT v FROM t WHERE k = 1").await.0, ["1", "SELECT 1"]);
+        assert_eq!(say(a, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED").await.1, Some("25001"));
+        done(a, "ROLLBACK").await;
+        done(a, "BEGIN").await;
+        bind(a, "p", "SELECT v FROM t").await;
+        done(a, "FETCH 1 FROM p").await;
+        assert_eq!(say(a, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED").await.1, Some("25001"));
+    });
+}
+
+/// A pipeline that begins with SET waits for its client before its first query.
+#[test]
+fn the_snapshot_is_not_older_than_the_first_query() {
+    with_two(async |a, b, runtime| {
+        assert_eq!(extended(a, "SET work_mem = '8MB'").await, ["SET"]);
+        runtime.process().sleep(Duration::from_secs(2)).await;
+        done(b, "INSERT INTO t VALUES (4, 4)").await;
+        assert_eq!(extended(a, "SELECT count(*) FROM t").await, ["4", "SELECT 1"]);
+    });
+}
+
+#[test]
+fn a_portal_that_has_failed_neither_runs_nor_counts() {
+    with_session(async |s| {
+        done(s, "BEGIN").await;
+        for n in 0..5 {
+            done(s, &format!("DECLARE c{n} CURSOR FOR SELECT 1 / (g - 2) FROM generate_series(1, 3) g"))
+                .await;
+        }
+        bind(s, "p", "SELECT 1 / (g - 2) FROM generate_series(1, 3) g").await;
+        done(s, "SAVEPOINT s").await;
+        for n in 0..5 {
+            assert_eq!(say(s, &format!("FETCH ALL c{n}")).await.1, Some("22012"));
+            done(s, "ROLLBACK TO s").await;
+            assert_eq!(say(s, &format!("FETCH ALL c{n}")).await.1, Some("55000"));
+            done(s, "ROLLBACK TO s").await;
+        }
+        assert_eq!(execute(s, "p", 0).await, ["22012"]);
+        done(s, "ROLLBACK TO s").await;
+        for _ in 0..2 {
+            assert_eq!(execute(s, "p", 0).await, ["55000"]);
+            done(s, "ROLLBACK TO s").await;
+        }
+        done(s, "DECLARE d CURSOR FOR SELECT 5").await;
+        bind(s, "f", "FETCH FROM d").await;
+        assert_eq!(say(s, "FETCH ALL f").await.0, ["5", "FETCH 1"]);
+    });
+}
+
+/// Another node has made it a moment ago.
+#[test]
+fn a_table_made_elsewhere_is_found() {
+    let runtime = SimRuntime::shuffled(1);
+    let cluster = Cluster::new(&runtime, 2);
+    runtime.block_on(async {
+        let nodes = nodes(&cluster).await;
+        let (mut a, mut b) = (session(&nodes[0]).await, session(&nodes[1]).await);
+        done(&mut a, "CREATE TABLE t (k int)").await;
+        done(&mut b, "PREPARE p AS SELECT * FROM t").await;
+        done(&mut a, "CREATE TABLE u (k int)").await;
+        done(&mut b, "BEGIN; DECLARE c CURSOR FOR SELECT * FROM u; COMMIT").await;
+        done(&mut a, "DROP TABLE t").await;
+        assert_eq!(say(&mut b, "EXECUTE p").await.1, Some("42P01"));
+        done(&mut a, "CREATE TABLE t (k int)").await;
+        done(&mut b, "EXECUTE p").await;
+    });
+    runtime.shut_down();
+}
