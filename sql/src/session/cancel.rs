@@ -20,7 +20,8 @@ impl CancelHandle {
         self.waker.wake();
     }
 
-    /// Before each statement: a request that came between statements is void.
+    /// When the client asks for something to be run, once: a request that came while nothing ran is void, one that comes
+    /// between the parts of what runs is not.
     pub fn clear(&self) {
         self.flag.store(false, Ordering::SeqCst);
     }

@@ -216,6 +216,7 @@ impl Session {
         sync_follows: bool,
         client: &mut dyn Client,
     ) -> SqlResult<()> {
+        self.cancel.clear();
         let portal = self.portals.get_mut(name).ok_or_else(|| no_portal(name))?;
         let running = std::mem::replace(&mut portal.running, Running::Active);
         let result = self.run_portal(name, running, max_rows, sync_follows, client).await;

@@ -26,7 +26,7 @@ use crate::types::{Datum, Oid, SqlType};
 use crate::{exec, optimize};
 
 impl Session {
-    pub(super) fn prepare(
+    pub(super) async fn prepare(
         &mut self,
         name: &Ident,
         types: &[ast::DataType],
@@ -47,7 +47,7 @@ impl Session {
         let mut prepared = Prepared::new(&text, Some(inner), Some(hints));
         prepared.from_sql = true;
         let prepared = Arc::new(prepared);
-        self.planned(&prepared)?;
+        self.planned_anew(&prepared).await?;
         self.prepared.insert(name, prepared);
         client.complete("PREPARE");
         Ok(())
@@ -81,13 +81,13 @@ impl Session {
     ) -> SqlResult<Running> {
         let name = dotted_name(name)?;
         let prepared = self.statement_to_execute(&name)?;
-        let planned = self.planned(&prepared)?;
+        let planned = self.planned_anew(&prepared).await?;
         let types = planned.params();
         // As in PostgreSQL, nobody looks at the arguments of a statement that takes none.
         let params = if types.is_empty() {
             self.no_params.clone()
         } else if types.len() == arguments.len() {
-            self.argument_values(arguments, source, types).await?
+            self.argument_values(arguments, source, types, delivery.client).await?
         } else {
             return Err(wrong_number(&name, types.len(), arguments.len()));
         };
@@ -107,6 +107,7 @@ impl Session {
         arguments: &[Expr],
         source: &str,
         types: &[Oid],
+        client: &mut dyn Client,
     ) -> SqlResult<Arc<[Datum]>> {
         let bound = self.with_bind_context(|context| {
             let one = |(i, (e, ty)): (usize, (&Expr, &Oid))| {
@@ -131,6 +132,9 @@ impl Session {
         let ctx = self.exec_context(&self.no_params.clone(), None).await?;
         let mut operator = exec::execute(&Arc::new(plan), ctx);
         let batch = self.guarded(operator.next()).await?;
+        drop(operator);
+        // The statement runs with them, and a retry of it keeps them.
+        self.take_setting_changes(client)?;
         let batch = batch.ok_or_else(|| SqlError::internal("a row of arguments is missing"))?;
         Ok(batch.columns.iter().map(|c| c.datum(0)).collect())
     }

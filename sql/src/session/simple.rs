@@ -14,6 +14,7 @@ impl Session {
     /// Runs all statements of `text` in order, in one implicit transaction unless they make their own. An error ends the
     /// string; it is for the caller to report and to follow with [`Session::fail`].
     pub async fn simple_query(&mut self, text: &str, client: &mut dyn Client) -> SqlResult<()> {
+        self.cancel.clear();
         // The unnamed statement and portal do not survive a simple query.
         self.prepared.remove("");
         self.portals.remove("");

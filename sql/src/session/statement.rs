@@ -84,7 +84,6 @@ impl Session {
             return self.deliver(stored, &fields, delivery).await;
         }
         Counters::add(&self.node.counters.statements);
-        self.cancel.clear();
         self.refuse_in_failed(&parsed.statement)?;
         self.note_activity(&prepared.text);
         if is_utility(&parsed.statement) {
@@ -100,6 +99,7 @@ impl Session {
             self.ensure_transaction()?;
             let mark = delivery.client.mark();
             let (savepoint, settings_mark) = (self.statement_savepoint(), self.settings.mark());
+            let modes = self.modes();
             match self.attempt(prepared, params, &mut delivery).await {
                 Ok(Outcome::Tag(tag)) => {
                     delivery.client.complete(&tag);
@@ -121,6 +121,9 @@ impl Session {
                     self.setting_changes.forget();
                     // The client has not been told of them, or no longer.
                     self.settings.undo_to(settings_mark, false);
+                    if let Some(active) = self.state.active_mut() {
+                        active.modes = modes;
+                    }
                     self.prepare_retry(savepoint, attempt).await?;
                 }
             }
@@ -178,7 +181,7 @@ impl Session {
     }
 
     /// What set_config() changed while the statement ran.
-    fn take_setting_changes(&mut self, client: &mut dyn Client) -> SqlResult<()> {
+    pub(super) fn take_setting_changes(&mut self, client: &mut dyn Client) -> SqlResult<()> {
         for change in self.setting_changes.take() {
             let in_transaction = self.state.active().is_some();
             if change.local && !in_transaction {

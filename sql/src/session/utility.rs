@@ -56,7 +56,7 @@ impl Session {
             Statement::DeclareCursor(d) => self.declare_cursor(d, prepared, params, delivery).await,
             Statement::Fetch(f) => self.fetch(f, delivery).await,
             Statement::Prepare { name, types, statement: _ } => {
-                self.prepare(name, types, parsed, delivery.client)
+                self.prepare(name, types, parsed, delivery.client).await
             }
             Statement::SetConstraints { .. } => {
                 // Nothing is deferrable yet: constraints are checked at once, which is what was asked for or safer.

@@ -1,6 +1,7 @@
 //! Sessions without a server: what a client is told of.
 
 mod blocks;
+mod cancelling;
 mod cursors;
 mod cursor_moments;
 mod extended;
