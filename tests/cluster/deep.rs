@@ -32,10 +32,18 @@ fn relations(n: usize) -> Vec<String> {
         let chain = chained(&first, n, |i| format!(", c{i} AS {word} (SELECT x + 1 AS x FROM c{})", i - 1));
         all.push(format!("{chain} SELECT * FROM c{}", n - 1));
     }
-    for operation in ["UNION ALL", "UNION", "EXCEPT"] {
+    for operation in ["UNION ALL", "UNION", "INTERSECT", "EXCEPT"] {
         all.push(format!("SELECT a FROM one{}", format!(" {operation} SELECT a FROM one").repeat(n)));
     }
     all
+}
+
+/// Put in place of each other's columns, the expressions of these queries are one.
+fn substituted(queries: usize, operators: usize) -> String {
+    let plus = "+1".repeat(operators);
+    let first = "WITH c0 AS (SELECT a AS x FROM one)";
+    let chain = chained(first, queries, |i| format!(",c{i} AS (SELECT x{plus} AS x FROM c{})", i - 1));
+    format!("{chain} SELECT * FROM c{} WHERE x = 5", queries - 1)
 }
 
 fn expressions(n: usize) -> Vec<String> {
@@ -56,6 +64,11 @@ fn expressions(n: usize) -> Vec<String> {
         ("a = 1 AND (a = 2 OR ", "true", ")"),
         ("a", "", "[1]"),
         ("a", " + a", ""),
+        ("nullif(", "a", ", 1)"),
+        ("(", "true", " BETWEEN false AND true)"),
+        ("CASE ", "a", " WHEN 1 THEN 1 WHEN 2 THEN 2 END"),
+        ("a NOT IN (SELECT a FROM one WHERE ", "true", ")"),
+        ("(SELECT x + x AS x FROM (", "SELECT a AS x FROM one", ") s WHERE x = 1)"),
     ] {
         all.push(format!("SELECT {} FROM one", nested(open, inner, close, n)));
     }
@@ -103,6 +116,21 @@ fn lists(n: usize) -> Vec<String> {
     ]
 }
 
+/// Nor are branches, and subqueries beside each other.
+fn branches(n: usize) -> Vec<String> {
+    let arms = chained("SELECT 0", n, |i| format!(" UNION ALL SELECT {i}"));
+    let tables = chained("SELECT a FROM one", n, |_| " UNION ALL SELECT a FROM one".to_string());
+    let distinct = chained("SELECT a FROM one", n, |_| " UNION SELECT a FROM one".to_string());
+    let one = "((SELECT a FROM one WHERE a = 1))";
+    vec![
+        format!("INSERT INTO list {arms}"),
+        format!("EXPLAIN {tables}"),
+        format!("SELECT count(*) FROM ({tables}) s WHERE a = 1"),
+        distinct,
+        format!("INSERT INTO list VALUES {}", chained(one, n, |_| format!(", {one}"))),
+    ]
+}
+
 /// Runs a statement by both protocols; yields the error's code, if there is one.
 async fn codes(client: &Client, sql: &str) -> [Option<String>; 2] {
     let simple = client.batch_execute(sql).await.err();
@@ -131,6 +159,7 @@ async fn no_statement_ends_the_node() {
     for n in [450, 5_000] {
         all.extend(relations(n));
     }
+    all.push(substituted(998, 490));
     for n in [150, 30_000] {
         all.extend(expressions(n));
     }
@@ -142,10 +171,46 @@ async fn no_statement_ends_the_node() {
         assert!(codes.iter().flatten().all(|c| !c.starts_with("XX")), "{codes:?} of {}", shown(sql));
         assert!(node.runs(), "{} ended the node", shown(sql));
     }
-    for sql in lists(20_000) {
+    for sql in lists(20_000).into_iter().chain(branches(5_000)) {
         assert_eq!(codes(&client, &sql).await, [None, None], "{}", shown(&sql));
     }
     client.batch_execute("SELECT 1").await.expect("the node still serves");
+}
+
+/// Views that read the one before twice, or compute twice what it computes.
+#[tokio::test(flavor = "multi_thread")]
+async fn views_that_double() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut node = Node::start(folder.path(), Ports::free(), None).await;
+    let client = node.connect().await;
+    for (name, query) in [
+        ("joined", "SELECT l.a FROM # l JOIN # r ON l.a = r.a"),
+        ("united", "SELECT a FROM # UNION ALL SELECT a FROM #"),
+        ("nested", "SELECT a FROM # WHERE a IN (SELECT a FROM #)"),
+        ("computed", "SELECT a + a AS a FROM #"),
+    ] {
+        client
+            .batch_execute(&format!("CREATE VIEW {name}0 AS SELECT 1::numeric AS a"))
+            .await
+            .expect("creates");
+        for n in 1..40 {
+            let begun = Instant::now();
+            let query = query.replace('#', &format!("{name}{}", n - 1));
+            let created = client.batch_execute(&format!("CREATE VIEW {name}{n} AS {query}")).await;
+            let read = match &created {
+                Ok(()) => client.batch_execute(&format!("SELECT * FROM {name}{n} WHERE a = 3")).await,
+                Err(_) => Ok(()),
+            };
+            assert!(begun.elapsed() < LIMIT, "{:?} for {name}{n}", begun.elapsed());
+            assert!(node.runs(), "{name}{n} ended the node");
+            if let Err(e) = created.and(read) {
+                assert_eq!(e.code().expect("an error of the node").code(), "54001");
+                assert!(n > 6 && name != "computed", "{name}{n} is refused");
+                break;
+            }
+            assert!(n < 39 || name == "computed", "{name} never becomes too large");
+        }
+    }
 }
 
 /// Views of views: each is short, all together are not.
