@@ -275,10 +275,8 @@ impl Eval<'_> {
                 let me = self.txn()?.id;
                 for key in keys {
                     self.check_bounds(key, None)?;
-                    if self.data.intents.get(key).is_some_and(|i| i.meta.id == me) {
-                        self.data.intents.remove(key);
-                        self.freed = true;
-                    }
+                    let mine = self.data.intents.get(key).is_some_and(|i| i.meta.id == me);
+                    self.freed |= mine && self.data.intents.remove(key).is_some();
                 }
                 Ok(Response::Done)
             }
