@@ -54,6 +54,7 @@ pub(super) struct WriteBuffer {
     /// Each with the length of the undo log when it was made.
     savepoints: Vec<(Savepoint, usize)>,
     next_savepoint: u64,
+    undone_over_intents: u64,
 }
 
 impl WriteBuffer {
@@ -164,6 +165,9 @@ impl WriteBuffer {
     fn restore(&mut self, key: Key, before: Before) {
         let old = match before {
             Before::Buffered(value) => {
+                if self.live.contains(&key) || self.spilled.is_in_span(&key) {
+                    self.undone_over_intents += 1;
+                }
                 self.bytes += size_of(&key, &value);
                 self.writes_mut().insert(key.clone(), value)
             }
@@ -184,6 +188,12 @@ impl WriteBuffer {
 
     pub fn spilled(&self) -> &IntentSet {
         &self.spilled
+    }
+
+    /// Counts values that were put back over an intent with a later one: whoever reads the ranges without today's buffer
+    /// would meet what was rolled back.
+    pub fn undone_over_intents(&self) -> u64 {
+        self.undone_over_intents
     }
 
     pub fn has_spilled(&self) -> bool {

@@ -28,6 +28,9 @@ use crate::rpc::{
 /// At most so many spans are validated inside a one-phase commit; more are refreshed before, if need be.
 const ATTACHED_SPANS: usize = 256;
 
+/// The same, of what is held by locks: what is refreshed before pins the time of the commit.
+const ATTACHED_LOCKS: usize = 2048;
+
 /// At most so many are refreshed by one request.
 const REFRESHED_SPANS: usize = 1024;
 
@@ -198,7 +201,8 @@ impl Txn {
         } else {
             state.unwritten()
         };
-        let fits = spans.len() <= ATTACHED_SPANS && spans.iter().all(|r| route.contains_span(&r.span));
+        let most = if state.serializable() { ATTACHED_SPANS } else { ATTACHED_LOCKS };
+        let fits = spans.len() <= most && spans.iter().all(|r| route.contains_span(&r.span));
         fits.then_some(spans)
     }
 

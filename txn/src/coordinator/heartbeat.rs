@@ -88,7 +88,9 @@ impl Txn {
     /// One beat; creates the record if there is none. `pinned`: readers shall not push its time any more.
     pub(super) async fn heartbeat(&self, pinned: bool) -> TxnResult<()> {
         let (key, header) = {
-            let state = self.lock_state();
+            let mut state = self.lock_state();
+            // Should the answer be lost, the record is there all the same.
+            state.has_record |= pinned;
             (state.meta.anchor.clone(), state.header(WaitPolicy::Block))
         };
         let id = header.txn.as_ref().map(|t| t.id);
@@ -113,7 +115,7 @@ impl Txn {
             state.has_record = true;
             if record.status == TxnStatus::Aborted {
                 let e = TxnError::from(KvError::TxnAborted { reason: AbortReason::Pushed });
-                if state.phase == Phase::Active {
+                if pinned || state.phase == Phase::Active {
                     state.phase = Phase::Failed(e.clone());
                 }
                 return Err(e);

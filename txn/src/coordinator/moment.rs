@@ -6,7 +6,8 @@
 //!
 //! What must stay true: a moment is of no use after a rollback to a savepoint that is older than it, nor after a restart.
 //!
-//! Not covered: writes that come after the moment and are spilled into intents; the ranges know only the newest of those.
+//! Not covered: writes that come after the moment and are spilled into intents; the ranges know only the newest of those. If
+//! such are rolled back, reads at the moment are refused (0A000).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,6 +46,7 @@ impl Txn {
         {
             let state = self.lock_state();
             state.check_active()?;
+            moment.snapshot.check(&state)?;
             let outlived = moment.snapshot.outlived(&state);
             for (i, key) in keys.iter().enumerate() {
                 match moment.own.get(key) {
@@ -54,7 +56,9 @@ impl Txn {
                 }
             }
         }
-        if !same.is_empty() {
+        if let [only] = same[..] {
+            values[only] = self.get(&keys[only]).await?;
+        } else if !same.is_empty() {
             let wanted: Vec<Key> = same.iter().map(|i| keys[*i].clone()).collect();
             for (i, value) in same.into_iter().zip(self.get_many(&wanted, None).await?) {
                 values[i] = value;

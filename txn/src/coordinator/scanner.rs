@@ -15,7 +15,7 @@ use meridian_storage::base::{Key, Span, Timestamp};
 
 use super::read::{MAX_TRIES, Noted, too_many_tries};
 use super::state::State;
-use super::{ScanOptions, Txn, TxnError, TxnResult};
+use super::{ScanOptions, Txn, TxnError, TxnErrorKind, TxnResult};
 use crate::route::Route;
 use crate::rpc::{
     BatchRequest, BatchResponse, Isolation, KvBlock, KvBlockBuilder, KvError, Request, Response, Write,
@@ -44,6 +44,7 @@ pub(super) struct Snapshot {
     statement: u64,
     read_ts: Timestamp,
     uncertainty_limit: Timestamp,
+    undone_over_intents: u64,
 }
 
 impl Snapshot {
@@ -52,7 +53,18 @@ impl Snapshot {
             statement: state.statement,
             read_ts: state.meta.read_ts,
             uncertainty_limit: state.uncertainty_limit,
+            undone_over_intents: state.buffer.undone_over_intents(),
         }
+    }
+
+    /// Whether reads that do not see today's buffer are right still.
+    pub fn check(&self, state: &State) -> TxnResult<()> {
+        if self.undone_over_intents == state.buffer.undone_over_intents() {
+            return Ok(());
+        }
+        let what =
+            "a cursor cannot go on where ROLLBACK TO SAVEPOINT has taken back more than is kept in memory";
+        Err(TxnError::new(TxnErrorKind::Unsupported, what))
     }
 
     /// Whether the transaction has another one by now.
@@ -115,6 +127,7 @@ impl Scanner {
             let batch = {
                 let mut state = self.txn.lock_state();
                 state.check_active()?;
+                self.snapshot.check(&state)?;
                 if self.options.lock.is_some() {
                     state.locks.add_span(piece.clone());
                 }

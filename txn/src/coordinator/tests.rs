@@ -423,6 +423,31 @@ fn spilled_writes_are_read_rolled_back_and_committed() {
     });
 }
 
+/// What a moment saw is beneath intents that were rolled back, and are still there.
+#[test]
+fn a_moment_does_not_see_what_was_rolled_back() {
+    run(async |db| {
+        let txn = begin(&db);
+        txn.put(table("a"), "1".into());
+        txn.flush().await.expect("spill");
+        let moment = txn.moment();
+        let all = Span::new(table(""), table("~"));
+        let mut begun =
+            txn.scan_at(&moment, all.clone(), ScanOptions { batch_bytes: 1, ..ScanOptions::default() });
+        let sp = txn.savepoint();
+        txn.put(table("a"), "2".into());
+        txn.flush().await.expect("spill");
+        txn.rollback_to(sp);
+        let e = begun.next_block().await.expect_err("it would see 2");
+        assert_eq!(e.sqlstate(), "0A000");
+        let e = txn.scan_at(&moment, all, ScanOptions::default()).collect().await.expect_err("it, too");
+        assert_eq!(e.sqlstate(), "0A000");
+        assert_eq!(txn.get_at(&moment, &[table("a")]).await.expect_err("and so").sqlstate(), "0A000");
+        assert_eq!(scan(&txn, ScanOptions::default()).await, "a=1");
+        txn.commit().await.expect("commit");
+    });
+}
+
 fn row(n: u32) -> Key {
     table(&format!("{n:05}"))
 }

@@ -23,7 +23,8 @@ pub fn evaluate(
     };
     if !found.status.is_final() {
         found.heartbeat.forward(now);
-        found.pinned |= pinned;
+        // What has begun again has nothing to prove yet.
+        found.pinned = pinned || found.pinned && txn.epoch <= found.meta.epoch;
         if found.status == TxnStatus::Pending && txn.epoch >= found.meta.epoch {
             let pushed = found.meta.write_ts;
             found.meta = txn;
