@@ -16,8 +16,10 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use meridian_storage::base::{Key, Span};
 
+use super::read::{MAX_TRIES, take_value, too_many_tries};
 use super::scanner::Snapshot;
 use super::{ScanOptions, Scanner, Txn, TxnResult};
+use crate::rpc::{BatchRequest, KvError, Request, WaitPolicy};
 
 pub struct Moment {
     own: Arc<BTreeMap<Key, Option<Bytes>>>,
@@ -41,8 +43,8 @@ impl Txn {
     /// The values that the keys had at the moment, in their order.
     pub async fn get_at(&self, moment: &Moment, keys: &[Key]) -> TxnResult<Vec<Option<Bytes>>> {
         let mut values = vec![None; keys.len()];
-        // Those that are as they were; and those that lie beneath a later write, or in a snapshot that is no more.
-        let (mut same, mut beneath) = (Vec::new(), Vec::new());
+        // Those that are as they were; that lie beneath a later write; that lie in a snapshot that is no more.
+        let (mut same, mut beneath, mut past) = (Vec::new(), Vec::new(), Vec::new());
         {
             let state = self.lock_state();
             state.check_active()?;
@@ -51,7 +53,8 @@ impl Txn {
             for (i, key) in keys.iter().enumerate() {
                 match moment.own.get(key) {
                     Some(own) => values[i] = own.clone(),
-                    None if outlived || state.buffer.get(key).is_some() => beneath.push(i),
+                    None if outlived => past.push((i, key.clone())),
+                    None if state.buffer.get(key).is_some() => beneath.push(i),
                     None => same.push(i),
                 }
             }
@@ -70,6 +73,49 @@ impl Txn {
         for (i, rows) in beneath.iter().zip(try_join_all(read).await?) {
             values[*i] = rows.into_iter().next().map(|(_, value)| value);
         }
+        if !past.is_empty() {
+            self.get_past(moment, past, &mut values).await?;
+        }
         Ok(values)
+    }
+
+    /// From a snapshot of READ COMMITTED that the transaction has left: it cannot move any more.
+    async fn get_past(
+        &self,
+        moment: &Moment,
+        wanted: Vec<(usize, Key)>,
+        values: &mut [Option<Bytes>],
+    ) -> TxnResult<()> {
+        self.prepare(None).await?;
+        for _ in 0..MAX_TRIES {
+            let header = {
+                let state = self.lock_state();
+                state.check_active()?;
+                let mut header = state.header(WaitPolicy::Block);
+                header.gateway = self.router().node();
+                moment.snapshot.put_into(&mut header);
+                header
+            };
+            let sent = self.router().fan_out(wanted.clone(), |wanted: &[(usize, Key)]| BatchRequest {
+                header: header.clone(),
+                requests: wanted
+                    .iter()
+                    .map(|(_, key)| Request::Get { key: key.clone(), lock: None })
+                    .collect(),
+            });
+            match sent.await.into_result() {
+                Ok(done) => {
+                    for (wanted, response) in done {
+                        for ((i, _), answer) in wanted.iter().zip(response.responses) {
+                            values[*i] = take_value(Some(answer))?;
+                        }
+                    }
+                    return Ok(());
+                }
+                Err(e @ KvError::ReadWithinUncertainty { .. }) => return Err(e.into()),
+                Err(e) => self.react(e).await?,
+            }
+        }
+        Err(too_many_tries())
     }
 }

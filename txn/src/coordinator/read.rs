@@ -223,7 +223,7 @@ pub(super) fn note_reads<'k>(
     Noted::Kept
 }
 
-fn take_value(response: Option<Response>) -> TxnResult<Option<Bytes>> {
+pub(super) fn take_value(response: Option<Response>) -> TxnResult<Option<Bytes>> {
     match response {
         Some(Response::Get { value, .. }) => Ok(value),
         _ => Err(KvError::internal("a read was answered with something else").into()),

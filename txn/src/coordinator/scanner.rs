@@ -18,7 +18,8 @@ use super::state::State;
 use super::{ScanOptions, Txn, TxnError, TxnErrorKind, TxnResult};
 use crate::route::Route;
 use crate::rpc::{
-    BatchRequest, BatchResponse, Isolation, KvBlock, KvBlockBuilder, KvError, Request, Response, Write,
+    BatchRequest, BatchResponse, Header, Isolation, KvBlock, KvBlockBuilder, KvError, Request, Response,
+    Write,
 };
 
 /// The size aimed at for one block unless told otherwise.
@@ -57,6 +58,11 @@ impl Snapshot {
         }
     }
 
+    /// Has a request read in it, whatever the transaction's snapshot is by now.
+    pub fn put_into(&self, header: &mut Header) {
+        read_at(header, self.read_ts, self.uncertainty_limit);
+    }
+
     /// Whether reads that do not see today's buffer are right still.
     pub fn check(&self, state: &State) -> TxnResult<()> {
         if self.undone_over_intents == state.buffer.undone_over_intents() {
@@ -70,6 +76,14 @@ impl Snapshot {
     /// Whether the transaction has another one by now.
     pub fn outlived(&self, state: &State) -> bool {
         state.meta.isolation == Isolation::ReadCommitted && state.statement != self.statement
+    }
+}
+
+fn read_at(header: &mut Header, read_ts: Timestamp, uncertainty_limit: Timestamp) {
+    header.read_ts = read_ts;
+    header.uncertainty_limit = uncertainty_limit;
+    if let Some(txn) = &mut header.txn {
+        txn.read_ts = read_ts;
     }
 }
 
@@ -174,11 +188,7 @@ impl Scanner {
             None
         };
         if let Some((read_ts, uncertainty_limit)) = other_time {
-            header.read_ts = read_ts;
-            header.uncertainty_limit = uncertainty_limit;
-            if let Some(txn) = &mut header.txn {
-                txn.read_ts = read_ts;
-            }
+            read_at(&mut header, read_ts, uncertainty_limit);
         }
         header.max_bytes = if self.options.batch_bytes > 0 { self.options.batch_bytes } else { BLOCK_BYTES };
         if self.limit > 0 {
