@@ -1,0 +1,110 @@
+//! Below SERIALIZABLE: what a commit proves of its locks, and that it gets done.
+
+use super::*;
+
+/// A child row is written under a lock on its parent, the parent is deleted under a lock that must keep children out; and in
+/// between the locks are lost. Whoever commits first, the other one must not.
+#[test]
+fn below_serializable_a_commit_finds_out_that_its_locks_were_lost() {
+    for child_first in [false, true] {
+        let runtime = SimRuntime::new(1);
+        let node = local_node(&runtime, Hlc::new(runtime.clock(), Duration::ZERO, true));
+        let db = node.db.clone();
+        let (parent, children) = (table("a"), Span::new(table("c"), table("d")));
+        let outcome = runtime.block_on(async {
+            set(&db, &parent, "p").await;
+            db.split_at(table("b")).await.expect("split");
+            let child = begin_at(&db, Isolation::ReadCommitted);
+            let found = child.get_locked(&parent, LockStrength::KeyShare, WaitPolicy::Block).await;
+            assert!(found.expect("free").is_some());
+            child.put(table("c1"), "c".into());
+
+            node.replica.lose_lease();
+            node.replica.acquire_lease(db.clock().now());
+
+            let delete = begin_at(&db, Isolation::ReadCommitted);
+            let lock = (LockStrength::Update, WaitPolicy::Block);
+            delete.get_locked(&parent, lock.0, lock.1).await.expect("the lock was lost");
+            let options = ScanOptions { lock: Some(lock), newest: true, ..ScanOptions::default() };
+            let rows = delete.scan(children.clone(), options).collect().await.expect("scan");
+            assert!(rows.is_empty(), "the child is not there yet");
+            delete.delete(parent.clone());
+
+            let (first, second) = if child_first { (child, delete) } else { (delete, child) };
+            first.commit().await.expect("nothing has happened to what it holds");
+            second.commit().await
+        });
+        assert_eq!(outcome.expect_err("its lock was lost").sqlstate(), "40001", "{child_first}");
+    }
+}
+
+/// KEY SHARE keeps a row from being deleted, not from being updated; and what is locked again is as of then.
+#[test]
+fn a_row_under_key_share_may_be_updated() {
+    run(async |db| {
+        for k in ["a", "c"] {
+            set(&db, &table(k), "0").await;
+        }
+        db.split_at(table("b")).await.expect("split");
+        for isolation in [Isolation::ReadCommitted, Isolation::Snapshot] {
+            let txn = begin_at(&db, isolation);
+            let (a, wait) = (table("a"), WaitPolicy::Block);
+            assert!(txn.get_locked(&a, LockStrength::KeyShare, wait).await.expect("free").is_some());
+            txn.put(table("c"), "1".into());
+            set_under_lock(&db, &a, "1").await;
+            if isolation == Isolation::ReadCommitted {
+                let newest = txn.get_locked(&a, LockStrength::NoKeyUpdate, wait).await.expect("free");
+                assert_eq!(newest.as_deref(), Some(&b"1"[..]));
+                txn.put(a.clone(), "2".into());
+            }
+            txn.commit().await.expect("the row is still there");
+        }
+    });
+}
+
+/// An update as SQL has it: its lock does not conflict with KEY SHARE.
+async fn set_under_lock(db: &Db, key: &Key, value: &str) {
+    let txn = begin(db);
+    txn.get_locked(key, LockStrength::NoKeyUpdate, WaitPolicy::NoWait).await.expect("free");
+    txn.put(key.clone(), Bytes::copy_from_slice(value.as_bytes()));
+    txn.commit().await.expect("commit");
+}
+
+/// What the commit validates holds up to one time, and readers of what it writes push it above that, whenever it comes.
+#[test]
+fn readers_cannot_keep_a_commit_from_its_time_for_ever() {
+    let runtime = SimRuntime::new(1);
+    let cluster = Cluster::new(&runtime, 2);
+    let [here, there] = &cluster.gateways[..] else { panic!("two gateways") };
+    runtime.block_on(async {
+        for k in ["a", "c", "d"] {
+            set(here, &table(k), "0").await;
+        }
+        here.split_at(table("b")).await.expect("split");
+        cluster.set_faults(Faults { delay: Duration::from_millis(5), ..Faults::default() });
+        for writes in [&["c"][..], &["a", "c"], &["c", "d"]] {
+            let txn = begin_at(there, Isolation::ReadCommitted);
+            txn.get_locked(&table("a0"), LockStrength::Update, WaitPolicy::Block).await.expect("free");
+            for k in writes {
+                txn.get_locked(&table(k), LockStrength::Update, WaitPolicy::Block).await.expect("free");
+                txn.put(table(k), "1".into());
+            }
+            let begun = runtime.clock().monotonic();
+            let readers = async {
+                loop {
+                    for k in ["a", "c", "d"] {
+                        let reader = begin(here);
+                        let _ = reader.get(&table(k)).await;
+                    }
+                    runtime.sleep(Duration::from_micros(100)).await;
+                }
+            };
+            futures::select_biased! {
+                outcome = Box::pin(txn.commit()).fuse() => { outcome.expect("commits"); }
+                _ = Box::pin(readers).fuse() => {}
+            }
+            let took = runtime.clock().monotonic() - begun;
+            assert!(took < Duration::from_millis(100), "{writes:?}: {took:?}");
+        }
+    });
+}
