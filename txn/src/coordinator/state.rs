@@ -104,7 +104,7 @@ impl State {
 
     /// Whether a commit has to prove something about what it does not write.
     pub fn must_validate(&self) -> bool {
-        !self.serializable() && !self.held.is_empty()
+        !self.serializable() && !self.unwritten().is_empty()
     }
 
     /// Where its intents may be, as far as they are too many to name.

@@ -18,7 +18,7 @@ use crate::row::ValueRef;
 use crate::row::decode::PrimaryKeyFinder;
 use crate::types::{Batch, Column, Datum, Oid};
 
-impl Work<'_> {
+impl<'a> Work<'a> {
     /// Looks at one constraint for rows of the table that it refers to.
     pub(super) async fn referenced_changed(
         &mut self,
@@ -56,14 +56,21 @@ impl Work<'_> {
         }
     }
 
-    async fn delete_referencing(&mut self, inbound: &InboundKey, keys: &GoneKeys) -> SqlResult<()> {
+    /// The rows that refer to the keys, locked, if there are any.
+    async fn referencing(
+        &self,
+        inbound: &InboundKey,
+        keys: &GoneKeys,
+    ) -> SqlResult<Option<(&'a TargetTable, Referencing)>> {
         let (targets, ctx) = (self.targets, self.ctx);
         let found =
             referencing_rows(targets, inbound, &keys.columns, LockStrength::Update, false, ctx).await?;
-        if found.rows.is_empty() {
-            return Ok(());
-        }
-        let child = child_of(targets, inbound)?;
+        if found.rows.is_empty() { Ok(None) } else { Ok(Some((child_of(targets, inbound)?, found))) }
+    }
+
+    async fn delete_referencing(&mut self, inbound: &InboundKey, keys: &GoneKeys) -> SqlResult<()> {
+        let ctx = self.ctx;
+        let Some((child, found)) = self.referencing(inbound, keys).await? else { return Ok(()) };
         let rows = found.batch();
         write::delete_rows(child, &rows, ctx).await?;
         let mut pending = Pending::default();
@@ -80,13 +87,8 @@ impl Work<'_> {
         action: FkAction,
         new: Option<&Batch>,
     ) -> SqlResult<()> {
-        let (targets, ctx) = (self.targets, self.ctx);
-        let found =
-            referencing_rows(targets, inbound, &keys.columns, LockStrength::Update, false, ctx).await?;
-        if found.rows.is_empty() {
-            return Ok(());
-        }
-        let child = child_of(targets, inbound)?;
+        let ctx = self.ctx;
+        let Some((child, found)) = self.referencing(inbound, keys).await? else { return Ok(()) };
         let fk = &inbound.referencing.foreign_keys[inbound.constraint];
         let values = |n: usize| -> SqlResult<Column> {
             let ty = public_columns(&child.table).find(|c| c.id == fk.columns[n]).map(|c| c.ty.oid);
