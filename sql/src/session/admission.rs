@@ -21,8 +21,9 @@ use parking_lot::Mutex;
 
 /// Outcomes between two looks at the limit.
 const WINDOW: u32 = 64;
-/// More than one in so many outcomes is a failure: fewer at once.
-const FAILURES_MAX: u32 = 3;
+/// More than one in so many outcomes is a failure: fewer at once. (sysbench's read_write with 16 threads commits a quarter more, and
+/// fails half as often, than with one in three; with one in twenty the processors are idle for a part of the time.)
+const FAILURES_MAX: u32 = 6;
 /// The limit never falls below this.
 const LIMIT_MIN: f64 = 4.0;
 /// There is no limit any more above this.
@@ -218,7 +219,7 @@ mod tests {
     #[test]
     fn without_failures_nobody_waits() {
         let bench = Bench::new();
-        bench.end(10, WINDOW / 4);
+        bench.end(10, WINDOW / 8);
         let places: Vec<_> = (0..500).map(|_| bench.enter_now()).collect();
         assert!(places.iter().all(Option::is_some));
     }
