@@ -43,7 +43,7 @@ pub trait Surroundings: SessionFunctions + Send {
 pub struct Statement {
     pub txn: Txn,
     /// What it reads is that of this moment, if it goes on while the transaction does: a cursor's.
-    moment: Option<Moment>,
+    moment: Option<Arc<Moment>>,
     pub catalog: Arc<Catalog>,
     pub session: Arc<dyn Surroundings>,
     /// Microseconds since 2000-01-01 UTC.
@@ -90,8 +90,26 @@ impl Statement {
     /// Whenever it reads, it sees what the transaction sees now. (What it locks, it reads as it is then.)
     #[must_use]
     pub fn as_of_now(mut self) -> Self {
-        self.moment = Some(self.txn.moment());
+        self.moment = Some(Arc::new(self.txn.moment()));
         self
+    }
+
+    /// After a serialization failure: the same statement once more, if it met what may have been committed before its moment
+    /// and can be run on that. No row of it may have been seen.
+    pub fn moved(&self) -> Option<Self> {
+        let moment = self.moment.clone()?;
+        self.txn.move_moment(&moment).then(|| Statement {
+            txn: self.txn.clone(),
+            moment: Some(moment),
+            catalog: self.catalog.clone(),
+            session: self.session.clone(),
+            transaction_time: self.transaction_time,
+            statement_time: self.statement_time,
+            memory: MemoryBudget::new(self.memory.limit),
+            cancel: self.cancel.clone(),
+            constants: Mutex::default(),
+            statistics: None,
+        })
     }
 
     /// Counts rows and time by node, for a plan of so many nodes.

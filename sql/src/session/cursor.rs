@@ -5,13 +5,17 @@
 //! What must stay true: a cursor sees its tables as they were when it was declared, whatever its transaction does
 //! afterwards. It ends with the subtransaction in which it was declared, so that no rows are fetched that
 //! ROLLBACK TO has taken back. RELEASE hands it to the one around. One that is older than the savepoint stays, where it is.
+//!
+//! Under READ COMMITTED "when it was declared" is as exact as the clocks of the nodes: a cursor that meets what may have been
+//! committed before begins again on a later snapshot, as long as it has shown nothing; after that it fails (40001).
 
 use std::sync::Arc;
 
 use super::block::outside_block;
 use super::client::Client;
+use super::node::Counters;
 use super::prepared::{Planned, PlannedQuery, Portal, Prepared, Running, Suspended, cannot_run};
-use super::statement::{Delivery, split};
+use super::statement::{Delivery, MAX_ATTEMPTS, split};
 use super::transaction::SubtransactionId;
 use super::{FLUSH_AT, Session};
 use crate::bind::fold;
@@ -142,7 +146,7 @@ impl Session {
             Running::Active | Running::Failed => return Err(cannot_run(name)),
             begun => begun,
         };
-        let (running, batches) = self.collect(running, count).await?;
+        let (running, batches) = self.collect_in_one_piece(running, count).await?;
         if let Some(portal) = self.portals.get_mut(name) {
             portal.running = running;
         }
@@ -196,13 +200,42 @@ impl Session {
         self.use_tables(&query.tables).await?;
         let statement = self.exec_statement()?.as_of_now();
         let ctx = ExecContext::new(Arc::new(statement), params.clone());
-        let operator = exec::execute(&query.plan, ctx);
-        Ok(Box::new(Suspended { operator, planned: planned.clone(), rest: None, sent: 0 }))
+        let operator = exec::execute(&query.plan, ctx.clone());
+        Ok(Box::new(Suspended { operator, planned: planned.clone(), rest: None, sent: 0, unseen: Some(ctx) }))
     }
 
     fn count_statement(&mut self) {
         if let Some(active) = self.state.active_mut() {
             active.statements += 1;
+        }
+    }
+
+    /// As [`collect`](Self::collect). What has shown nothing yet begins anew on a later snapshot rather than fail.
+    async fn collect_in_one_piece(
+        &mut self,
+        mut running: Running,
+        max: u64,
+    ) -> SqlResult<(Running, Vec<Batch>)> {
+        let Running::Suspended(begun) = &mut running else { return self.collect(running, max).await };
+        let planned = begun.planned.clone();
+        let (Some(mut ctx), Planned::Query(query)) = (begun.unseen.take(), &*planned) else {
+            return self.collect(running, max).await;
+        };
+        let mut attempt = 1;
+        loop {
+            let error = match self.collect(running, max).await {
+                Err(e) if e.code() == state::SERIALIZATION_FAILURE && attempt < MAX_ATTEMPTS => e,
+                done => return done,
+            };
+            let Some(moved) = ctx.statement.moved() else { return Err(error) };
+            attempt += 1;
+            Counters::add(&self.node.counters.retries);
+            self.setting_changes.forget();
+            ctx = ExecContext::new(Arc::new(moved), ctx.params.clone());
+            let operator = exec::execute(&query.plan, ctx.clone());
+            let (planned, unseen) = (planned.clone(), None);
+            running =
+                Running::Suspended(Box::new(Suspended { operator, planned, rest: None, sent: 0, unseen }));
         }
     }
 

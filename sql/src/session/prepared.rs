@@ -13,7 +13,7 @@ use super::transaction::SubtransactionId;
 use crate::bind::QueryKind;
 use crate::catalog::TableDescriptor;
 use crate::error::{SqlError, SqlResult, state};
-use crate::exec::Operator;
+use crate::exec::{ExecContext, Operator};
 use crate::parse::{Explain, ParsedStatement};
 use crate::plan::Schema;
 use crate::plan::physical::PhysicalPlan;
@@ -170,6 +170,8 @@ pub struct Suspended {
     /// Rows that have been computed but not sent.
     pub rest: Option<Batch>,
     pub sent: u64,
+    /// What it runs in, if it can begin anew: nobody has seen anything of it.
+    pub unseen: Option<ExecContext>,
 }
 
 /// What is left of a result that is known as a whole.

@@ -23,7 +23,7 @@ use crate::parse::Statement;
 use crate::types::{Batch, Datum};
 
 /// How often a statement is tried before its serialization failure is given to the client.
-const MAX_ATTEMPTS: u32 = 50;
+pub(super) const MAX_ATTEMPTS: u32 = 50;
 
 /// How a statement's result is to be handed over.
 pub struct Delivery<'a> {
@@ -268,6 +268,7 @@ impl Session {
                     planned: planned.clone(),
                     rest: later,
                     sent: already + sent,
+                    unseen: None,
                 })));
             }
         }
@@ -282,7 +283,7 @@ impl Session {
         suspended: Suspended,
         mut delivery: Delivery<'_>,
     ) -> SqlResult<Running> {
-        let Suspended { operator, planned, rest, sent } = suspended;
+        let Suspended { operator, planned, rest, sent, unseen: _ } = suspended;
         let outer = self.start_timer();
         let driven = self.drive(operator, planned, rest, sent, &mut delivery).await;
         self.deadline = outer;

@@ -4,6 +4,10 @@
 //! A moment holds the writes that were buffered then, and, for READ COMMITTED, the statement's snapshot. Reads at a moment
 //! put those writes, and not today's, on top of what the ranges say.
 //!
+//! A statement's snapshot may lie before a version that is older than the statement on another node's clock. As long as the
+//! statement runs, the transaction moves over it. A moment that the transaction has left does so only if all is read anew
+//! that was read at it: whoever can do that asks for it ([`move_moment`](Txn::move_moment)).
+//!
 //! What must stay true: a moment is of no use after a rollback to a savepoint that is older than it, nor after a restart.
 //!
 //! Not covered: writes that come after the moment and are spilled into intents; the ranges know only the newest of those. If
@@ -19,7 +23,7 @@ use meridian_storage::base::{Key, Span};
 use super::read::{MAX_TRIES, take_value, too_many_tries};
 use super::scanner::Snapshot;
 use super::{ScanOptions, Scanner, Txn, TxnResult};
-use crate::rpc::{BatchRequest, KvError, Request, WaitPolicy};
+use crate::rpc::{BatchRequest, Isolation, KvError, Request, WaitPolicy};
 
 pub struct Moment {
     own: Arc<BTreeMap<Key, Option<Bytes>>>,
@@ -30,14 +34,27 @@ impl Txn {
     /// What the transaction sees now.
     pub fn moment(&self) -> Moment {
         let state = self.lock_state();
-        Moment { own: state.buffer.shared(), snapshot: Snapshot::of(&state) }
+        Moment { own: state.buffer.shared(), snapshot: Snapshot::lasting(&state) }
+    }
+
+    /// After a read at a moment of READ COMMITTED has failed with a retryable error: moves the moment over the version that
+    /// may be older than it. Returns whether there is one. What was read at the moment before is void.
+    pub fn move_moment(&self, moment: &Moment) -> bool {
+        let mut state = self.lock_state();
+        if state.meta.isolation != Isolation::ReadCommitted || state.check_active().is_err() {
+            return false;
+        }
+        let Some(to) = moment.snapshot.pass_met() else { return false };
+        // Nothing is written before what was read.
+        state.meta.write_ts.forward(to);
+        true
     }
 
     /// As [`scan`](Self::scan), of what there was at the moment.
     pub fn scan_at(&self, moment: &Moment, span: Span, options: ScanOptions) -> Scanner {
         let own = moment.own.range::<Key, _>(&span.start..&span.end);
         let own = own.map(|(k, v)| (k.clone(), v.clone())).collect();
-        Scanner::over(self.clone(), span, options, own, moment.snapshot)
+        Scanner::over(self.clone(), span, options, own, moment.snapshot.clone())
     }
 
     /// The values that the keys had at the moment, in their order.
@@ -59,14 +76,7 @@ impl Txn {
                 }
             }
         }
-        if let [only] = same[..] {
-            values[only] = self.get(&keys[only]).await?;
-        } else if !same.is_empty() {
-            let wanted: Vec<Key> = same.iter().map(|i| keys[*i].clone()).collect();
-            for (i, value) in same.into_iter().zip(self.get_many(&wanted, None).await?) {
-                values[i] = value;
-            }
-        }
+        self.get_same(moment, keys, &same, &mut values).await?;
         let read = beneath
             .iter()
             .map(|i| self.scan_at(moment, Span::point(keys[*i].clone()), ScanOptions::default()).collect());
@@ -77,6 +87,35 @@ impl Txn {
             self.get_past(moment, past, &mut values).await?;
         }
         Ok(values)
+    }
+
+    /// From the transaction's snapshot, which is the moment's still.
+    async fn get_same(
+        &self,
+        moment: &Moment,
+        keys: &[Key],
+        wanted: &[usize],
+        values: &mut [Option<Bytes>],
+    ) -> TxnResult<()> {
+        let read = match wanted {
+            [] => return Ok(()),
+            [only] => self.get(&keys[*only]).await.map(|value| vec![value]),
+            _ => {
+                let keys: Vec<Key> = wanted.iter().map(|i| keys[*i].clone()).collect();
+                self.get_many(&keys, None).await
+            }
+        };
+        let found = read.inspect_err(|e| {
+            if e.is_retryable() {
+                // It could not move over something; that is older than this.
+                moment.snapshot.note_met(self.inner.db.clock().now());
+            }
+        })?;
+        moment.snapshot.follow(&self.lock_state());
+        for (i, value) in wanted.iter().zip(found) {
+            values[*i] = value;
+        }
+        Ok(())
     }
 
     /// From a snapshot of READ COMMITTED that the transaction has left: it cannot move any more.
@@ -112,7 +151,10 @@ impl Txn {
                     }
                     return Ok(());
                 }
-                Err(e @ KvError::ReadWithinUncertainty { .. }) => return Err(e.into()),
+                Err(KvError::ReadWithinUncertainty { key, ts }) => {
+                    moment.snapshot.note_met(ts);
+                    return Err(KvError::ReadWithinUncertainty { key, ts }.into());
+                }
                 Err(e) => self.react(e).await?,
             }
         }

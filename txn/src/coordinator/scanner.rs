@@ -12,6 +12,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use meridian_storage::base::{Key, Span, Timestamp};
+use parking_lot::Mutex;
 
 use super::read::{MAX_TRIES, Noted, too_many_tries};
 use super::state::State;
@@ -40,12 +41,23 @@ pub struct Scanner {
 }
 
 /// The statement in which the scan began, and its snapshot.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Snapshot {
     statement: u64,
     read_ts: Timestamp,
     uncertainty_limit: Timestamp,
     undone_over_intents: u64,
+    /// Where it has moved to since; of a scan that ends with its statement, the transaction's does.
+    drift: Option<Arc<Mutex<Drift>>>,
+}
+
+/// Where a snapshot is by now that is read in after its statement.
+struct Drift {
+    read_ts: Timestamp,
+    /// The latest version met that may be older than the statement.
+    met: Timestamp,
+    /// It no longer moves with the transaction's, though the statement be still its last.
+    alone: bool,
 }
 
 impl Snapshot {
@@ -55,12 +67,52 @@ impl Snapshot {
             read_ts: state.meta.read_ts,
             uncertainty_limit: state.uncertainty_limit,
             undone_over_intents: state.buffer.undone_over_intents(),
+            drift: None,
         }
+    }
+
+    /// For reads that come later. Clones move together.
+    pub fn lasting(state: &State) -> Self {
+        let read_ts = state.meta.read_ts;
+        let drift = Drift { read_ts, met: Timestamp::default(), alone: false };
+        Snapshot { drift: Some(Arc::new(Mutex::new(drift))), ..Snapshot::of(state) }
+    }
+
+    fn read_ts(&self) -> Timestamp {
+        self.drift.as_ref().map_or(self.read_ts, |drift| drift.lock().read_ts)
     }
 
     /// Has a request read in it, whatever the transaction's snapshot is by now.
     pub fn put_into(&self, header: &mut Header) {
-        read_at(header, self.read_ts, self.uncertainty_limit);
+        read_at(header, self.read_ts(), self.uncertainty_limit);
+    }
+
+    /// Something has been read in it. In its own statement it moves with the transaction's.
+    pub fn follow(&self, state: &State) {
+        if let Some(drift) = &self.drift
+            && !self.outlived(state)
+        {
+            drift.lock().read_ts.forward(state.meta.read_ts);
+        }
+    }
+
+    /// A version of this age was met, of which nobody knows whether it is older than the statement.
+    pub fn note_met(&self, ts: Timestamp) {
+        if let Some(drift) = &self.drift {
+            drift.lock().met.forward(ts);
+        }
+    }
+
+    /// Goes over the version that was met: what was read before is not what is read from now on. Returns where to, if it
+    /// makes a difference.
+    pub fn pass_met(&self) -> Option<Timestamp> {
+        let mut drift = self.drift.as_ref()?.lock();
+        if drift.met <= drift.read_ts {
+            return None;
+        }
+        drift.read_ts = drift.met;
+        drift.alone = true;
+        Some(drift.met)
     }
 
     /// Whether reads that do not see today's buffer are right still.
@@ -75,7 +127,8 @@ impl Snapshot {
 
     /// Whether the transaction has another one by now.
     pub fn outlived(&self, state: &State) -> bool {
-        state.meta.isolation == Isolation::ReadCommitted && state.statement != self.statement
+        let alone = || self.drift.as_ref().is_some_and(|drift| drift.lock().alone);
+        state.meta.isolation == Isolation::ReadCommitted && (state.statement != self.statement || alone())
     }
 }
 
@@ -179,16 +232,11 @@ impl Scanner {
     fn batch(&self, state: &State, piece: &Span) -> BatchRequest {
         let mut header = state.header(self.options.lock.map(|l| l.1).unwrap_or_default());
         header.gateway = self.txn.router().node();
-        let other_time = if self.newest(state) {
+        if self.newest(state) {
             let now = self.txn.inner.db.clock().now().max(self.met);
-            Some((now, self.txn.inner.db.clocks().uncertainty_limit(now)))
+            read_at(&mut header, now, self.txn.inner.db.clocks().uncertainty_limit(now));
         } else if self.outlived(state) {
-            Some((self.snapshot.read_ts, self.snapshot.uncertainty_limit))
-        } else {
-            None
-        };
-        if let Some((read_ts, uncertainty_limit)) = other_time {
-            read_at(&mut header, read_ts, uncertainty_limit);
+            self.snapshot.put_into(&mut header);
         }
         header.max_bytes = if self.options.batch_bytes > 0 { self.options.batch_bytes } else { BLOCK_BYTES };
         if self.limit > 0 {
@@ -219,8 +267,15 @@ impl Scanner {
                 self.met.forward(ts);
                 Ok(())
             }
-            KvError::ReadWithinUncertainty { .. } if outlived => Err(e.into()),
-            e => self.txn.react(e).await,
+            e => {
+                if let KvError::ReadWithinUncertainty { ts, .. } = &e {
+                    self.snapshot.note_met(*ts);
+                    if outlived {
+                        return Err(e.into());
+                    }
+                }
+                self.txn.react(e).await
+            }
         }
     }
 
@@ -267,6 +322,7 @@ impl Scanner {
         if !newest && !outlived && at != state.meta.read_ts {
             return Noted::Stale;
         }
+        self.snapshot.follow(state);
         if state.tracks_reads() && !newest && !outlived {
             state.reads.add_span(seen.clone());
         }

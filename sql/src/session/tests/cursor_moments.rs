@@ -224,3 +224,66 @@ fn a_table_made_elsewhere_is_found() {
     });
     runtime.shut_down();
 }
+
+/// What another node commits within the difference of the clocks may have been committed before the declaration.
+fn with_nodes(work: impl AsyncFnOnce(&mut Session, &mut Session)) {
+    let runtime = SimRuntime::shuffled(1);
+    let cluster = Cluster::new(&runtime, 2);
+    runtime.block_on(async {
+        let nodes = nodes(&cluster).await;
+        let (mut ahead, mut behind) = (session(&nodes[0]).await, session(&nodes[1]).await);
+        done(&mut ahead, "CREATE TABLE t (k int PRIMARY KEY, v int, w int DEFAULT 0); CREATE INDEX ON t (v)")
+            .await;
+        done(&mut ahead, "INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)").await;
+        runtime.process().sleep(Duration::from_secs(2)).await;
+        // Leases of the catalog take time.
+        for session in [&mut ahead, &mut behind] {
+            done(session, "SELECT count(*) FROM t").await;
+        }
+        work(&mut ahead, &mut behind).await;
+    });
+    runtime.shut_down();
+}
+
+#[test]
+fn a_cursor_that_has_shown_nothing_moves_over_what_may_be_older() {
+    with_nodes(async |ahead, behind| {
+        for query in QUERIES {
+            done(
+                behind,
+                &format!(
+                    "BEGIN ISOLATION LEVEL READ COMMITTED; DECLARE c CURSOR FOR {query};
+                     DECLARE s CURSOR FOR SELECT (SELECT w FROM t WHERE k = 3), (SELECT sum(w) FROM t),
+                         (SELECT w FROM t WHERE k = 1) + (SELECT w FROM t WHERE k = 2)"
+                ),
+            )
+            .await;
+            done(
+                ahead,
+                "BEGIN; UPDATE t SET w = w + 1 WHERE k = 1; UPDATE t SET w = w - 1 WHERE k = 2; COMMIT",
+            )
+            .await;
+            done(behind, "SELECT count(*) FROM t").await;
+            let (told, error) = say(behind, "FETCH 1 c; FETCH ALL c").await;
+            assert_eq!((told.len(), error), (5, None), "{query}: {told:?}");
+            assert_eq!(say(behind, "FETCH ALL s").await, (vec!["0|0|0".into(), "FETCH 1".into()], None));
+            done(behind, "COMMIT").await;
+        }
+    });
+}
+
+#[test]
+fn a_cursor_that_has_shown_rows_does_not() {
+    with_nodes(async |ahead, behind| {
+        done(
+            behind,
+            "BEGIN ISOLATION LEVEL READ COMMITTED;
+             DECLARE c CURSOR FOR SELECT v FROM t WHERE k = 1 UNION ALL SELECT v FROM t WHERE k = 2;
+             FETCH 1 c",
+        )
+        .await;
+        done(ahead, "UPDATE t SET v = 7 WHERE k IN (1, 2)").await;
+        done(behind, "SELECT count(*) FROM t").await;
+        assert_eq!(say(behind, "FETCH ALL c").await, (vec![], Some("40001")));
+    });
+}

@@ -51,3 +51,74 @@ fn a_moment_does_not_see_what_was_rolled_back() {
         txn.commit().await.expect("commit");
     });
 }
+
+/// Another node, whose clock is ahead, writes after the statement began: at a time that may be before.
+fn with_uncertain(work: impl AsyncFnOnce(&Db, Txn, Moment)) {
+    let runtime = SimRuntime::shuffled(1);
+    let cluster = Cluster::new(&runtime, 2);
+    runtime.block_on(async {
+        set(&cluster.gateways[0], &table("a"), "1").await;
+        runtime.sleep(Duration::from_secs(1)).await;
+        let txn = begin_at(&cluster.gateways[1], Isolation::ReadCommitted);
+        txn.begin_statement();
+        let moment = txn.moment();
+        work(&cluster.gateways[0], txn, moment).await;
+    });
+    runtime.shut_down();
+}
+
+async fn at(txn: &Txn, moment: &Moment) -> [Result<String, &'static str>; 2] {
+    let text = |v: &Bytes| String::from_utf8(v.to_vec()).expect("text");
+    let key = table("a");
+    let got = txn.get_at(moment, std::slice::from_ref(&key)).await;
+    let scanned = txn.scan_at(moment, Span::point(key), ScanOptions::default()).collect().await;
+    let got = got.map(|v| v[0].as_ref().map_or_else(String::new, text));
+    let scanned = scanned.map(|rows| rows.first().map_or_else(String::new, |(_, v)| text(v)));
+    [got, scanned].map(|read| read.map_err(|e| e.sqlstate()))
+}
+
+#[test]
+fn a_moment_stays_where_its_statement_has_moved_to() {
+    for scans in [false, true] {
+        with_uncertain(async |other, txn, moment| {
+            set(other, &table("a"), "2").await;
+            if scans {
+                let span = Span::point(table("a"));
+                let rows = txn.scan_at(&moment, span, ScanOptions::default()).collect().await.expect("scan");
+                assert_eq!(rows[0].1, "2");
+            } else {
+                let values = txn.get_at(&moment, &[table("a")]).await.expect("read");
+                assert_eq!(values[0].as_deref(), Some(&b"2"[..]));
+            }
+            txn.begin_statement();
+            assert_eq!(at(&txn, &moment).await, [Ok("2".into()), Ok("2".into())]);
+        });
+    }
+}
+
+#[test]
+fn a_moment_that_was_left_moves_when_it_is_told_to() {
+    with_uncertain(async |other, txn, moment| {
+        assert!(!txn.move_moment(&moment), "nothing was met");
+        set(other, &table("a"), "2").await;
+        txn.begin_statement();
+        assert_eq!(at(&txn, &moment).await, [Err("40001"), Err("40001")]);
+        assert!(txn.move_moment(&moment));
+        assert_eq!(at(&txn, &moment).await, [Ok("2".into()), Ok("2".into())]);
+        assert!(!txn.move_moment(&moment), "it is past it");
+        set(other, &table("a"), "3").await;
+        assert_eq!(at(&txn, &moment).await, [Ok("2".into()), Ok("2".into())]);
+    });
+}
+
+/// The transaction itself cannot move over what others have committed since it read.
+#[test]
+fn a_moment_of_the_last_statement_can_move_without_it() {
+    with_uncertain(async |other, txn, moment| {
+        assert_eq!(at(&txn, &moment).await, [Ok("1".into()), Ok("1".into())]);
+        set(other, &table("a"), "2").await;
+        assert_eq!(at(&txn, &moment).await, [Err("40001"), Err("40001")]);
+        assert!(txn.move_moment(&moment));
+        assert_eq!(at(&txn, &moment).await, [Ok("2".into()), Ok("2".into())]);
+    });
+}
