@@ -128,7 +128,7 @@ impl<'p> Conflicts<'p> {
         let mut wanted: Vec<Key> = keys.iter().flatten().map(|(_, key)| key.clone()).collect();
         wanted.sort_unstable();
         wanted.dedup();
-        Ok(super::scan::get_pairs(&wanted, Some(LOCK), ctx).await?.into_iter().collect())
+        Ok(super::scan::lock_pairs(&wanted, LOCK, ctx).await?.into_iter().collect())
     }
 
     fn fate(&self, keys: &[(usize, Key)], found: &FxHashMap<Key, Bytes>) -> SqlResult<Fate> {
@@ -166,7 +166,7 @@ impl<'p> Conflicts<'p> {
             return Err(SqlError::internal("an update without assignments"));
         };
         let keys: Vec<Key> = updates.iter().map(|u| u.1.clone()).collect();
-        let pairs = super::scan::get_pairs(&keys, Some(LOCK), ctx).await?;
+        let pairs = super::scan::lock_pairs(&keys, LOCK, ctx).await?;
         if pairs.len() != keys.len() {
             return Err(SqlError::new(state::DATA_CORRUPTED, "a unique index entry points to no row"));
         }

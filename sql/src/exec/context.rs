@@ -159,7 +159,8 @@ impl ExecContext {
         &self.statement.txn
     }
 
-    /// A scan, of the statement's moment where it has one; but what is to be locked is what there is now.
+    /// A scan, of the statement's moment where it has one; but what is to be locked is what there is now, and the caller is
+    /// to ask whether it [`stands`](Self::stands).
     pub(super) fn scan(&self, span: Span, options: ScanOptions) -> Scanner {
         match &self.statement.moment {
             Some(moment) if options.lock.is_none() => self.txn().scan_at(moment, span, options),
@@ -175,6 +176,17 @@ impl ExecContext {
             }
             None => Ok(self.txn().get(key).await?),
         }
+    }
+
+    /// Whether a row that was read as it is now, to be locked, is there for the statement: it is not if the transaction itself
+    /// has written it since the statement's moment.
+    pub(super) fn stands(&self, key: &Key, value: &[u8]) -> bool {
+        let moment = self.statement.moment.as_ref();
+        moment.is_none_or(|moment| self.txn().stands_since(moment, key, value))
+    }
+
+    pub(super) fn has_moment(&self) -> bool {
+        self.statement.moment.is_some()
     }
 
     /// Values in the order of the keys.

@@ -58,7 +58,10 @@ impl PointRead {
         let Some(key) = keys.first() else { return Ok(None) };
         let value = match access.lock.map(lock_of) {
             None => self.ctx.get(key).await?,
-            Some((strength, wait)) => self.ctx.txn().get_locked(key, strength, wait).await?,
+            Some((strength, wait)) => {
+                let value = self.ctx.txn().get_locked(key, strength, wait).await?;
+                value.filter(|value| self.ctx.stands(key, value))
+            }
         };
         let Some(value) = value else { return Ok(None) };
         let mut columns = access.codec.decoder.columns();

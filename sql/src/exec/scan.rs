@@ -115,6 +115,17 @@ impl Entries {
             Entries::Pairs(pairs) => pairs[i].0.clone(),
         }
     }
+
+    /// Of locked rows, those that are there for the statement.
+    fn standing(self, ctx: &ExecContext) -> Self {
+        let Entries::Block { block, from, to } = &self else { return self };
+        let gone = |i: usize| !ctx.stands(&Key::new(block.key_bytes(i)), block.value(i));
+        if !ctx.has_moment() || !(*from..*to).any(gone) {
+            return self;
+        }
+        let standing = (*from..*to).filter(|i| !gone(*i));
+        Entries::Pairs(standing.map(|i| (Key::new(block.key_bytes(i)), block.value_bytes(i))).collect())
+    }
 }
 
 impl Running {
@@ -184,7 +195,7 @@ impl Running {
                     if to == full.len() {
                         *block = None;
                     }
-                    return Ok(Some(entries));
+                    return Ok(Some(if lock.is_some() { entries.standing(ctx) } else { entries }));
                 }
                 let Some(running) = scanner else {
                     let Some(span) = spans.pop_front() else { return Ok(None) };
@@ -277,20 +288,30 @@ impl Running {
     }
 }
 
-/// Those of the keys that have a value, in the order of `keys`.
+/// Those of the keys that have a value, in the order of `keys`; of the locked ones, that are there for the statement.
 pub async fn get_pairs(keys: &[Key], lock: Option<Lock>, ctx: &ExecContext) -> SqlResult<Vec<(Key, Bytes)>> {
+    match (keys, lock) {
+        (_, Some(lock)) => {
+            let mut pairs = lock_pairs(keys, lock, ctx).await?;
+            pairs.retain(|(key, value)| ctx.stands(key, value));
+            Ok(pairs)
+        }
+        ([key], None) => Ok(ctx.get(key).await?.map(|v| (key.clone(), v)).into_iter().collect()),
+        (_, None) => Ok(paired(keys, ctx.get_many(keys).await?)),
+    }
+}
+
+/// Those of the keys that have a value now, in the order of `keys`.
+pub async fn lock_pairs(keys: &[Key], lock: Lock, ctx: &ExecContext) -> SqlResult<Vec<(Key, Bytes)>> {
     if let [key] = keys {
-        let value = match lock {
-            None => ctx.get(key).await?,
-            Some((strength, wait)) => ctx.txn().get_locked(key, strength, wait).await?,
-        };
+        let value = ctx.txn().get_locked(key, lock.0, lock.1).await?;
         return Ok(value.map(|v| (key.clone(), v)).into_iter().collect());
     }
-    let values = match lock {
-        None => ctx.get_many(keys).await?,
-        Some(_) => ctx.txn().get_many(keys, lock).await?,
-    };
-    Ok(keys.iter().zip(values).filter_map(|(k, v)| Some((k.clone(), v?))).collect())
+    Ok(paired(keys, ctx.txn().get_many(keys, Some(lock)).await?))
+}
+
+fn paired(keys: &[Key], values: Vec<Option<Bytes>>) -> Vec<(Key, Bytes)> {
+    keys.iter().zip(values).filter_map(|(k, v)| Some((k.clone(), v?))).collect()
 }
 
 fn decode(entries: &Entries, access: &Access) -> SqlResult<Batch> {

@@ -37,6 +37,18 @@ impl Txn {
         Moment { own: state.buffer.shared(), snapshot: Snapshot::lasting(&state) }
     }
 
+    /// Whether a row is not one that the transaction has written since the moment; `value`: what it has now.
+    pub fn stands_since(&self, moment: &Moment, key: &Key, value: &[u8]) -> bool {
+        match (moment.own.get(key), self.lock_state().buffer.get(key)) {
+            (None, now) => now.is_none(),
+            // It has been spilled since.
+            (Some(then), None) => then.as_deref() == Some(value),
+            // Both hold what they show: another write, even of the same value, is at another place.
+            (Some(Some(then)), Some(Some(now))) => then.as_ptr() == now.as_ptr(),
+            (Some(then), Some(now)) => then.is_none() && now.is_none(),
+        }
+    }
+
     /// After a read at a moment of READ COMMITTED has failed with a retryable error: moves the moment over the version that
     /// may be older than it. Returns whether there is one. What was read at the moment before is void.
     pub fn move_moment(&self, moment: &Moment) -> bool {

@@ -85,6 +85,64 @@ fn what_its_transaction_has_written_before_is_seen() {
     });
 }
 
+/// Nor are rows that are to be locked, and that the transaction has written since: as in PostgreSQL, they are passed over.
+#[test]
+fn what_its_transaction_has_written_since_is_not_locked() {
+    const LOCKING: [&str; 6] = [
+        "SELECT k, v FROM t ORDER BY k",
+        "SELECT k, v FROM t WHERE v < 10 ORDER BY k",
+        "SELECT k, v FROM t WHERE v BETWEEN 1 AND 9 ORDER BY v",
+        "SELECT k, v FROM t WHERE k IN (1, 2, 3, 4, 9) ORDER BY k",
+        "SELECT k, v FROM t ORDER BY k LIMIT 9",
+        "SELECT t.k, t.v FROM (VALUES (1), (2), (3), (4), (9)) x (k) JOIN t ON t.k = x.k ORDER BY 1",
+    ];
+    with_two(async |a, _, _| {
+        for level in LEVELS {
+            for query in LOCKING {
+                let declare = format!("DECLARE c CURSOR FOR {query} FOR UPDATE OF t");
+                for (before, after, rows) in [
+                    ("", "INSERT INTO t VALUES (9, 9)", &["1|1", "2|2", "3|3", "FETCH 3"][..]),
+                    ("", "UPDATE t SET v = 5 WHERE k = 2", &["1|1", "3|3", "FETCH 2"]),
+                    ("", "UPDATE t SET v = v WHERE k = 2", &["1|1", "3|3", "FETCH 2"]),
+                    ("", "UPDATE t SET k = 4 WHERE k = 2", &["1|1", "3|3", "FETCH 2"]),
+                    ("", "DELETE FROM t WHERE k = 2", &["1|1", "3|3", "FETCH 2"]),
+                    (
+                        "",
+                        "DELETE FROM t WHERE k = 2; INSERT INTO t VALUES (2, 2)",
+                        &["1|1", "3|3", "FETCH 2"],
+                    ),
+                    (
+                        "INSERT INTO t VALUES (4, 4); UPDATE t SET v = 6 WHERE k = 3",
+                        "UPDATE t SET v = 5 WHERE k = 4",
+                        &["1|1", "2|2", "3|6", "FETCH 3"],
+                    ),
+                    (
+                        "UPDATE t SET v = 3 WHERE k = 3",
+                        "SAVEPOINT s; UPDATE t SET v = 5 WHERE k > 1; ROLLBACK TO s",
+                        &["1|1", "2|2", "3|3", "FETCH 3"],
+                    ),
+                    ("DELETE FROM t WHERE k = 1", "INSERT INTO t VALUES (1, 1)", &["2|2", "3|3", "FETCH 2"]),
+                ] {
+                    done(a, &format!("BEGIN ISOLATION LEVEL {level}; {before}")).await;
+                    done(a, &format!("{declare}; {after}")).await;
+                    let (told, error) = say(a, "FETCH ALL c").await;
+                    assert_eq!(
+                        (told.join(" "), error),
+                        (rows.join(" "), None),
+                        "{level} {declare} {before} {after}"
+                    );
+                    done(a, "ROLLBACK").await;
+                }
+            }
+            done(a, &format!("BEGIN ISOLATION LEVEL {level}")).await;
+            done(a, "DECLARE c CURSOR FOR SELECT v FROM t WHERE k = 2 FOR UPDATE").await;
+            done(a, "UPDATE t SET v = 5 WHERE k = 2").await;
+            assert_eq!(say(a, "FETCH ALL c").await.0, ["FETCH 0"], "{level}");
+            done(a, "ROLLBACK").await;
+        }
+    });
+}
+
 #[test]
 fn what_is_rolled_back_is_not_seen() {
     talk(&[
