@@ -76,16 +76,29 @@ impl Session {
         // Its query has the parameters that the declaration has been given.
         let types = self.planned_anew(declaration).await?.params().to_vec();
         let hints = declaration.hints.as_ref().map(|_| types);
-        let prepared = Arc::new(Prepared::new(parsed.text(), Some(parsed.inner()?), hints));
-        let planned = self.planned_anew(&prepared).await?;
-        let Planned::Query(query) = &*planned else {
-            return Err(SqlError::internal("a cursor is a query"));
-        };
-        // Only now: the tables may have been made elsewhere a moment ago, and are to be in the snapshot.
         self.admit_block().await?;
-        self.ensure_transaction()?;
-        let running = Running::Suspended(self.begin_query(&planned, query, params).await?);
-        let (fields, params) = (query.output.clone(), params.clone());
+        let mut attempt = 0;
+        let (prepared, fields, running) = loop {
+            attempt += 1;
+            let prepared = Arc::new(Prepared::new(parsed.text(), Some(parsed.inner()?), hints.clone()));
+            let planned = self.planned_anew(&prepared).await?;
+            let Planned::Query(query) = &*planned else {
+                return Err(SqlError::internal("a cursor is a query"));
+            };
+            // Only now: the tables may have been made elsewhere a moment ago, and are to be in the snapshot.
+            self.ensure_transaction()?;
+            let savepoint = self.statement_savepoint();
+            match self.begin_query(&planned, query, params).await {
+                Ok(begun) => break (prepared, query.output.clone(), Running::Suspended(begun)),
+                // A table was changed while it was being pinned, for instance.
+                Err(e) if attempt < MAX_ATTEMPTS && self.may_retry(&e) => {
+                    Counters::add(&self.node.counters.retries);
+                    self.prepare_retry(savepoint, attempt).await?;
+                }
+                Err(e) => return Err(e),
+            }
+        };
+        let params = params.clone();
         let made_in = self.subtransaction();
         let portal = Portal { prepared, fields, params, formats: Vec::new(), made_in, running };
         self.portals.insert(name, portal);

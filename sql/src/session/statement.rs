@@ -482,13 +482,13 @@ impl Session {
     }
 
     /// READ COMMITTED restarts a statement from here; the others restart the transaction.
-    fn statement_savepoint(&self) -> Option<meridian_txn::Savepoint> {
+    pub(super) fn statement_savepoint(&self) -> Option<meridian_txn::Savepoint> {
         let active = self.state.active()?;
         (active.modes.isolation == Isolation::ReadCommitted).then(|| active.txn.savepoint())
     }
 
     /// Whether running the statement once more is invisible to the client, but for the time.
-    fn may_retry(&self, e: &SqlError) -> bool {
+    pub(super) fn may_retry(&self, e: &SqlError) -> bool {
         if e.code() != state::SERIALIZATION_FAILURE {
             return false;
         }
@@ -502,7 +502,7 @@ impl Session {
             || (active.statements == 0 && active.savepoints.is_empty() && active.txn.can_restart())
     }
 
-    async fn prepare_retry(
+    pub(super) async fn prepare_retry(
         &mut self,
         savepoint: Option<meridian_txn::Savepoint>,
         attempt: u32,

@@ -345,3 +345,24 @@ fn a_cursor_that_has_shown_rows_does_not() {
         assert_eq!(say(behind, "FETCH ALL c").await, (vec![], Some("40001")));
     });
 }
+
+/// While the declaration waits for its tables, one of them is changed.
+#[test]
+fn a_table_changed_meanwhile_is_planned_for_anew() {
+    with_two(async |a, b, runtime| {
+        for (n, level) in LEVELS.iter().enumerate() {
+            done(a, &format!("BEGIN; ALTER TABLE t ADD COLUMN x{n} int DEFAULT 7")).await;
+            done(b, &format!("BEGIN ISOLATION LEVEL {level}")).await;
+            let commit = async {
+                runtime.process().sleep(Duration::from_millis(100)).await;
+                done(a, "COMMIT").await;
+            };
+            let declare = "DECLARE c CURSOR FOR SELECT * FROM t WHERE k = 1";
+            let (declared, ()) = futures::join!(say(b, declare), commit);
+            assert_eq!(declared, (vec!["DECLARE CURSOR".into()], None), "{level}");
+            let row = format!("1|1|0{}", "|7".repeat(n + 1));
+            assert_eq!(say(b, "FETCH c").await.0, [row.as_str(), "FETCH 1"], "{level}");
+            done(b, "COMMIT").await;
+        }
+    });
+}
