@@ -123,12 +123,21 @@ fn branches(n: usize) -> Vec<String> {
     let distinct = chained("SELECT a FROM one", n, |_| " UNION SELECT a FROM one".to_string());
     let one = "((SELECT a FROM one WHERE a = 1))";
     vec![
+        beside("", 60, 400),
+        beside("MATERIALIZED", 300, 200),
         format!("INSERT INTO list {arms}"),
         format!("EXPLAIN {tables}"),
         format!("SELECT count(*) FROM ({tables}) s WHERE a = 1"),
         distinct,
         format!("INSERT INTO list VALUES {}", chained(one, n, |_| format!(", {one}"))),
     ]
+}
+
+/// Queries with long expressions that do not read each other.
+fn beside(word: &str, queries: usize, operators: usize) -> String {
+    let query = |i: usize| format!("c{i} AS {word} (SELECT a{} AS x FROM one)", " + a".repeat(operators));
+    let all = chained(&format!("WITH {}", query(0)), queries, |i| format!(", {}", query(i)));
+    format!("{all} {}", chained("SELECT x FROM c0", queries, |i| format!(" UNION ALL SELECT x FROM c{i}")))
 }
 
 /// Runs a statement by both protocols; yields the error's code, if there is one.

@@ -3,6 +3,8 @@
 //! A *level* is a row scope: one is entered with a subquery's plan and with the right side of a lateral join.
 //! `Expr::Outer { depth }` counts levels outwards from where it stands.
 
+use rustc_hash::FxHashMap;
+
 use super::{ConflictAction, LogicalPlan};
 use crate::expr::{Expr, SubqueryKind};
 
@@ -82,15 +84,26 @@ impl LogicalPlan {
     }
 
     /// How deep the plan is, its expressions included. Where an expression takes the place of a column in one above it,
-    /// the sum stays; a CTE counts as what it can become, a part of the query that reads it. So neither makes the plan
-    /// deeper than this.
+    /// the sum stays; a read of a CTE counts as what it can become, or asks when it runs: the CTE's definition. So neither
+    /// makes the plan deeper than this.
     pub fn depth(&mut self) -> usize {
-        if let LogicalPlan::With { definition, body, .. } = self {
-            return 1 + definition.depth() + body.depth();
+        self.depth_within(&mut FxHashMap::default())
+    }
+
+    /// `ctes`: how deep the definitions are that can be read here.
+    fn depth_within(&mut self, ctes: &mut FxHashMap<usize, usize>) -> usize {
+        match self {
+            LogicalPlan::With { id, definition, body, .. } => {
+                let definition = definition.depth_within(ctes);
+                ctes.insert(*id, definition);
+                return 1 + definition.max(body.depth_within(ctes));
+            }
+            LogicalPlan::CteScan { id, .. } => return 1 + ctes.get(id).copied().unwrap_or_default(),
+            _ => {}
         }
         let (mut own, mut inputs) = (0, 0);
-        self.for_each_expr_mut(&mut |e| own = own.max(depth_of(e)));
-        self.for_each_input_mut(&mut |input, _| inputs = inputs.max(input.depth()));
+        self.for_each_expr_mut(&mut |e| own = own.max(depth_of(e, ctes)));
+        self.for_each_input_mut(&mut |input, _| inputs = inputs.max(input.depth_within(ctes)));
         1 + own + inputs
     }
 
@@ -195,15 +208,15 @@ impl LogicalPlan {
     }
 }
 
-fn depth_of(e: &mut Expr) -> usize {
+fn depth_of(e: &mut Expr, ctes: &mut FxHashMap<usize, usize>) -> usize {
     let mut deepest = 0;
     if let Expr::Subquery(s) = e {
         if let SubqueryKind::Compare { left, .. } = &mut s.kind {
-            left.iter_mut().for_each(|l| deepest = deepest.max(depth_of(l)));
+            left.iter_mut().for_each(|l| deepest = deepest.max(depth_of(l, ctes)));
         }
-        deepest += s.plan.depth();
+        deepest += s.plan.depth_within(ctes);
     } else {
-        e.for_each_child_mut(&mut |child| deepest = deepest.max(depth_of(child)));
+        e.for_each_child_mut(&mut |child| deepest = deepest.max(depth_of(child, ctes)));
     }
     1 + deepest
 }
@@ -259,5 +272,36 @@ impl Expr {
             }
             other => other.for_each_child(&mut |child| child.columns_used(used)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// So many operators over the input.
+    fn above(input: LogicalPlan, n: usize) -> LogicalPlan {
+        (0..n).fold(input, |input, _| LogicalPlan::Distinct { input: Box::new(input), on: None })
+    }
+
+    fn read(id: usize) -> LogicalPlan {
+        LogicalPlan::CteScan { id, schema: Arc::default() }
+    }
+
+    fn with(id: usize, definition: LogicalPlan, body: LogicalPlan) -> LogicalPlan {
+        let (definition, body) = (Box::new(definition), Box::new(body));
+        LogicalPlan::With { id, name: String::new(), definition, body }
+    }
+
+    #[test]
+    fn a_plan_is_deep_by_the_ctes_that_are_read_one_from_the_other() {
+        let values = || LogicalPlan::Values { rows: vec![Vec::new()], schema: Arc::default() };
+        let beside = |second| with(1, above(values(), 100), with(2, above(second, 200), above(read(2), 10)));
+        // Two WITHs, the operators above the read, the read, the definition, its leaf.
+        assert_eq!(beside(values()).depth(), 2 + 10 + 1 + 200 + 1);
+        assert_eq!(beside(read(1)).depth(), 2 + 10 + 1 + 200 + 1 + 100 + 1);
+        assert_eq!(with(1, above(values(), 100), values()).depth(), 1 + 100 + 1, "what nobody reads");
     }
 }
