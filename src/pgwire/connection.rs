@@ -35,6 +35,8 @@ pub struct Wire<S> {
     stream: S,
     input: BytesMut,
     out: BytesMut,
+    /// What is still to come of a message that was too long: dropped as it comes, before anything else is decoded.
+    to_skip: usize,
     /// Bytes that have left the buffer so far, counted with each write: a mark taken before is void if this has moved.
     sent: u64,
     scratch: rows::Scratch,
@@ -46,6 +48,7 @@ impl<S: Stream> Wire<S> {
             stream,
             input: BytesMut::with_capacity(8 << 10),
             out: BytesMut::with_capacity(8 << 10),
+            to_skip: 0,
             sent: 0,
             scratch: rows::Scratch::default(),
         }
@@ -83,7 +86,7 @@ impl<S: Stream> Wire<S> {
     /// The next message, reading as long as it takes; `None` at the end of the stream.
     pub async fn message(&mut self) -> Result<Option<Message>, End> {
         loop {
-            if let Some(m) = frontend::decode(&mut self.input).map_err(End::Protocol)? {
+            if let Some(m) = self.decode().map_err(End::Protocol)? {
                 return Ok(Some(m));
             }
             match self.fill().await {
@@ -95,21 +98,35 @@ impl<S: Stream> Wire<S> {
 }
 
 impl<S: Stream> Wire<S> {
-    /// Reads a body of this length and forgets it; the error says why.
-    async fn skip(&mut self, mut body: usize) -> SqlError {
-        let e = SqlError::new(
+    /// The next message of what has been read, if it is there.
+    fn decode(&mut self) -> Result<Option<Message>, DecodeError> {
+        if !self.skip_here() {
+            return Ok(None);
+        }
+        let message = frontend::decode(&mut self.input)?;
+        if let Some(Message::TooLong { body, .. }) = message {
+            self.to_skip = body;
+        }
+        Ok(message)
+    }
+
+    /// Drops what has been read of a body to be skipped; whether that was the last of it.
+    fn skip_here(&mut self) -> bool {
+        let here = self.to_skip.min(self.input.len());
+        self.input.advance(here);
+        self.to_skip -= here;
+        self.to_skip == 0
+    }
+
+    /// Reads the body of a message that was too long and forgets it; the error says why. May be dropped at any point, as
+    /// [`send`](Self::send) may: what is left is skipped before the next message.
+    async fn skip(&mut self, body: usize) -> SqlError {
+        while !self.skip_here() && matches!(self.fill().await, Ok(true)) {}
+        SqlError::new(
             state::PROGRAM_LIMIT_EXCEEDED,
             format!("a message of {body} bytes is longer than the maximum of {}", frontend::MAX_TAKEN),
         )
-        .with_hint("Send large amounts of data in several statements, or with COPY.");
-        loop {
-            let here = body.min(self.input.len());
-            self.input.advance(here);
-            body -= here;
-            if body == 0 || !matches!(self.fill().await, Ok(true)) {
-                return e;
-            }
-        }
+        .with_hint("Send large amounts of data in several statements, or with COPY.")
     }
 }
 
@@ -324,7 +341,7 @@ async fn next<S: Stream>(
     drain: &mut tokio::sync::watch::Receiver<bool>,
 ) -> Next {
     // The common case: the message is here, or comes and nothing else happens.
-    match frontend::decode(wire.input()) {
+    match wire.decode() {
         Ok(Some(m)) => return Next::Message(m),
         Ok(None) => {}
         Err(e) => return protocol_next(e),
@@ -492,5 +509,33 @@ mod tests {
         };
         tokio::join!(sending, async { client.read_to_end(&mut received).await.expect("all of it") });
         assert_eq!(received, [&[7; 100], &b"an error"[..]].concat());
+    }
+
+    /// A COPY that is cancelled while a message that is too long is coming in drops the skipping half-way.
+    #[tokio::test]
+    async fn a_message_that_is_too_long_is_skipped_to_its_end_however_often_that_is_dropped() {
+        let (server, mut client) = tokio::io::duplex(1 << 20);
+        let mut wire = Wire::new(server);
+        let body = frontend::MAX_TAKEN + 1;
+        client.write_all(b"d").await.expect("there is room");
+        client.write_all(&(body as i32 + 4).to_be_bytes()).await.expect("there is room");
+        client.write_all(&[b'S'; 1000]).await.expect("there is room");
+        {
+            let next = wire.copy_in_next();
+            tokio::pin!(next);
+            assert!(futures::poll!(&mut next).is_pending());
+        }
+        client.write_all(&[b'S'; 1000]).await.expect("there is room");
+        {
+            let message = wire.message();
+            tokio::pin!(message);
+            assert!(futures::poll!(&mut message).is_pending());
+        }
+        let sending = async {
+            client.write_all(&vec![b'S'; body - 2000]).await.expect("is read");
+            client.write_all(b"H\0\0\0\x04").await.expect("is read");
+        };
+        let (message, ()) = tokio::join!(wire.message(), sending);
+        assert_eq!(message.expect("in step"), Some(Message::Flush));
     }
 }
