@@ -141,6 +141,10 @@ impl WriteBuffer {
         savepoint
     }
 
+    pub fn has_savepoints(&self) -> bool {
+        !self.savepoints.is_empty()
+    }
+
     /// Undoes all writes since; the savepoint stays, later ones are gone.
     pub fn rollback_to(&mut self, savepoint: Savepoint) {
         let Some(at) = self.savepoints.iter().position(|(s, _)| *s == savepoint) else { return };
@@ -227,8 +231,8 @@ impl WriteBuffer {
     }
 
     /// Keys whose intents must not be seen any more, to be removed before anything else is read.
-    pub fn void(&self) -> Vec<Key> {
-        self.void.iter().cloned().collect()
+    pub fn void(&self) -> &BTreeSet<Key> {
+        &self.void
     }
 
     pub fn has_void(&self) -> bool {
@@ -330,10 +334,10 @@ mod tests {
         b.note_spilled(&writes);
         b.rollback_to(sp);
         assert_eq!(b.writes(), [(key("a"), value("1"))], "is written again over the newer intent");
-        assert_eq!(b.void(), [key("b")]);
+        assert_eq!(b.void(), &BTreeSet::from([key("b")]));
         b.put(key("b"), value("3"));
         b.rollback_to(sp);
-        assert_eq!(b.void(), [key("b")]);
+        assert_eq!(b.void(), &BTreeSet::from([key("b")]));
         b.note_removed(&[key("b")]);
         assert!(!b.has_void() && !b.wrote(&key("b")));
     }
@@ -348,7 +352,7 @@ mod tests {
         b.note_spilling(&writes);
         b.note_spilled(&writes);
         b.rollback_to(sp);
-        b.note_removed(&b.void());
+        b.note_removed(&[key("a")]);
         b.put(key("a"), value("2"));
         assert!(b.needed_before_spilling().is_empty());
         b.rollback_to(sp);

@@ -215,7 +215,7 @@ impl Txn {
         }
         let refresh_complete = attached.is_some();
         let mut refresh = attached.unwrap_or_default();
-        refresh.extend(state.held.rows_among(&writes));
+        refresh.extend(state.held.rows().among(&writes));
         let header = self.header(&state);
         BatchRequest { header, requests: vec![Request::CommitOnePhase { writes, refresh, refresh_complete }] }
     }
@@ -311,7 +311,7 @@ impl Txn {
             state.meta.sequence += 1;
             state.buffer.note_spilling(&writes);
             self.register(&mut state);
-            (self.header(&state), writes, state.held.clone(), state.meta.anchor.clone())
+            (self.header(&state), writes, state.held.rows().clone(), state.meta.anchor.clone())
         };
         let anchor_route = self.router().route(&anchor).await?;
         let (near, far): (Vec<Write>, Vec<Write>) = writes

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use meridian_storage::base::Key;
 
-use super::held::Held;
+use super::held::Rows;
 use super::read::{MAX_TRIES, too_many_tries};
 use super::{Txn, TxnResult};
 use crate::route::FanOut;
@@ -44,16 +44,17 @@ impl Txn {
                 state.meta.sequence += 1;
                 let writes = state.buffer.writes_in_tables();
                 state.buffer.note_spilling(&writes);
-                (writes, state.header(WaitPolicy::Block), state.held.clone())
+                (writes, state.header(WaitPolicy::Block), state.held.rows().clone())
             };
             match self.put_in_parts(writes, &header, &held).await.into_result() {
                 Ok(done) => {
                     let mut state = self.lock_state();
+                    let undoable = state.buffer.has_savepoints();
                     for (writes, response) in done {
                         state.meta.write_ts.forward(response.ts);
                         state.buffer.note_spilled(&writes);
                         // From now on the intents protect these rows.
-                        state.held.note_written(&writes);
+                        state.held.note_written(&writes, undoable);
                     }
                     return Ok(());
                 }
@@ -66,7 +67,7 @@ impl Txn {
 
     /// Sends the writes as several commands: one is replicated while the next is being evaluated, and none is so large
     /// that it holds up what else is in the log.
-    async fn put_in_parts(&self, writes: Vec<Write>, header: &Header, held: &Held) -> FanOut<Write> {
+    async fn put_in_parts(&self, writes: Vec<Write>, header: &Header, held: &Rows) -> FanOut<Write> {
         let sent = parts(writes).into_iter().map(|part| {
             self.router().fan_out(part, |writes: &[Write]| BatchRequest {
                 header: header.clone(),
@@ -125,7 +126,7 @@ impl Txn {
         let (record, void, header) = {
             let mut state = self.lock_state();
             let record = locking && !state.has_record && state.locks.is_empty() && self.is_old(&state);
-            let void = state.buffer.void();
+            let void: Vec<Key> = state.buffer.void().iter().cloned().collect();
             if !void.is_empty() {
                 state.meta.sequence += 1;
             }
@@ -166,6 +167,6 @@ fn parts(writes: Vec<Write>) -> Vec<Vec<Write>> {
 }
 
 /// Rows that were read under a lock must still be as they were when their intents are written.
-pub(super) fn put_intents(writes: &[Write], held: &Held) -> Request {
-    Request::PutIntents { writes: writes.to_vec(), refresh: held.rows_among(writes) }
+pub(super) fn put_intents(writes: &[Write], held: &Rows) -> Request {
+    Request::PutIntents { writes: writes.to_vec(), refresh: held.among(writes) }
 }

@@ -6,9 +6,11 @@
 //! KEY SHARE, to update it. (What they may not, to change a unique key, leaves a deletion only in that key's index: whoever
 //! relies on one locks the index entry, as the checks of foreign keys do.)
 //!
-//! What must stay true: what was locked is in here, as of when it was locked, until the transaction's intent protects it.
-//! (A row is not noted again when a savepoint takes its intent back.) Nothing else is: a commit that fails must have lost
+//! What must stay true: what was locked is in here, as of when it was locked, until the transaction's intent protects it, and
+//! again when a savepoint takes the intent back: the lock stays. Nothing else is: a commit that fails must have lost
 //! something.
+
+use std::collections::BTreeSet;
 
 use meridian_storage::base::{Key, Span, Timestamp};
 
@@ -17,17 +19,31 @@ use crate::rpc::{LockStrength, RefreshSpan, Write};
 /// Among so many rows or spans, duplicates are looked for.
 const MANY: usize = 4096;
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct Held {
-    rows: Vec<RefreshSpan>,
+    rows: Rows,
     spans: Vec<RefreshSpan>,
+    /// Rows that were among `rows` until an intent protected them, which a savepoint may take back: key, since when, and
+    /// whether only their presence matters.
+    written: BTreeSet<(Key, Timestamp, bool)>,
     /// How many rows and spans there were after duplicates were looked for.
     distinct: (usize, usize),
 }
 
+/// Rows that no intent protects.
+#[derive(Clone, Default)]
+pub(super) struct Rows(Vec<RefreshSpan>);
+
+impl Rows {
+    /// Those among `writes` (ascending by key): they are validated where they are written.
+    pub fn among(&self, writes: &[Write]) -> Vec<RefreshSpan> {
+        self.0.iter().filter(|row| writes_row(writes, row)).cloned().collect()
+    }
+}
+
 impl Held {
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.spans.is_empty()
+        self.rows.0.is_empty() && self.spans.is_empty()
     }
 
     pub fn clear(&mut self) {
@@ -36,9 +52,13 @@ impl Held {
 
     pub fn add_row(&mut self, key: Key, lock: LockStrength, from: Timestamp) {
         let presence = lock == LockStrength::KeyShare;
-        self.rows.push(RefreshSpan { span: Span::point(key), from, presence });
+        self.push_row(RefreshSpan { span: Span::point(key), from, presence });
+    }
+
+    fn push_row(&mut self, row: RefreshSpan) {
+        self.rows.0.push(row);
         // Many rows may refer to one.
-        weed(&mut self.rows, &mut self.distinct.0);
+        weed(&mut self.rows.0, &mut self.distinct.0);
     }
 
     pub fn add_span(&mut self, span: Span, from: Timestamp) {
@@ -47,20 +67,43 @@ impl Held {
         weed(&mut self.spans, &mut self.distinct.1);
     }
 
-    /// The rows among `writes` (ascending by key): they are validated where they are written.
-    pub fn rows_among(&self, writes: &[Write]) -> Vec<RefreshSpan> {
-        self.rows.iter().filter(|row| writes_row(writes, row)).cloned().collect()
+    pub fn rows(&self) -> &Rows {
+        &self.rows
     }
 
     /// Everything but the rows that the transaction writes, in order.
     pub fn unwritten(&self, wrote: impl Fn(&Key) -> bool) -> Vec<RefreshSpan> {
-        let rows = self.rows.iter().filter(|row| !wrote(&row.span.start));
+        let rows = self.rows.0.iter().filter(|row| !wrote(&row.span.start));
         distinct(rows.chain(&self.spans).cloned().collect())
     }
 
-    /// These rows have intents now.
-    pub fn note_written(&mut self, writes: &[Write]) {
-        self.rows.retain(|row| !writes_row(writes, row));
+    /// These rows have intents now; `undoable`: which a savepoint may take back.
+    pub fn note_written(&mut self, writes: &[Write], undoable: bool) {
+        let written = &mut self.written;
+        self.rows.0.retain(|row| {
+            let unwritten = !writes_row(writes, row);
+            if undoable && !unwritten {
+                written.insert((row.span.start.clone(), row.from, row.presence));
+            }
+            unwritten
+        });
+    }
+
+    /// The intents of these rows are to be removed, but the locks stay.
+    pub fn note_undone<'k>(&mut self, keys: impl IntoIterator<Item = &'k Key>) {
+        for key in keys {
+            let least = (key.clone(), Timestamp::ZERO, false);
+            while let Some(row) = self.written.range(&least..).next().filter(|row| row.0 == *key).cloned() {
+                self.written.remove(&row);
+                let (key, from, presence) = row;
+                self.push_row(RefreshSpan { span: Span::point(key), from, presence });
+            }
+        }
+    }
+
+    /// No savepoint is left that could take an intent back.
+    pub fn note_final(&mut self) {
+        self.written.clear();
     }
 }
 
@@ -126,11 +169,27 @@ mod tests {
         }
         let writes = [(Key::from("b"), None), (Key::from("d"), None)];
         let keys = |spans: Vec<RefreshSpan>| spans.into_iter().map(|r| r.span.start).collect::<Vec<Key>>();
-        assert_eq!(keys(held.rows_among(&writes)), [Key::from("b")]);
+        assert_eq!(keys(held.rows().among(&writes)), [Key::from("b")]);
         let wrote = |key: &Key| writes.iter().any(|(k, _)| k == key);
         assert_eq!(keys(held.unwritten(wrote)), [Key::from("a"), Key::from("c")]);
-        held.note_written(&writes);
+        held.note_written(&writes, false);
         assert_eq!(keys(held.unwritten(|_| false)), [Key::from("a"), Key::from("c")]);
+    }
+
+    #[test]
+    fn a_row_whose_intent_is_taken_back_is_held_as_before() {
+        let mut held = Held::default();
+        held.add_row("a".into(), LockStrength::KeyShare, at(1));
+        held.add_row("a".into(), LockStrength::Update, at(5));
+        held.add_row("b".into(), LockStrength::Update, at(2));
+        let before = held.unwritten(|_| false);
+        held.note_written(&[("a".into(), None), ("b".into(), None)], true);
+        assert!(held.is_empty());
+        held.note_undone([&"a".into(), &"c".into()]);
+        assert_eq!(held.unwritten(|_| false), before[..2]);
+        held.note_final();
+        held.note_undone([&"b".into()]);
+        assert_eq!(held.unwritten(|_| false), before[..2]);
     }
 
     #[test]

@@ -127,12 +127,19 @@ impl Txn {
 
     /// Undoes all writes since; the savepoint stays. Locks are kept.
     pub fn rollback_to(&self, savepoint: Savepoint) {
-        self.lock_state().buffer.rollback_to(savepoint);
+        let mut state = self.lock_state();
+        let State { buffer, held, .. } = &mut *state;
+        buffer.rollback_to(savepoint);
+        held.note_undone(buffer.void());
     }
 
     /// Forgets the savepoint and all later ones, keeping the writes.
     pub fn release(&self, savepoint: Savepoint) {
-        self.lock_state().buffer.release(savepoint);
+        let mut state = self.lock_state();
+        state.buffer.release(savepoint);
+        if !state.buffer.has_savepoints() {
+            state.held.note_final();
+        }
     }
 
     /// To be called before each statement. READ COMMITTED: takes a new snapshot.

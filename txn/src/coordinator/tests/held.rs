@@ -38,6 +38,51 @@ fn below_serializable_a_commit_finds_out_that_its_locks_were_lost() {
     }
 }
 
+/// A row is locked, written and spilled, and the write is taken back; then the lock is lost.
+#[test]
+fn what_is_locked_is_held_when_a_savepoint_takes_its_intent_back() {
+    for before_savepoint in [false, true] {
+        for lost in [false, true] {
+            for others in [1, 10] {
+                let outcome = take_back(before_savepoint, lost, others);
+                let code = outcome.err().map(|e| e.sqlstate());
+                assert_eq!(code, lost.then_some("40001"), "{before_savepoint} {lost} {others}");
+            }
+        }
+    }
+}
+
+/// With so many `others` spilled, intents are known one by one, or by spans.
+fn take_back(before_savepoint: bool, lost: bool, others: usize) -> TxnResult<CommitOutcome> {
+    let runtime = SimRuntime::new(1);
+    let node = local_node(&runtime, Hlc::new(runtime.clock(), Duration::ZERO, true));
+    let (db, row) = (node.db.clone(), table("a"));
+    runtime.block_on(async {
+        set(&db, &row, "0").await;
+        let txn = begin_at(&db, Isolation::ReadCommitted);
+        let lock = async || {
+            txn.get_locked(&row, LockStrength::NoKeyUpdate, WaitPolicy::Block).await.expect("free");
+        };
+        if before_savepoint {
+            lock().await;
+        }
+        let savepoint = txn.savepoint();
+        lock().await;
+        txn.put(row.clone(), "1".into());
+        (0..others).for_each(|n| txn.put(table(&format!("b{n}")), "1".into()));
+        txn.flush().await.expect("spill");
+        txn.rollback_to(savepoint);
+        assert_eq!(get(&txn, &row).await.as_deref(), Some("0"));
+        if lost {
+            node.replica.lose_lease();
+            node.replica.acquire_lease(db.clock().now());
+            set_under_lock(&db, &row, "2").await;
+        }
+        txn.put(table("c"), "1".into());
+        txn.commit().await
+    })
+}
+
 /// KEY SHARE keeps a row from being deleted, not from being updated; and what is locked again is as of then.
 #[test]
 fn a_row_under_key_share_may_be_updated() {
