@@ -160,3 +160,56 @@ fn holds(range: &RangeState, key: &Key) -> bool {
 fn ids(blockers: &[Blocker]) -> Vec<TxnId> {
     blockers.iter().map(|b| b.txn.id).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use meridian_storage::base::runtime::timeout;
+    use meridian_storage::base::{Hlc, PhysicalClock, RangeId};
+
+    use super::super::read::Attempt;
+    use super::*;
+    use crate::TxnOptions;
+    use crate::rpc::{BatchRequest, Request};
+    use crate::testing::{LocalNode, SimRuntime, local_node};
+
+    /// A reader has met an intent, and then the range is divided: what becomes of the intent is told to the right half's table.
+    /// Whether the reader has entered the intent in the left one before it can know (`entered`) or is about to.
+    #[test]
+    fn whoever_waits_for_a_key_that_went_to_the_other_half_looks_there() {
+        for entered in [false, true] {
+            let runtime = SimRuntime::new(1);
+            let node = local_node(&runtime, Hlc::new(runtime.clock(), Duration::ZERO, true));
+            runtime.block_on(async {
+                let begun = runtime.clock().monotonic();
+                let answer = timeout(&runtime, Duration::from_secs(10), wait_for_the_moved(&node, entered));
+                answer.await.expect("it looks again by itself").expect("nothing is wrong");
+                let took = runtime.clock().monotonic() - begun;
+                assert!(took <= if entered { PUSH_DELAY } else { Duration::ZERO }, "{took:?}");
+                let left = node.participant.ranges.read()[&RangeId(1)].clone();
+                assert!(entered || left.locks.is_empty(), "nobody would ever remove it there");
+            });
+        }
+    }
+
+    async fn wait_for_the_moved(node: &LocalNode, entered: bool) -> Result<(), KvError> {
+        let holder = node.db.begin(TxnOptions::default());
+        let key = Key::from("\x10h");
+        holder.put(key.clone(), "1".into());
+        holder.flush().await.expect("spill");
+        let left = node.participant.ranges.read()[&RangeId(1)].clone();
+        let header = Header { read_ts: node.db.clock().now(), ..Header::default() };
+        let get = Request::Get { key: key.clone(), lock: None };
+        let batch = BatchRequest { header: header.clone(), requests: vec![get] };
+        let Attempt::Conflict(mut conflict) = node.participant.read_once(&left, &batch, &[]) else {
+            panic!("the intent is in its way");
+        };
+        node.db.split_at("\x10f".into()).await.expect("split");
+        if entered {
+            for blocker in &mut conflict.blockers {
+                let at = blocker.intent.take().expect("an intent");
+                left.locks.discover(&key, &blocker.txn, at, LockStrength::Update);
+            }
+        }
+        node.participant.waits_of(&header).wait(&left, conflict).await
+    }
+}
