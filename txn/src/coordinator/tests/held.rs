@@ -153,3 +153,44 @@ fn readers_cannot_keep_a_commit_from_its_time_for_ever() {
         }
     });
 }
+
+/// Whoever waits for an intent pushes its transaction above his own time, if there is a record that says it; until the commit
+/// says there that it may not be pushed any more.
+#[test]
+fn pushers_cannot_keep_a_commit_with_a_record_from_its_time_for_ever() {
+    // A round takes longer than waiters wait before they push.
+    let delay = Duration::from_millis(100);
+    for seed in 1..6 {
+        let runtime = SimRuntime::new(seed);
+        let cluster = Cluster::new(&runtime, 2);
+        let [here, there] = &cluster.gateways[..] else { panic!("two gateways") };
+        runtime.block_on(async {
+            for k in ["a", "c", "d"] {
+                set(here, &table(k), "0").await;
+            }
+            here.split_at(table("b")).await.expect("split");
+            cluster.set_faults(Faults { delay, ..Faults::default() });
+            let txn = begin_at(there, Isolation::ReadCommitted);
+            for k in ["a", "c", "d"] {
+                txn.get_locked(&table(k), LockStrength::Update, WaitPolicy::Block).await.expect("free");
+            }
+            txn.put(table("c"), "1".into());
+            txn.flush().await.expect("spill");
+            txn.put(table("d"), "1".into());
+            let begun = runtime.clock().monotonic();
+            let readers = async {
+                loop {
+                    let _ = begin(here).get(&table("c")).await;
+                    runtime.sleep(Duration::from_millis(1)).await;
+                }
+            };
+            futures::select_biased! {
+                outcome = Box::pin(txn.commit()).fuse() => { outcome.expect("commits"); }
+                _ = Box::pin(readers).fuse() => {}
+            }
+            let took = runtime.clock().monotonic() - begun;
+            // Two rounds, with the beat between them, and the explicit commit: seven times there and back.
+            assert!(took < 14 * delay, "{seed}: {took:?}");
+        });
+    }
+}
