@@ -2,6 +2,7 @@
 
 mod held;
 mod moments;
+mod outcomes;
 
 use std::time::Duration;
 
