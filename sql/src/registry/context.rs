@@ -77,8 +77,8 @@ pub trait SessionFunctions: Sync {
     fn setting(&self, _name: &str) -> SqlResult<Option<String>> {
         Ok(None)
     }
-    /// `set_config`: the new value.
-    fn set_setting(&self, _name: &str, _value: &str, _local: bool) -> SqlResult<String> {
+    /// `set_config`: the new value; given none, the default.
+    fn set_setting(&self, _name: &str, _value: Option<&str>, _local: bool) -> SqlResult<String> {
         Err(unavailable("set_config"))
     }
     fn currval(&self, _sequence: Oid) -> SqlResult<i64> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use meridian_txn::Isolation;
 
 use super::Session;
+use super::characteristics::Modes;
 use super::classify::{answers_at_once, ends_failed, is_utility};
 use super::client::{Client, FLUSH_AT, Format};
 use super::exprs::Texts;
@@ -187,14 +188,13 @@ impl Session {
             if change.local && !in_transaction {
                 continue;
             }
-            if let Some(mentioned) =
-                self.modes().mentioned(&change.name.to_ascii_lowercase(), Some(&change.value))?
-            {
+            let (name, value) = (change.name.to_ascii_lowercase(), change.value.as_deref());
+            let modes = Modes::default_of(self.settings.cached());
+            if let Some(mentioned) = modes.mentioned(&name, value)? {
                 self.change_modes(mentioned)?;
                 continue;
             }
-            let reported =
-                self.settings.set(&change.name, Some(&change.value), change.local, in_transaction)?;
+            let reported = self.settings.set(&change.name, value, change.local, in_transaction)?;
             if let Some((name, value)) = reported {
                 client.parameter_status(name, &value);
             }

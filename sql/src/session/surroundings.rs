@@ -41,8 +41,10 @@ pub struct SettingChanges(Mutex<Vec<SettingChange>>);
 #[derive(Clone)]
 pub struct SettingChange {
     pub name: String,
-    /// As SHOW would give it.
-    pub value: String,
+    /// `None`: back to the default.
+    pub value: Option<String>,
+    /// What SHOW would give then.
+    pub shown: String,
     pub local: bool,
 }
 
@@ -244,7 +246,7 @@ impl SessionFunctions for View {
     fn setting(&self, name: &str) -> SqlResult<Option<String>> {
         let changes = self.changes.0.lock();
         if let Some(change) = changes.iter().rev().find(|c| c.name.eq_ignore_ascii_case(name)) {
-            return Ok(Some(change.value.clone()));
+            return Ok(Some(change.shown.clone()));
         }
         if name.eq_ignore_ascii_case("meridian.consistency") {
             return Ok(Some(self.node.consistency.clone()));
@@ -252,25 +254,26 @@ impl SessionFunctions for View {
         Ok(shown(self.modes, &self.settings, &name.to_ascii_lowercase()))
     }
 
-    fn set_setting(&self, name: &str, value: &str, local: bool) -> SqlResult<String> {
+    fn set_setting(&self, name: &str, value: Option<&str>, local: bool) -> SqlResult<String> {
         // Checked on a copy now, taken over when the statement ends.
         let (mut settings, mut modes) = (self.settings.clone(), self.modes);
-        let mut set = |name: &str, value: &str, local: bool| {
+        let mut set = |name: &str, value: Option<&str>, local: bool| {
             let lower = name.to_ascii_lowercase();
-            match modes.mentioned(&lower, Some(value))? {
+            match Modes::default_of(settings.cached()).mentioned(&lower, value)? {
                 Some(mentioned) => modes = modes.change(mentioned, Progress::Queried)?,
-                None => drop(settings.set(name, Some(value), local, false)?),
+                None => drop(settings.set(name, value, local, false)?),
             }
             Ok::<_, SqlError>(shown(modes, &settings, &lower).unwrap_or_default())
         };
         let mut changes = self.changes.0.lock();
         for change in changes.iter() {
-            set(&change.name, &change.value, change.local)?;
+            set(&change.name, change.value.as_deref(), change.local)?;
         }
         let shown = set(name, value, local)?;
         // Of the same kind only the last counts; a statement may change a setting in each of its rows.
         changes.retain(|c| c.local != local || !c.name.eq_ignore_ascii_case(name));
-        changes.push(SettingChange { name: name.into(), value: shown.clone(), local });
+        let value = value.map(|_| shown.clone());
+        changes.push(SettingChange { name: name.into(), value, shown: shown.clone(), local });
         Ok(shown)
     }
 

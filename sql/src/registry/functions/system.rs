@@ -76,7 +76,7 @@ fn set_config(ctx: &EvalContext<'_>, args: &[Datum]) -> SqlResult<Datum> {
         Datum::Text(name) => name,
         _ => return Err(SqlError::new(state::NULL_VALUE_NOT_ALLOWED, "SET requires parameter name")),
     };
-    let value = if args[1].is_null() { "" } else { text(&args[1]) };
+    let value = (!args[1].is_null()).then(|| text(&args[1]));
     let local = args[2] == Datum::Bool(true);
     ctx.session.set_setting(name, value, local).map(|v| Datum::text(&v))
 }

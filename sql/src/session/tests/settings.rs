@@ -48,6 +48,31 @@ fn set_config_acts_when_its_statement_has_run() {
 }
 
 #[test]
+fn set_config_of_null_resets() {
+    talk(&[
+        ("SET work_mem = '9MB'", &["SET"]),
+        (
+            "SELECT set_config('work_mem', NULL, false), current_setting('work_mem')",
+            &["64MB|64MB", "SELECT 1"],
+        ),
+        ("SHOW work_mem", &["64MB", "SHOW"]),
+        ("SET application_name = set; BEGIN", &[SET, "SET", "BEGIN"]),
+        ("SELECT set_config('application_name', NULL, true)", &["", "application_name=", "SELECT 1"]),
+        ("COMMIT", &[SET, "COMMIT"]),
+        (
+            "SELECT set_config('search_path', 'x', false), set_config('search_path', NULL, NULL)",
+            &["x|\"$user\", public", "SELECT 1"],
+        ),
+        ("SHOW search_path", &["\"$user\", public", "SHOW"]),
+        ("BEGIN READ ONLY", &["BEGIN"]),
+        ("SELECT set_config('transaction_read_only', NULL, true)", &["25001"]),
+        ("ROLLBACK", &["ROLLBACK"]),
+        ("SELECT set_config('server_version', NULL, false)", &["55P02"]),
+        ("SELECT set_config(NULL, NULL, false)", &["22004"]),
+    ]);
+}
+
+#[test]
 fn set_config_acts_in_a_portal_that_goes_on() {
     let runtime = SimRuntime::shuffled(1);
     let cluster = Cluster::new(&runtime, 1);
