@@ -102,8 +102,7 @@ impl Session {
         match reset {
             ast::Reset::ALL => {
                 let in_transaction = self.settings_transaction(delivery)?;
-                self.settings.reset_all(in_transaction);
-                for (name, value) in self.settings.reported() {
+                for (name, value) in self.settings.reset_all(in_transaction) {
                     delivery.client.parameter_status(name, &value);
                 }
             }
@@ -159,8 +158,7 @@ impl Session {
                 }
                 self.prepared.clear();
                 self.portals.clear();
-                self.settings.reset_all(false);
-                for (name, value) in self.settings.reported() {
+                for (name, value) in self.settings.reset_all(false) {
                     client.parameter_status(name, &value);
                 }
                 self.sequences.clear();

@@ -346,7 +346,9 @@ impl Settings {
         Ok(())
     }
 
-    pub fn reset_all(&mut self, in_transaction: bool) {
+    /// Gives the reported settings whose value changed by that.
+    pub fn reset_all(&mut self, in_transaction: bool) -> Vec<(&'static str, String)> {
+        let before = self.reported();
         let names: Vec<_> = self.values.keys().cloned().collect();
         for name in names {
             let old = self.values.get(&name).cloned();
@@ -359,6 +361,7 @@ impl Settings {
             }
         }
         self.changed();
+        self.reported_anew(&before)
     }
 
     /// The transaction ended: gives the reported settings whose value changed by that.
@@ -376,7 +379,8 @@ impl Settings {
         if self.undo.len() <= mark {
             return Vec::new();
         }
-        let (mut touched, mut settled) = (Vec::new(), BTreeSet::new());
+        let before = self.reported();
+        let mut settled = BTreeSet::new();
         // Oldest value wins: walk back from the newest.
         for (name, old, local) in self.undo.split_off(mark).into_iter().rev() {
             if keep && !local {
@@ -386,22 +390,16 @@ impl Settings {
                 continue;
             }
             match old {
-                Some(v) => self.values.insert(name.clone(), v),
+                Some(v) => self.values.insert(name, v),
                 None => self.values.remove(&name),
             };
-            touched.push(name);
         }
         self.changed();
-        let mut reports: Vec<(&'static str, String)> = Vec::new();
-        for name in touched {
-            if let Some(d) = definition(&name)
-                && let Some(shown) = d.report
-                && !reports.iter().any(|(n, _)| *n == shown)
-            {
-                reports.push((shown, self.get(d.name).unwrap_or_default()));
-            }
-        }
-        reports
+        self.reported_anew(&before)
+    }
+
+    fn reported_anew(&self, before: &[(&'static str, String)]) -> Vec<(&'static str, String)> {
+        self.reported().into_iter().filter(|now| !before.contains(now)).collect()
     }
 
     /// All reported settings, for the start of a session.

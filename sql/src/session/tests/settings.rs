@@ -73,6 +73,23 @@ fn set_config_of_null_resets() {
 }
 
 #[test]
+fn a_reset_of_all_tells_what_it_changes() {
+    const ISO: &str = "DateStyle=ISO, MDY";
+    talk(&[
+        ("RESET ALL", &["RESET"]),
+        ("SET application_name = set; SET work_mem = '9MB'", &[SET, "SET", "SET"]),
+        ("SET datestyle = 'ISO, MDY'", &[ISO, "SET"]),
+        ("RESET ALL", &["application_name=", "RESET"]),
+        ("SHOW work_mem", &["64MB", "SHOW"]),
+        ("SET datestyle = 'German'", &["DateStyle=German, DMY", "SET"]),
+        ("BEGIN; RESET ALL", &["BEGIN", ISO, "RESET"]),
+        ("ROLLBACK", &["DateStyle=German, DMY", "ROLLBACK"]),
+        ("DISCARD ALL", &[ISO, "DISCARD ALL"]),
+        ("DISCARD ALL", &["DISCARD ALL"]),
+    ]);
+}
+
+#[test]
 fn set_config_acts_in_a_portal_that_goes_on() {
     let runtime = SimRuntime::shuffled(1);
     let cluster = Cluster::new(&runtime, 1);
