@@ -7,6 +7,7 @@
 
 use super::prepared::Prepared;
 use crate::error::{SqlError, SqlResult, state};
+use crate::parse::ast::SetExpr;
 use crate::parse::{Statement, ast};
 
 /// Whether the statement is run from its tree rather than from a plan.
@@ -30,8 +31,36 @@ pub(super) fn answers_at_once(statement: &Statement) -> bool {
     match statement {
         Statement::Explain(_) => true,
         Statement::Fetch(f) => !f.only_move,
-        Statement::Sql(sql) => matches!(**sql, ast::Statement::ShowVariable { .. }),
+        Statement::Sql(sql) => matches!(**sql, ast::Statement::ShowVariable { .. }) || returns_changes(sql),
         _ => false,
+    }
+}
+
+/// Whether the statement changes data and has rows. What it changes, it changes as a whole, however many rows are wanted.
+fn returns_changes(sql: &ast::Statement) -> bool {
+    match sql {
+        ast::Statement::Insert(insert) => insert.returning.is_some(),
+        ast::Statement::Update(update) => update.returning.is_some(),
+        ast::Statement::Delete(delete) => delete.returning.is_some(),
+        ast::Statement::Query(query) => match innermost(&query.body) {
+            SetExpr::Insert(sql) | SetExpr::Update(sql) | SetExpr::Delete(sql) => returns_changes(sql),
+            // Only WITH at the top may change data.
+            _ => query.with.iter().flat_map(|with| &with.cte_tables).any(|cte| changes_data(&cte.query)),
+        },
+        _ => false,
+    }
+}
+
+fn changes_data(query: &ast::Query) -> bool {
+    let body = innermost(&query.body);
+    matches!(body, SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_))
+}
+
+/// Without the parentheses around it.
+fn innermost(body: &SetExpr) -> &SetExpr {
+    match body {
+        SetExpr::Query(query) => innermost(&query.body),
+        other => other,
     }
 }
 

@@ -218,7 +218,7 @@ impl Session {
                 }
                 let mut statement = self.exec_statement()?;
                 if delivery.max_rows > 0 && query.kind == QueryKind::Select {
-                    // It may go on when others have run.
+                    // It may go on when others have run. (What changes data is never run in pieces.)
                     statement = statement.as_of_now();
                 }
                 let ctx = ExecContext::new(Arc::new(statement), params.clone());

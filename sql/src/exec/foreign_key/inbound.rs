@@ -346,7 +346,7 @@ async fn referencing_pairs(
                 for i in 0..block.len() {
                     keys.push(finder.primary_key(block.key(i), block.value(i))?);
                 }
-                out.extend(scan::get_pairs(&keys, Some((lock, WaitPolicy::Block)), ctx).await?);
+                out.extend(scan::lock_pairs(&keys, (lock, WaitPolicy::Block), ctx).await?);
             }
         }
     }

@@ -169,6 +169,40 @@ fn what_changes_data_runs_to_its_end_at_the_row_limit() {
     });
 }
 
+/// As a whole, and on what it has itself written: no moment stands still for it.
+#[test]
+fn with_that_changes_data_does_so_at_once() {
+    with_session(async |s| {
+        let schema = "CREATE TABLE p (id int PRIMARY KEY);
+            CREATE TABLE c (k int PRIMARY KEY,
+                x int REFERENCES p ON DELETE SET NULL, y int REFERENCES p ON DELETE SET NULL);
+            CREATE INDEX ON c (x); CREATE INDEX ON c (y);
+            INSERT INTO p VALUES (1), (2), (3); INSERT INTO c VALUES (10, 1, 1), (20, 2, 2)";
+        assert_eq!(say(s, schema).await.1, None);
+        assert_eq!(say(s, "BEGIN").await.1, None);
+        let delete = "WITH d AS (DELETE FROM p WHERE id < 3 RETURNING id) SELECT id FROM d ORDER BY id";
+        assert_eq!(pieces(s, delete, 1).await, ["1 suspended"]);
+        assert_eq!(say(s, "SELECT count(*) FROM p").await.0, ["1", "SELECT 1"]);
+        assert_eq!(say(s, "SELECT x IS NULL AND y IS NULL FROM c").await.0, ["t", "t", "SELECT 2"]);
+        // What returns no rows says how many it has changed.
+        let insert = "WITH i AS (INSERT INTO p VALUES (7) RETURNING id) INSERT INTO c SELECT id + 1 FROM i";
+        assert_eq!(pieces(s, insert, 9).await, ["INSERT 0 1"]);
+        // FETCH, too, runs a portal's statement once.
+        for (portal, sql) in [
+            ("i", "INSERT INTO p VALUES (4), (5), (6) RETURNING id"),
+            ("w", "WITH d AS (DELETE FROM p WHERE id > 4 RETURNING id) SELECT id FROM d ORDER BY id"),
+        ] {
+            s.parse(portal, sql, &[]).await.expect("a statement");
+            s.bind(portal, portal, &[], Vec::new(), Vec::new()).await.expect("a portal");
+        }
+        assert_eq!(say(s, "FETCH 2 FROM i").await.0, ["4", "5", "FETCH 2"]);
+        assert_eq!(say(s, "FETCH 1 FROM w").await.0, ["5", "FETCH 1"]);
+        assert_eq!(say(s, "SELECT id FROM p ORDER BY id").await.0, ["3", "4", "SELECT 2"]);
+        assert_eq!(say(s, "FETCH ALL FROM i; FETCH ALL FROM w").await.0[..2], ["6", "FETCH 1"]);
+        assert_eq!(say(s, "COMMIT").await.1, None);
+    });
+}
+
 #[test]
 fn a_cursor_reads_what_answers_at_once() {
     with_session(async |s| {
