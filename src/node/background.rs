@@ -9,7 +9,8 @@ use prost::Message;
 use tokio::sync::watch;
 
 use super::Inner;
-use crate::rpc::proto::{Answer, Ask, NodeState};
+use crate::rpc::peers::call_address;
+use crate::rpc::proto::{Answer, Ask, NodeState, Request, Response};
 
 const GOSSIP_EVERY: Duration = Duration::from_millis(500);
 const GOSSIP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -57,6 +58,7 @@ pub fn note_first_range(inner: &Inner) {
 /// Tells the others of this node, and hears of the rest from one of them at a time.
 async fn gossip(inner: Arc<Inner>) {
     let mut turn = 0usize;
+    tokio::spawn(introduce(inner.clone()));
     loop {
         note_first_range(&inner);
         let status = inner.store.status();
@@ -83,6 +85,27 @@ async fn gossip(inner: Arc<Inner>) {
                 }
             });
         }
+        tokio::time::sleep(GOSSIP_EVERY).await;
+    }
+}
+
+/// Makes itself known to the nodes of --join, until one has answered: those that the store knows may have moved, too.
+async fn introduce(inner: Arc<Inner>) {
+    let mut told = false;
+    loop {
+        for address in &inner.config.join {
+            let request =
+                Request { cluster: inner.cluster.clone(), ask: Some(Ask::Gossip(inner.members.gossip())) };
+            match call_address(address, request, GOSSIP_TIMEOUT).await {
+                Ok(Response { answer: Some(Answer::Gossip(gossip)) }) => return inner.members.merge(gossip),
+                Err(e) if !told => tracing::warn!(address, error = %e, "a node of --join is of no help"),
+                _ => {}
+            }
+        }
+        if inner.config.join.is_empty() {
+            return;
+        }
+        told = true;
         tokio::time::sleep(GOSSIP_EVERY).await;
     }
 }

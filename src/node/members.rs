@@ -6,7 +6,9 @@
 //! can start again without being told.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +28,8 @@ pub struct Members {
     clock: Clock,
     peers: Arc<Peers>,
     known: Mutex<Known>,
-    file: Option<PathBuf>,
+    /// Where addresses outlive the process; locked while it is written.
+    file: Mutex<Option<PathBuf>>,
 }
 
 struct Known {
@@ -41,22 +44,19 @@ struct Member {
 }
 
 impl Members {
-    pub fn new(
-        me: NodeState,
-        clock: Clock,
-        peers: Arc<Peers>,
-        folder: Option<&std::path::Path>,
-    ) -> Arc<Self> {
+    pub fn new(me: NodeState, clock: Clock, peers: Arc<Peers>, folder: Option<&Path>) -> Arc<Self> {
         let id = NodeId(me.node);
         let members = Arc::new(Members {
             me: id,
             clock,
             peers,
             known: Mutex::new(Known { nodes: BTreeMap::new(), first_range: None }),
-            file: folder.map(|f| f.join("peers")),
+            file: Mutex::new(folder.map(|f| f.join("peers"))),
         });
-        members.note(me);
+        // First what was known: the file is written anew as soon as something is news.
         members.read_file();
+        members.enter(me);
+        members.write_file();
         members
     }
 
@@ -107,7 +107,14 @@ impl Members {
         }
     }
 
-    fn note(&self, mut state: NodeState) {
+    fn note(&self, state: NodeState) {
+        if self.enter(state) {
+            self.write_file();
+        }
+    }
+
+    /// Whether it brings an address that was not known.
+    fn enter(&self, mut state: NodeState) -> bool {
         let id = NodeId(state.node);
         let now = self.clock.monotonic();
         let mut changed = false;
@@ -130,8 +137,8 @@ impl Members {
         }
         if changed {
             self.peers.set_address(id, &state.address);
-            self.write_file();
         }
+        changed
     }
 
     /// Every node with how long it has been silent.
@@ -149,7 +156,8 @@ impl Members {
     }
 
     fn write_file(&self) {
-        let Some(file) = &self.file else { return };
+        let file = self.file.lock();
+        let Some(file) = &*file else { return };
         let lines: String = self
             .known
             .lock()
@@ -157,24 +165,37 @@ impl Members {
             .values()
             .map(|m| format!("{} {}\n", m.state.node, m.state.address))
             .collect();
-        let temporary = file.with_extension("new");
-        let written = std::fs::write(&temporary, lines).and_then(|()| std::fs::rename(&temporary, file));
-        if let Err(e) = written {
+        if let Err(e) = replace(file, &lines) {
             tracing::warn!(file = %file.display(), error = %e, "cannot keep the other nodes' addresses");
         }
     }
 
     /// Addresses from the last run; malformed lines are of no use and of no harm.
     fn read_file(&self) {
-        let Some(text) = self.file.as_ref().and_then(|f| std::fs::read_to_string(f).ok()) else { return };
+        let Some(text) = self.file.lock().as_ref().and_then(|f| std::fs::read_to_string(f).ok()) else {
+            return;
+        };
         for line in text.lines() {
             if let Some((node, address)) = line.split_once(' ')
                 && let Ok(node) = node.parse::<u32>()
                 && NodeId(node) != self.me
             {
-                self.note(NodeState { node, address: address.into(), ..Default::default() });
+                self.enter(NodeState { node, address: address.into(), ..Default::default() });
             }
         }
+    }
+}
+
+/// The old contents or the new, whatever happens meanwhile.
+fn replace(file: &Path, contents: &str) -> std::io::Result<()> {
+    let temporary = file.with_extension("new");
+    let mut new = File::create(&temporary)?;
+    new.write_all(contents.as_bytes())?;
+    new.sync_all()?;
+    std::fs::rename(&temporary, file)?;
+    match file.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
     }
 }
 

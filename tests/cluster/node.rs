@@ -110,6 +110,10 @@ impl Node {
         node
     }
 
+    pub fn ports(&self) -> Ports {
+        Ports { sql: self.sql, rpc: self.rpc, http: self.http }
+    }
+
     pub fn runs(&mut self) -> bool {
         self.child.try_wait().expect("the process can be asked").is_none()
     }

@@ -69,3 +69,43 @@ async fn a_cluster_outlives_a_killed_node() {
         assert_eq!(n, acknowledged, "through the node at {}", node.sql);
     }
 }
+
+/// Nodes that all stop, well or badly, find one another again, whoever comes first; and one that has moved finds the others,
+/// even if they have moved, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_has_stopped_as_a_whole_starts_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut nodes = three(folder.path()).await;
+    let client = nodes[0].connect().await;
+    client
+        .batch_execute("CREATE TABLE t (k bigint PRIMARY KEY); INSERT INTO t VALUES (1)")
+        .await
+        .expect("a row");
+    let mut ports: Vec<Ports> = nodes.iter().map(Node::ports).collect();
+    for round in 2..5 {
+        for node in &mut nodes {
+            match round {
+                2 => assert_eq!(node.stop().await, Some(0)),
+                _ => node.kill(),
+            }
+        }
+        let mut join = None;
+        if round == 4 {
+            // All of them have moved: one address has to be told.
+            ports = ports.iter().map(|_| Ports::free()).collect();
+            join = Some(ports[0].rpc);
+        }
+        let path = |i: usize| folder.path().join((i + 1).to_string());
+        // Two are a majority; each waits for the other.
+        let (second, first) =
+            tokio::join!(Node::start(&path(1), ports[1], join), Node::start(&path(0), ports[0], None));
+        let insert = format!("INSERT INTO t VALUES ({round})");
+        first.connect().await.batch_execute(&insert).await.expect("a majority serves");
+        let third = Node::start(&path(2), ports[2], join).await;
+        nodes = vec![first, second, third];
+        for node in &nodes {
+            let rows = node.connect().await.query_one("SELECT count(*) FROM t", &[]).await.expect("counts");
+            assert_eq!(rows.get::<_, i64>(0), round);
+        }
+    }
+}
