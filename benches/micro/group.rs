@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures::executor::block_on;
 use meridian_storage::base::{BoxFuture, Hlc, NodeId, PhysicalClock, Runtime, StorageResult};
 use meridian_storage::engine::{Engine, MemEngine, RocksEngine, RocksOptions, WriteBatch};
-use meridian_storage::log::{DiskLog, DiskLogOptions, LogStore, MemLog};
+use meridian_storage::log::{DiskLog, DiskLogOptions, LogOwner, LogStore, MemLog};
 use meridian_storage::mvcc;
 use meridian_storage::replica::{Command, Replica};
 use meridian_storage::store::testing::{Chance, Recorder};
@@ -48,7 +48,9 @@ impl Group {
         let (engine, log) = (folder.path().join("engine"), folder.path().join("log"));
         Self::start(1, Some(folder), |_| {
             let engine = RocksEngine::open(&engine, RocksOptions::default()).expect("a new engine");
-            let log = DiskLog::open(&log, DiskLogOptions::default()).expect("a new log");
+            let owner = LogOwner { cluster: 1, node: NodeId(1) };
+            DiskLog::found(&log, owner).expect("a new log");
+            let log = DiskLog::open(&log, owner, DiskLogOptions::default()).expect("opened");
             (Arc::new(engine), Arc::new(log))
         })
     }

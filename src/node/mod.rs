@@ -12,6 +12,7 @@ pub mod system;
 pub mod members;
 mod allocator;
 mod background;
+mod disks;
 mod garbage;
 mod handler;
 mod metrics;
@@ -26,8 +27,8 @@ use meridian_sql::catalog::CatalogCache;
 use meridian_sql::session::{Counters, SqlNode};
 use meridian_storage::base::keys::system_key;
 use meridian_storage::base::{BoxFuture, Clock, Key, NodeId, Runtime};
-use meridian_storage::engine::{Engine, MemEngine, RocksEngine, RocksOptions, VersionFilter};
-use meridian_storage::log::{DiskLog, LogStore, MemLog};
+use meridian_storage::engine::Engine;
+use meridian_storage::log::{LogOwner, LogStore};
 use meridian_storage::mvcc::GcThresholds;
 use meridian_storage::store::{self, MessageBatch, RaftTransport, StoreHandle, StoreParts};
 use meridian_txn::participant::Participant;
@@ -94,10 +95,12 @@ impl Node {
         let (sql_at, rpc_at, http_at) = (local(&sql)?, local(&rpc)?, local(&http)?);
 
         let thresholds = GcThresholds::new();
-        let (engine, log) = open_disks(&config, thresholds.clone())?;
+        let folder = config.folder.as_deref();
+        let engine = disks::open_state(folder, config.cache as usize, thresholds.clone())?;
         let joined = identify(&config, &*engine, &clock, runtime.as_ref(), rpc_at).await?;
 
         let identity = store::identity(&*engine).map_err(fault)?.ok_or("the store has no identity")?;
+        let log = disks::open_log(folder, LogOwner { cluster: identity.cluster, node: identity.node })?;
         let (id, cluster) = (identity.node, format!("{:032x}", identity.cluster));
         let peers = Peers::new(Identity { cluster: cluster.clone(), node: id });
         let me = NodeState {
@@ -253,32 +256,6 @@ async fn listen(flag: &str, address: SocketAddr) -> Result<TcpListener, String> 
     })
 }
 
-type Disks = (Arc<dyn Engine>, Arc<dyn LogStore>);
-
-fn open_disks(config: &NodeConfig, thresholds: Arc<GcThresholds>) -> Result<Disks, String> {
-    let Some(folder) = &config.folder else {
-        return Ok((Arc::new(MemEngine::new()), Arc::new(MemLog::new())));
-    };
-    let at = |e: meridian_storage::base::StorageError| format!("store {}: {e}", folder.display());
-    std::fs::create_dir_all(folder).map_err(|e| format!("cannot create {}: {e}", folder.display()))?;
-    let filter: Option<Arc<dyn VersionFilter>> = Some(thresholds);
-    let options = RocksOptions { cache_bytes: config.cache as usize, filter, ..RocksOptions::default() };
-    let engine = RocksEngine::open(folder.join("state"), options).map_err(at)?;
-    let log_folder = folder.join("log");
-    // A store gets its identity after both folders are there. Without its log, what was acknowledged and not yet
-    // flushed is gone, and so are its votes: it must not go on as if nothing had been lost.
-    if store::identity(&engine).map_err(at)?.is_some() && !log_folder.exists() {
-        return Err(format!(
-            "store {}: the log folder is missing, and with it commits that were acknowledged\n\
-             Restore {}, or start with an empty --store and --join a cluster that has the data.",
-            folder.display(),
-            log_folder.display()
-        ));
-    }
-    let log = DiskLog::open(log_folder, Default::default()).map_err(at)?;
-    Ok((Arc::new(engine), Arc::new(log)))
-}
-
 /// Makes sure that the store knows who it is: as it was, or as the first node of a cluster, or as a joining node.
 async fn identify(
     config: &NodeConfig,
@@ -292,13 +269,17 @@ async fn identify(
     }
     if config.join.is_empty() {
         let cluster = u128::from(runtime.random()) << 64 | u128::from(runtime.random());
-        store::bootstrap(engine, cluster, NodeId(1), clock.now()).map_err(fault)?;
+        let node = NodeId(1);
+        disks::found_log(config.folder.as_deref(), LogOwner { cluster, node })?;
+        store::bootstrap(engine, cluster, node, clock.now()).map_err(fault)?;
         return Ok(None);
     }
     let joined = join(config, rpc).await?;
     let cluster = u128::from_str_radix(&joined.cluster, 16)
         .map_err(|_| format!("the cluster's id `{}` is malformed", joined.cluster))?;
-    store::join(engine, cluster, NodeId(joined.node)).map_err(fault)?;
+    let node = NodeId(joined.node);
+    disks::found_log(config.folder.as_deref(), LogOwner { cluster, node })?;
+    store::join(engine, cluster, node).map_err(fault)?;
     Ok(Some(joined))
 }
 

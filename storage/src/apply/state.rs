@@ -24,7 +24,7 @@ use crate::mvcc;
 use crate::replica::{RangeDescriptor, state_key};
 
 /// The version of everything a store writes; another version is not opened.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 const IDENTITY: &str = "identity";
 const DESCRIPTOR: &str = "r/descriptor";
 const APPLIED: &str = "r/applied";

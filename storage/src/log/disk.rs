@@ -4,7 +4,8 @@
 //! become the room of new ones; what little is alive in an old segment is written again, a whole range at a time.
 //!
 //! What must stay true, beside what [`super::segment`] says of single files:
-//! - Segments are numbered without gaps; a segment is given up only when a replay of the younger ones gives the
+//! - Segments are numbered without gaps up to the one that the manifest names ([`super::manifest`]), and all are of one
+//!   store; a segment is given up only when a replay of the younger ones gives the
 //!   same index, and always the oldest first.
 //! - After an error of a write or a sync nothing more is written: what the disk then holds is unknown (the kernel drops
 //!   dirty pages after a failed sync), and only a restart finds out.
@@ -26,8 +27,9 @@ use parking_lot::{Mutex, RwLock};
 use super::check::check;
 use super::codec::{Encoder, Image, IndexOp, Record, encoded_len};
 use super::index::{Index, RecordPlace, Slot};
-use super::segment::{self, HEADER_LEN, NUMBERS_PER_START, Place, Segment};
-use super::{LogBatch, LogEntry, LogState, LogStore, size_of};
+use super::manifest::{self, Manifest};
+use super::segment::{self, HEADER_LEN, NUMBERS_PER_START, Place, Segment, SegmentId};
+use super::{LogBatch, LogEntry, LogOwner, LogState, LogStore, size_of};
 use crate::base::{RangeId, StorageError, StorageResult};
 
 /// How the log is opened.
@@ -75,6 +77,7 @@ struct Writer {
     number: u64,
     /// The last record that is known to be durable.
     synced: u64,
+    manifest: Manifest,
     /// A file that may become a segment.
     spare: Option<PathBuf>,
     encoder: Encoder,
@@ -83,34 +86,43 @@ struct Writer {
 }
 
 impl DiskLog {
-    /// Opens the log in `folder`, which is created if it does not exist, and reads it back.
-    pub fn open(folder: impl AsRef<Path>, options: DiskLogOptions) -> StorageResult<Self> {
+    /// Whose log is in `folder`; `None` if no segment of it was ever begun.
+    pub fn owner(folder: impl AsRef<Path>) -> StorageResult<Option<LogOwner>> {
+        let folder = folder.as_ref();
+        if !folder.try_exists().map_err(|e| segment::io_error(folder, &e))? {
+            return Ok(None);
+        }
+        let segments = Files::list(folder)?.segments;
+        match Manifest::open(folder)? {
+            Some(manifest) if manifest.newest() > 0 || !segments.is_empty() => Ok(Some(manifest.owner())),
+            None if !segments.is_empty() => Err(without_manifest(folder, &segments)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Founds the log of a store in `folder`, durably: to be done before the store is given its identity.
+    pub fn found(folder: impl AsRef<Path>, owner: LogOwner) -> StorageResult<()> {
+        let folder = folder.as_ref();
+        std::fs::create_dir_all(folder).map_err(|e| segment::io_error(folder, &e))?;
+        let _lock = lock(folder)?;
+        if let Some(found) = Self::owner(folder)? {
+            return Err(StorageError::Config(format!("{} belongs to {found} already", folder.display())));
+        }
+        Manifest::lay(folder, owner)
+    }
+
+    /// Opens the log that was founded in `folder` for `owner`, and reads it back.
+    pub fn open(folder: impl AsRef<Path>, owner: LogOwner, options: DiskLogOptions) -> StorageResult<Self> {
         let folder = folder.as_ref().to_owned();
-        std::fs::create_dir_all(&folder).map_err(|e| segment::io_error(&folder, &e))?;
         let lock = lock(&folder)?;
         let mut files = Files::list(&folder)?;
-        let mut index = Index::new(options.cache_bytes);
-        let mut next_number = 1;
-        // The last segment was being made when the process ended: it is made again.
-        let mut unmade = false;
-        let newest = files.segments.keys().next_back().copied().unwrap_or(0);
-        for (&number, path) in &files.segments {
-            let replayed = segment::replay(path, number, next_number, number == newest, |record, at| {
-                let len = record.unpadded_len() as u32;
-                let place = RecordPlace { segment: number, offset: at, len };
-                record.ops()?.into_iter().for_each(|(range, op)| index.apply(range, op, place));
-                Some(())
-            })?;
-            let Some(found) = replayed else {
-                unmade = true;
-                continue;
-            };
-            next_number = found.next_number;
-            if !found.complete {
-                complete(path, &found)?;
-                next_number += 1;
-            }
+        let mut manifest =
+            Manifest::open(&folder)?.ok_or_else(|| without_manifest(&folder, &files.segments))?;
+        if manifest.owner() != owner {
+            return Err(segment::foreign(&folder, manifest.owner(), owner));
         }
+        let unmade = files.beyond(&folder, manifest.newest())?;
+        let (index, next_number) = files.replay(owner, options.cache_bytes, unmade)?;
         if let Some((range, first)) = index.range_with_gap() {
             return Err(StorageError::Corruption(format!(
                 "{}: the log of {range} lacks what comes before entry {first}",
@@ -118,11 +130,12 @@ impl DiskLog {
             )));
         }
         let number = (next_number / NUMBERS_PER_START + 1) * NUMBERS_PER_START;
-        let segment = if unmade { newest } else { newest + 1 };
-        let spare = if unmade { None } else { files.spares.pop() };
+        let segment = manifest.newest() + 1;
+        let spare = if unmade.is_some() { None } else { files.spares.pop() };
         files.remove_spares()?;
-        let place = Place { folder: &folder, segment, first_number: number };
+        let place = Place { folder: &folder, owner, segment, first_number: number };
         let file = Segment::create(place, spare, options.segment_bytes)?;
+        manifest.set_newest(segment)?;
         let mut segments = BTreeMap::new();
         for (&n, path) in files.segments.range(..segment) {
             segments.insert(n, File::open(path).map_err(|e| segment::io_error(path, &e))?);
@@ -134,6 +147,7 @@ impl DiskLog {
             at: HEADER_LEN,
             number,
             synced: number - 1,
+            manifest,
             spare: None,
             encoder: Encoder::default(),
             failed: None,
@@ -189,10 +203,12 @@ impl DiskLog {
         w.file.sync()?;
         w.synced = w.number;
         w.number += 1;
-        let next = Place { folder: &self.folder, segment: w.segment + 1, first_number: w.number };
+        let (owner, segment) = (w.manifest.owner(), w.segment + 1);
+        let next = Place { folder: &self.folder, owner, segment, first_number: w.number };
         let file = Segment::create(next, w.spare.take(), self.options.segment_bytes)?;
-        self.shared.write().segments.insert(w.segment + 1, reader(&file)?);
-        w.segment += 1;
+        w.manifest.set_newest(segment)?;
+        self.shared.write().segments.insert(segment, reader(&file)?);
+        w.segment = segment;
         w.file = file;
         w.at = HEADER_LEN;
         Ok(())
@@ -400,6 +416,12 @@ fn complete(path: &Path, found: &segment::Found) -> StorageResult<()> {
     file.sync()
 }
 
+/// A folder without a manifest: of another version, or damaged.
+fn without_manifest(folder: &Path, segments: &BTreeMap<u64, PathBuf>) -> StorageError {
+    let of_another_version = segments.values().find_map(|path| segment::check_format_of(path).err());
+    of_another_version.unwrap_or_else(|| manifest::missing(folder))
+}
+
 fn lock(folder: &Path) -> StorageResult<File> {
     let path = folder.join("LOCK");
     let file = File::options().create(true).truncate(false).write(true).open(&path);
@@ -438,6 +460,54 @@ impl Files {
             return Err(StorageError::Corruption(format!("{} is missing", missing.display())));
         }
         Ok(files)
+    }
+
+    /// The segment that was being made when the process ended, if there is one, beyond the newest that the manifest
+    /// knows of. All that it knows of must be there.
+    fn beyond(&self, folder: &Path, newest: u64) -> StorageResult<Option<u64>> {
+        let last = self.segments.keys().next_back().copied();
+        let missing = match last {
+            None if newest > 0 => Some(newest),
+            Some(last) if last < newest => Some(last + 1),
+            _ => None,
+        };
+        if let Some(number) = missing {
+            let path = folder.join(segment::name(number));
+            return Err(StorageError::Corruption(format!("{} is missing", path.display())));
+        }
+        match last {
+            Some(last) if last > newest + 1 => {
+                let path = folder.join(segment::name(last));
+                Err(segment::damaged(&path, 0, "the manifest does not know of the segment"))
+            }
+            last => Ok(last.filter(|last| *last > newest)),
+        }
+    }
+
+    /// The index, and the number that the next record would have had. A torn tail is cut off.
+    fn replay(&self, owner: LogOwner, cache_bytes: u64, unmade: Option<u64>) -> StorageResult<(Index, u64)> {
+        let mut index = Index::new(cache_bytes);
+        let mut next_number = 1;
+        let last = self.segments.keys().next_back().copied();
+        for (&segment, path) in &self.segments {
+            let id = SegmentId { segment, owner, after: next_number };
+            if unmade == Some(segment) {
+                segment::check_unused(path, id)?;
+                continue;
+            }
+            let found = segment::replay(path, id, last == Some(segment), |record, at| {
+                let len = record.unpadded_len() as u32;
+                let place = RecordPlace { segment, offset: at, len };
+                record.ops()?.into_iter().for_each(|(range, op)| index.apply(range, op, place));
+                Some(())
+            })?;
+            next_number = found.next_number;
+            if !found.complete {
+                complete(path, &found)?;
+                next_number += 1;
+            }
+        }
+        Ok((index, next_number))
     }
 
     /// All but the one that was taken out.

@@ -4,9 +4,11 @@
 //! - A [`LogBatch`] - whatever all ranges of one turn of the store produced - is written atomically and, with
 //!   `sync`, is durable when [`LogStore::write`] returns: one sync for all of them.
 //! - After a crash the log holds every synced batch, and of the unsynced ones a prefix.
-//! - A damaged record that is not a torn tail stops the node: it is reported as corruption, never skipped.
+//! - A damaged record that is not a torn tail stops the node: it is reported as corruption, never skipped. So does a
+//!   log of which files are missing, and one that is another store's.
 
 pub mod disk;
+mod manifest;
 mod index;
 mod segment;
 mod codec;
@@ -17,10 +19,23 @@ mod conformance;
 
 use bytes::Bytes;
 
-use crate::base::{RangeId, StorageResult};
+use crate::base::{NodeId, RangeId, StorageResult};
 
 pub use disk::{DiskLog, DiskLogOptions};
 pub use memory::MemLog;
+
+/// The store that a log belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LogOwner {
+    pub cluster: u128,
+    pub node: NodeId,
+}
+
+impl std::fmt::Display for LogOwner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "node {} of cluster {:032x}", self.node.0, self.cluster)
+    }
+}
 
 /// Raft's durable state beside the entries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

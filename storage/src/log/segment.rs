@@ -3,6 +3,7 @@
 //! What must stay true:
 //! - A segment that has a successor ends with an end record, synced before the successor was made. So every segment
 //!   but the last is sound from its header to its end record, or damaged.
+//! - A segment names its store. One of another store is refused, whatever else is right with it.
 //! - Only the last segment may have a torn tail. A record that does not check out is the tail, unless a sound
 //!   record behind it says that it had been synced: then it is damage.
 //!
@@ -13,10 +14,12 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use super::LogOwner;
 use super::codec::{ALIGN, Record, peek};
 use crate::base::{StorageError, StorageResult};
 
-const MAGIC: &[u8; 8] = b"MRDNLOG1";
+/// The last byte is the version of all files of the log.
+pub(super) const MAGIC: &[u8; 8] = b"MRDNLOG2";
 /// Records begin here.
 pub(super) const HEADER_LEN: u64 = 64;
 /// New files are filled with zeros ahead of the writing, in steps of this size: a sync that overwrites is a third
@@ -28,9 +31,10 @@ static ZEROS: [u8; 16 << 10] = [0; 16 << 10];
 /// Numbers jump by this at every start, so that a torn record can never fit behind a new one.
 pub(super) const NUMBERS_PER_START: u64 = 1 << 32;
 
-/// Which segment, and the number of its first record.
+/// Which segment, whose, and the number of its first record.
 pub(super) struct Place<'a> {
     pub folder: &'a Path,
+    pub owner: LogOwner,
     pub segment: u64,
     pub first_number: u64,
 }
@@ -78,7 +82,7 @@ impl Segment {
             let filled = file.metadata()?.len();
             let mut made = Segment { file, path: path.clone(), filled };
             made.fill(HEADER_LEN, capacity)?;
-            made.file.write_all_at(&header(place.segment, place.first_number), 0)?;
+            made.file.write_all_at(&header(place.segment, place.first_number, place.owner), 0)?;
             made.file.sync_all()?;
             File::open(place.folder)?.sync_all()?;
             Ok(made)
@@ -122,20 +126,62 @@ impl Segment {
     }
 }
 
-fn header(segment: u64, first_number: u64) -> [u8; HEADER_LEN as usize] {
+fn header(segment: u64, first_number: u64, owner: LogOwner) -> [u8; HEADER_LEN as usize] {
     let mut h = [0; HEADER_LEN as usize];
     h[..8].copy_from_slice(MAGIC);
     h[8..16].copy_from_slice(&segment.to_le_bytes());
     h[16..24].copy_from_slice(&first_number.to_le_bytes());
-    let checksum = crc32c::crc32c(&h[..24]);
-    h[24..28].copy_from_slice(&checksum.to_le_bytes());
+    h[24..44].copy_from_slice(&owner.to_bytes());
+    let checksum = crc32c::crc32c(&h[..44]);
+    h[44..48].copy_from_slice(&checksum.to_le_bytes());
     h
 }
 
-/// The number of the first record, if the header is sound.
-fn parse_header(bytes: &[u8], segment: u64) -> Option<u64> {
+/// The number of the first record and the owner, if the header is sound.
+fn parse_header(bytes: &[u8], segment: u64) -> Option<(u64, LogOwner)> {
     let first = u64::from_le_bytes(*bytes.get(16..)?.first_chunk()?);
-    (bytes.get(..HEADER_LEN as usize)? == header(segment, first)).then_some(first)
+    let owner = LogOwner::from_bytes(*bytes.get(24..)?.first_chunk()?);
+    (bytes.get(..HEADER_LEN as usize)? == header(segment, first, owner)).then_some((first, owner))
+}
+
+/// The number of the first record; `None` if the header is not sound. One of another store or version is refused.
+fn check_header(path: &Path, bytes: &[u8], id: SegmentId) -> StorageResult<Option<u64>> {
+    match parse_header(bytes, id.segment) {
+        Some((_, owner)) if owner != id.owner => Err(foreign(path, owner, id.owner)),
+        Some((first, _)) => Ok(Some(first)),
+        None => check_format(path, bytes).map(|()| None),
+    }
+}
+
+/// Refuses what begins like a file of the log of another version.
+pub(super) fn check_format(path: &Path, bytes: &[u8]) -> StorageResult<()> {
+    let (name, own) = MAGIC.split_at(7);
+    match bytes.strip_prefix(name).and_then(|rest| rest.first()) {
+        Some(found) if *found != own[0] && found.is_ascii_alphanumeric() => {
+            Err(StorageError::Config(format!(
+                "{} was written in format {} of the log; this binary reads format {}: start the version of the binary \
+                 that wrote it",
+                path.display(),
+                char::from(*found),
+                char::from(own[0]),
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// As [`check_format`], for a file.
+pub(super) fn check_format_of(path: &Path) -> StorageResult<()> {
+    let mut begin = [0; MAGIC.len()];
+    let read = File::open(path).and_then(|f| f.read_at(&mut begin, 0)).map_err(|e| io_error(path, &e))?;
+    check_format(path, &begin[..read])
+}
+
+pub(super) fn foreign(path: &Path, found: LogOwner, expected: LogOwner) -> StorageError {
+    StorageError::Config(format!(
+        "{} belongs to {found}, and this store is {expected}: put the log of this store back",
+        path.display()
+    ))
 }
 
 /// What reading a segment back has found.
@@ -147,22 +193,29 @@ pub(super) struct Found {
     pub next_number: u64,
 }
 
+/// Which segment a file must be.
+#[derive(Clone, Copy)]
+pub(super) struct SegmentId {
+    pub segment: u64,
+    pub owner: LogOwner,
+    /// The number from which on records can belong to this segment.
+    pub after: u64,
+}
+
 /// Reads a segment back, and hands every sound record with its offset to `each`.
-///
-/// `after` is the number from which on records can belong to this segment. `None`: the segment was being made when the
-/// process ended, and nothing was ever written to it; only the last one can be so.
 pub(super) fn replay(
     path: &Path,
-    segment: u64,
-    after: u64,
+    id: SegmentId,
     last: bool,
     mut each: impl FnMut(Record<'_>, u32) -> Option<()>,
-) -> StorageResult<Option<Found>> {
+) -> StorageResult<Found> {
     let bytes = std::fs::read(path).map_err(|e| io_error(path, &e))?;
-    let first = match parse_header(&bytes, segment) {
-        Some(first) if first < after => return Err(damaged(path, 16, "its records are older than expected")),
+    let first = match check_header(path, &bytes, id)? {
+        Some(first) if first < id.after => {
+            return Err(damaged(path, 16, "its records are older than expected"));
+        }
         Some(first) => first,
-        None if last && durable_evidence(&bytes, 0, after, 0).is_none() => return Ok(None),
+        None if bytes.is_empty() => return Err(damaged(path, 0, "the segment is empty")),
         None => return Err(damaged(path, 0, "the header of the segment is damaged")),
     };
     let (mut at, mut number) = (HEADER_LEN as usize, first);
@@ -170,7 +223,7 @@ pub(super) fn replay(
         number += 1;
         if record.is_end() {
             let end = (at + record.padded_len()) as u64;
-            return Ok(Some(Found { end, complete: true, next_number: number }));
+            return Ok(Found { end, complete: true, next_number: number });
         }
         each(record, at as u32).ok_or_else(|| damaged(path, at, "a sound record makes no sense"))?;
         at += record.padded_len();
@@ -182,7 +235,23 @@ pub(super) fn replay(
         let what = format!("a record is damaged that was synced, as the one at byte {later} says");
         return Err(damaged(path, at, &what));
     }
-    Ok(Some(Found { end: at as u64, complete: false, next_number: number }))
+    Ok(Found { end: at as u64, complete: false, next_number: number })
+}
+
+/// Makes sure that nothing was written to a segment that was being made when the process ended: it is made again.
+pub(super) fn check_unused(path: &Path, id: SegmentId) -> StorageResult<()> {
+    let bytes = std::fs::read(path).map_err(|e| io_error(path, &e))?;
+    let used = match check_header(path, &bytes, id)? {
+        Some(first) => {
+            let record = bytes.get(HEADER_LEN as usize..).and_then(Record::parse);
+            record.is_some_and(|r| r.number == first)
+        }
+        None => durable_evidence(&bytes, 0, id.after, 0).is_some(),
+    };
+    match used {
+        true => Err(damaged(path, 0, "the segment has records, and the manifest does not know of it")),
+        false => Ok(()),
+    }
 }
 
 /// A sound record at or behind `at`, of this life of the file, that says that record `number` was synced.

@@ -8,7 +8,7 @@ use futures::executor::block_on;
 
 use crate::base::{BoxFuture, Hlc, NodeId, PhysicalClock, RangeId, Runtime};
 use crate::engine::{RocksEngine, RocksOptions, WriteBatch};
-use crate::log::{DiskLog, DiskLogOptions};
+use crate::log::{DiskLog, DiskLogOptions, LogOwner};
 use crate::mvcc;
 use crate::replica::Command;
 use crate::store::testing::Recorder;
@@ -62,7 +62,9 @@ fn proposals_on_a_real_disk() {
         tempfile::tempdir_in(std::env::var("SPEED_DIR").unwrap_or("/work/tmp".into())).expect("a folder");
     let engine =
         Arc::new(RocksEngine::open(folder.path().join("engine"), RocksOptions::default()).expect("opens"));
-    let log = Arc::new(DiskLog::open(folder.path().join("log"), DiskLogOptions::default()).expect("opens"));
+    let (path, owner) = (folder.path().join("log"), LogOwner { cluster: 1, node: NodeId(1) });
+    DiskLog::found(&path, owner).expect("a new log");
+    let log = Arc::new(DiskLog::open(&path, owner, DiskLogOptions::default()).expect("opens"));
     let clock = Hlc::new(Arc::new(RealClock(Instant::now())), Duration::from_millis(500), false);
     bootstrap(&*engine, 1, NodeId(1), clock.now()).expect("empty");
     let parts = StoreParts {
