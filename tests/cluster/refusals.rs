@@ -135,7 +135,8 @@ async fn a_log_of_another_version() {
     let folder = left_behind().await;
     let log = file_of(folder.path().join("log"), "0", ".log");
     flip(&log, 7);
-    refused(start_command(folder.path(), Ports::free()), 1, &[&folder.path().display().to_string()]);
+    let says = [&*log.display().to_string(), "this binary reads format", "start the version of the binary"];
+    refused(start_command(folder.path(), Ports::free()), 1, &says);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,6 +150,69 @@ async fn a_damaged_state() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_without_its_log() {
     let folder = left_behind().await;
-    std::fs::remove_dir_all(folder.path().join("log")).expect("removable");
-    refused(start_command(folder.path(), Ports::free()), 1, &["log"]);
+    let log = folder.path().join("log");
+    std::fs::remove_dir_all(&log).expect("removable");
+    refused(start_command(folder.path(), Ports::free()), 1, &["log folder is missing", "--join"]);
+    std::fs::create_dir(&log).expect("a folder");
+    refused(start_command(folder.path(), Ports::free()), 1, &["log/MANIFEST is missing", "--join"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_without_its_state() {
+    let folder = left_behind().await;
+    let state = folder.path().join("state");
+    std::fs::remove_dir_all(&state).expect("removable");
+    let says = ["the state of node 1 of cluster", &*state.display().to_string(), "--join"];
+    refused(start_command(folder.path(), Ports::free()), 1, &says);
+    assert!(!state.exists(), "an empty state stands where the lost one is to be put back");
+    std::fs::create_dir(&state).expect("a folder");
+    refused(start_command(folder.path(), Ports::free()), 1, &says);
+}
+
+/// The newest of one segment, and of two.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_without_its_newest_segment() {
+    let folder = left_behind().await;
+    for _ in 0..2 {
+        let newest = file_of(folder.path().join("log"), "0", ".log");
+        let whole = std::fs::read(&newest).expect("readable");
+        let name = newest.display().to_string();
+        std::fs::write(&newest, []).expect("writable");
+        refused(start_command(folder.path(), Ports::free()), 1, &[&name, "is empty", "--join"]);
+        std::fs::remove_file(&newest).expect("removable");
+        refused(start_command(folder.path(), Ports::free()), 1, &[&name, "is missing", "--join"]);
+        std::fs::write(&newest, whole).expect("writable");
+        let mut node = Node::start(folder.path(), Ports::free(), None).await;
+        let client = node.connect().await;
+        let row = client.query_one("SELECT count(*) FROM t", &[]).await.expect("reads");
+        assert_eq!(row.get::<_, i64>(0), 20);
+        node.kill();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_another_store() {
+    let (own, other) = (left_behind().await, left_behind().await);
+    let log = own.path().join("log");
+    std::fs::remove_dir_all(&log).expect("removable");
+    std::fs::rename(other.path().join("log"), &log).expect("movable");
+    let says =
+        [&*log.display().to_string(), "belongs to node 1 of cluster", "put the log of this store back"];
+    refused(start_command(own.path(), Ports::free()), 1, &says);
+}
+
+/// Both are of one cluster, to which the second has got its ids from the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_another_node() {
+    let (first, second) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let ports = [Ports::free(), Ports::free()];
+    let mut one = Node::start(first.path(), ports[0], None).await;
+    let mut two = Node::start(second.path(), ports[1], Some(ports[0].rpc)).await;
+    two.kill();
+    one.kill();
+    let log = |folder: &tempfile::TempDir| folder.path().join("log");
+    std::fs::rename(log(&second), second.path().join("own")).expect("movable");
+    std::fs::rename(log(&first), log(&second)).expect("movable");
+    let says = ["belongs to node 1 of cluster", "this store is node 2 of cluster"];
+    refused(start_command(second.path(), ports[1]), 1, &says);
 }
