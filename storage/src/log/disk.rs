@@ -4,8 +4,8 @@
 //! become the room of new ones; what little is alive in an old segment is written again, a whole range at a time.
 //!
 //! What must stay true, beside what [`super::segment`] says of single files:
-//! - Segments are numbered without gaps up to the one that the manifest names ([`super::manifest`]), and all are of one
-//!   store; a segment is given up only when a replay of the younger ones gives the
+//! - Segments are numbered without gaps from the oldest to the newest that the manifest names ([`super::manifest`]), and
+//!   all are of one store; a segment is given up only when a replay of the younger ones gives the
 //!   same index, and always the oldest first.
 //! - After an error of a write or a sync nothing more is written: what the disk then holds is unknown (the kernel drops
 //!   dirty pages after a failed sync), and only a restart finds out.
@@ -121,7 +121,7 @@ impl DiskLog {
         if manifest.owner() != owner {
             return Err(segment::foreign(&folder, manifest.owner(), owner));
         }
-        let unmade = files.beyond(&folder, manifest.newest())?;
+        let unmade = files.beyond(&folder, &manifest)?;
         let (index, next_number) = files.replay(owner, options.cache_bytes, unmade)?;
         if let Some((range, first)) = index.range_with_gap() {
             return Err(StorageError::Corruption(format!(
@@ -248,6 +248,10 @@ impl DiskLog {
 
     /// Gives up the oldest segment: its file becomes the spare one, or goes.
     fn give_up(&self, w: &mut Writer, number: u64) -> StorageResult<()> {
+        if let Err(e) = w.manifest.set_oldest(number + 1) {
+            w.failed = Some(e.clone());
+            return Err(e);
+        }
         self.shared.write().segments.remove(&number);
         let path = self.folder.join(segment::name(number));
         let mut retire = || {
@@ -464,11 +468,15 @@ impl Files {
 
     /// The segment that was being made when the process ended, if there is one, beyond the newest that the manifest
     /// knows of. All that it knows of must be there.
-    fn beyond(&self, folder: &Path, newest: u64) -> StorageResult<Option<u64>> {
+    fn beyond(&self, folder: &Path, manifest: &Manifest) -> StorageResult<Option<u64>> {
+        let (oldest, newest) = (manifest.oldest(), manifest.newest());
+        // One that was to be given up may still be there. Between the first and the last there is no gap.
+        let first = self.segments.keys().next().copied().unwrap_or(u64::MAX);
         let last = self.segments.keys().next_back().copied();
         let missing = match last {
             None if newest > 0 => Some(newest),
             Some(last) if last < newest => Some(last + 1),
+            Some(_) if first > oldest => Some(oldest),
             _ => None,
         };
         if let Some(number) = missing {

@@ -1,4 +1,4 @@
-//! The disk log's `MANIFEST`: whose log it is, and which segment is the newest.
+//! The disk log's `MANIFEST`: whose log it is, and which segments are the oldest and the newest.
 //!
 //! What must stay true:
 //! - It is made, durably, before its store has an identity, and names no segment then. So a store with an identity and
@@ -6,9 +6,10 @@
 //! - It names a segment once the segment's header is durable, and durably before the first record is written there. So
 //!   the segment that it names is there and sound; one beyond it was being begun when the process ended, holds nothing,
 //!   and there is one such at most.
+//! - The oldest segment is named, durably, before the one before it is given up.
 //!
 //! Two slots, a page apart, are written in turn: a slot that is torn leaves the one before it. A slot is the format,
-//! the newest segment, the cluster and the node, and the checksum of them.
+//! the number of the change, the oldest and the newest segment, the cluster and the node, and the checksum of them.
 //!
 //! Alternatives considered: a mark in the end of each segment that names its successor. Old segments are given up, and
 //! then nothing speaks of the only one that is left. A new file for each change, renamed over the old one: two more
@@ -26,14 +27,23 @@ use crate::base::{NodeId, StorageError, StorageResult};
 pub(super) const NAME: &str = "MANIFEST";
 const SLOTS: usize = 2;
 pub(super) const SLOT_BYTES: usize = 4096;
-const SLOT_LEN: usize = 40;
+const SLOT_LEN: usize = 56;
 
 pub(super) struct Manifest {
     file: File,
     path: PathBuf,
-    owner: LogOwner,
+    content: Content,
+}
+
+/// Of a slot.
+#[derive(Clone, Copy)]
+struct Content {
+    /// Counts the changes; its parity is the slot's.
+    change: u64,
+    oldest: u64,
     /// 0: none was begun yet.
     newest: u64,
+    owner: LogOwner,
 }
 
 impl Manifest {
@@ -43,7 +53,8 @@ impl Manifest {
         let new = path.with_extension("new");
         let lay = || {
             let mut bytes = vec![0; SLOTS * SLOT_BYTES];
-            bytes[..SLOT_LEN].copy_from_slice(&slot(owner, 0));
+            let content = Content { change: 0, oldest: 1, newest: 0, owner };
+            bytes[..SLOT_LEN].copy_from_slice(&content.encode());
             std::fs::write(&new, bytes)?;
             File::open(&new)?.sync_all()?;
             std::fs::rename(&new, &path)?;
@@ -68,27 +79,41 @@ impl Manifest {
             Err(e) => return Err(segment::io_error(&path, &e)),
         };
         let slots = bytes.chunks(SLOT_BYTES).take(SLOTS);
-        if let Some((owner, newest)) = slots.clone().filter_map(parse).max_by_key(|(_, newest)| *newest) {
-            return Ok(Some(Manifest { file, path, owner, newest }));
+        if let Some(content) = slots.clone().filter_map(Content::parse).max_by_key(|c| c.change) {
+            return Ok(Some(Manifest { file, path, content }));
         }
         slots.clone().try_for_each(|slot| segment::check_format(&path, slot))?;
         Err(segment::damaged(&path, 0, "neither of its two slots is sound"))
     }
 
     pub fn owner(&self) -> LogOwner {
-        self.owner
+        self.content.owner
+    }
+
+    pub fn oldest(&self) -> u64 {
+        self.content.oldest
     }
 
     pub fn newest(&self) -> u64 {
-        self.newest
+        self.content.newest
+    }
+
+    /// Names the oldest segment, durably.
+    pub fn set_oldest(&mut self, segment: u64) -> StorageResult<()> {
+        self.change(Content { oldest: segment, ..self.content })
     }
 
     /// Names the newest segment, durably.
     pub fn set_newest(&mut self, segment: u64) -> StorageResult<()> {
-        let at = segment % SLOTS as u64 * SLOT_BYTES as u64;
-        let written = self.file.write_all_at(&slot(self.owner, segment), at);
+        self.change(Content { newest: segment, ..self.content })
+    }
+
+    fn change(&mut self, to: Content) -> StorageResult<()> {
+        let content = Content { change: self.content.change + 1, ..to };
+        let at = content.change % SLOTS as u64 * SLOT_BYTES as u64;
+        let written = self.file.write_all_at(&content.encode(), at);
         written.and_then(|()| self.file.sync_data()).map_err(|e| segment::io_error(&self.path, &e))?;
-        self.newest = segment;
+        self.content = content;
         Ok(())
     }
 }
@@ -97,21 +122,26 @@ pub(super) fn missing(folder: &Path) -> StorageError {
     StorageError::Corruption(format!("{} is missing", folder.join(NAME).display()))
 }
 
-fn slot(owner: LogOwner, newest: u64) -> [u8; SLOT_LEN] {
-    let mut s = [0; SLOT_LEN];
-    s[..8].copy_from_slice(MAGIC);
-    s[8..16].copy_from_slice(&newest.to_le_bytes());
-    s[16..36].copy_from_slice(&owner.to_bytes());
-    let checksum = crc32c::crc32c(&s[..36]);
-    s[36..].copy_from_slice(&checksum.to_le_bytes());
-    s
-}
+impl Content {
+    fn encode(&self) -> [u8; SLOT_LEN] {
+        let mut s = [0; SLOT_LEN];
+        s[..8].copy_from_slice(MAGIC);
+        s[8..16].copy_from_slice(&self.change.to_le_bytes());
+        s[16..24].copy_from_slice(&self.oldest.to_le_bytes());
+        s[24..32].copy_from_slice(&self.newest.to_le_bytes());
+        s[32..52].copy_from_slice(&self.owner.to_bytes());
+        let checksum = crc32c::crc32c(&s[..52]);
+        s[52..].copy_from_slice(&checksum.to_le_bytes());
+        s
+    }
 
-/// Owner and newest segment, if the slot is sound.
-fn parse(bytes: &[u8]) -> Option<(LogOwner, u64)> {
-    let newest = u64::from_le_bytes(*bytes.get(8..)?.first_chunk()?);
-    let owner = LogOwner::from_bytes(*bytes.get(16..)?.first_chunk()?);
-    (bytes.get(..SLOT_LEN)? == slot(owner, newest)).then_some((owner, newest))
+    /// `None` if the slot is not sound.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let number = |at: usize| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+        let owner = LogOwner::from_bytes(*bytes.get(32..)?.first_chunk()?);
+        let content = Content { change: number(8)?, oldest: number(16)?, newest: number(24)?, owner };
+        (bytes.get(..SLOT_LEN)? == content.encode()).then_some(content)
+    }
 }
 
 impl LogOwner {

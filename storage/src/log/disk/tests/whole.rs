@@ -183,12 +183,13 @@ fn a_missing_or_emptied_newest_segment_is_refused() {
 
 #[test]
 fn a_missing_damaged_or_old_manifest_is_refused() {
-    let c = aged();
+    let c = OnDisk::new(SMALL);
+    (1..=60).for_each(|index| append(c.log(), R1, index, index, 1));
     let whole = image(c.folder.path());
     refused(&without(&whole, manifest::NAME), &["MANIFEST is missing"]);
     refused(&with(&whole, manifest::NAME, &[]), &["MANIFEST", "neither of its two slots is sound"]);
     refused(&with(&whole, manifest::NAME, &[0xa5; 8192]), &["MANIFEST", "neither of its two slots is sound"]);
-    // Of the slots, the newer is damaged: the segment that it names has records.
+    // Each segment was a change. Of the slots, the newer is damaged: the segment that it names has records.
     let number = newest(&c);
     let mut bytes = whole[manifest::NAME].clone();
     bytes[number as usize % 2 * manifest::SLOT_BYTES + 20] ^= 1;
@@ -233,4 +234,51 @@ fn a_log_of_another_version_is_refused_as_such() {
     bytes[7] = b'1';
     let first = Image::from([(segment::name(1), bytes)]);
     refused(&first, &["in format 1 of the log; this binary reads format 2: start the version of the binary"]);
+}
+
+/// Also if nothing of the younger segments shows it: of a range that has been idle since, log and vote are there alone.
+#[test]
+fn a_missing_oldest_segment_is_refused() {
+    let c = OnDisk::new(SMALL);
+    let vote = HardState { term: 7, vote: 3, commit: 2 };
+    write(c.log(), vec![(R2, LogOp::Append(entries(1, 2, 7))), (R2, LogOp::SetHardState(vote))]);
+    write(c.log(), vec![(R1, LogOp::Reset { index: 1, term: 1 })]);
+    (2..=40).for_each(|index| append(c.log(), R1, index, index, 1));
+    write(c.log(), vec![(R1, LogOp::Truncate { first: 38, prev_term: 1 })]);
+    let first = segment::name(1);
+    refused(&without(&image(c.folder.path()), &first), &[&first, "is missing"]);
+    c.log().purge().expect("purged");
+    let whole = image(c.folder.path());
+    let oldest = whole.keys().find(|name| name.ends_with(".log")).expect("a segment");
+    assert!(*oldest > first);
+    found(&whole).expect("what was given up is not missed");
+}
+
+#[test]
+fn a_crash_while_a_segment_is_given_up_leaves_a_log_that_opens() {
+    let c = OnDisk::new(SMALL);
+    (1..=12).for_each(|index| append(c.log(), R1, index, index, 1));
+    write(c.log(), vec![(R1, LogOp::Truncate { first: 12, prev_term: 1 })]);
+    let (before, records) = (image(c.folder.path()), shown(c.log(), R1));
+    let first = segment::name(1);
+    {
+        let w = &mut *c.open_log().writer.lock();
+        assert!(w.segment > 1 && c.open_log().rewrite(w, 1).expect("rewritten"));
+        c.open_log().give_up(w, 1).expect("given up");
+    }
+    let after = image(c.folder.path());
+    assert!(!after.contains_key(&first) && after.contains_key("000000000001.spare"));
+    let named = with(&without(&after, "000000000001.spare"), &first, &before[&first]);
+    for (moment, left) in [
+        ("before", &before),
+        ("what was alive has been written again", &with(&named, manifest::NAME, &before[manifest::NAME])),
+        ("the manifest", &named),
+        ("the name has gone", &after),
+        ("the file has gone", &without(&after, "000000000001.spare")),
+    ] {
+        let mut c = found(left).unwrap_or_else(|e| panic!("{moment}: {e}"));
+        c.log().purge().expect("purged");
+        c.reopen().unwrap_or_else(|e| panic!("{moment}, again: {e}"));
+        assert_eq!(shown(c.log(), R1), records, "{moment}");
+    }
 }
