@@ -66,6 +66,7 @@ pub use context::{ExecContext, MemoryBudget, Statement, Surroundings};
 pub use explain::{ExplainOptions, describe_plan, explain};
 pub use instrument::NodeCounts;
 pub use vector::slice;
+pub use write::ROW_BYTES_MAX;
 
 use crate::error::SqlResult;
 use crate::plan::physical::{Node, NodeKind, PhysicalPlan};

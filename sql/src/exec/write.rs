@@ -88,7 +88,7 @@ struct Changes {
 
 /// The largest row that is stored. It is replicated in one piece, so it takes several times its size in memory on every
 /// node that holds it.
-const ROW_BYTES_MAX: usize = 65 << 20;
+pub const ROW_BYTES_MAX: usize = 65 << 20;
 
 /// Stores new rows. Uniqueness of the indexes in `checked` has been looked after by the caller.
 pub async fn insert_rows(

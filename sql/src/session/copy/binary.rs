@@ -1,5 +1,9 @@
 //! COPY's binary format: a signature, rows of sized values, a trailer.
+//!
+//! What must stay true: a value is taken when it is whole, and read once, however many pieces its row comes in; what is kept of
+//! one that is not whole is bounded by [`ROW_TEXT_MAX`].
 
+use super::{ROW_TEXT_MAX, row_too_big};
 use crate::error::{SqlError, SqlResult, state};
 use crate::plan::Schema;
 use crate::types::{Batch, Datum, binary};
@@ -17,11 +21,17 @@ pub struct Reader {
     state: Progress,
 }
 
-#[derive(Default, PartialEq)]
+#[derive(Default)]
 enum Progress {
     #[default]
     Header,
+    /// Between two rows.
     Rows,
+    /// Within a row: its values so far, and their bytes.
+    Row {
+        values: Vec<Datum>,
+        bytes: usize,
+    },
     Ended,
 }
 
@@ -34,43 +44,76 @@ impl Reader {
 
     /// The next row; `None` when there is none (yet).
     pub fn next_row(&mut self, columns: &Schema) -> SqlResult<Option<Vec<Datum>>> {
-        if self.state == Progress::Header && !self.header()? {
-            return Ok(None);
-        }
-        if self.state == Progress::Ended {
-            return match self.buffer.len() > self.at {
-                true => Err(bad("received copy data after EOF marker")),
-                false => Ok(None),
-            };
-        }
-        let mut at = self.at;
-        let Some(count) = self.take::<2>(&mut at).map(i16::from_be_bytes) else { return Ok(None) };
-        if count == -1 {
-            (self.state, self.at) = (Progress::Ended, at);
-            return Ok(None);
-        }
-        if count as usize != columns.len() {
-            return Err(bad(format!("row field count is {count}, expected {}", columns.len())));
-        }
-        let mut row = Vec::with_capacity(columns.len());
-        for field in columns.iter() {
-            let Some(length) = self.take::<4>(&mut at).map(i32::from_be_bytes) else { return Ok(None) };
-            if length == -1 {
-                row.push(Datum::Null);
-                continue;
+        loop {
+            match &mut self.state {
+                Progress::Header => {
+                    if !self.header()? {
+                        return Ok(None);
+                    }
+                }
+                Progress::Ended if self.buffer.len() > self.at => {
+                    return Err(bad("received copy data after EOF marker"));
+                }
+                Progress::Ended => return Ok(None),
+                Progress::Rows => {
+                    let mut at = self.at;
+                    let Some(count) = self.take::<2>(&mut at).map(i16::from_be_bytes) else {
+                        return Ok(None);
+                    };
+                    self.at = at;
+                    if count == -1 {
+                        self.state = Progress::Ended;
+                    } else if count as usize != columns.len() {
+                        return Err(bad(format!("row field count is {count}, expected {}", columns.len())));
+                    } else {
+                        self.state = Progress::Row { values: Vec::with_capacity(columns.len()), bytes: 0 };
+                    }
+                }
+                Progress::Row { values, bytes } => {
+                    let (mut taken, mut size) = (std::mem::take(values), *bytes);
+                    while let Some(field) = columns.get(taken.len()) {
+                        let Some(value) = self.value(&mut size)? else {
+                            self.state = Progress::Row { values: taken, bytes: size };
+                            return Ok(None);
+                        };
+                        taken.push(match value {
+                            Some(at) => binary::receive(field.ty, &self.buffer[at])?,
+                            None => Datum::Null,
+                        });
+                    }
+                    self.state = Progress::Rows;
+                    return Ok(Some(taken));
+                }
             }
-            let length = usize::try_from(length).map_err(|_| bad("invalid field size"))?;
-            let Some(bytes) = self.buffer.get(at..at + length) else { return Ok(None) };
-            row.push(binary::receive(field.ty, bytes)?);
-            at += length;
         }
-        self.at = at;
-        Ok(Some(row))
+    }
+
+    /// Where the next value stands, which is thereby consumed; the inner `None` for NULL, the outer while it is not whole. `row`
+    /// counts the row's bytes.
+    fn value(&mut self, row: &mut usize) -> SqlResult<Option<Option<std::ops::Range<usize>>>> {
+        let mut at = self.at;
+        let Some(length) = self.take::<4>(&mut at).map(i32::from_be_bytes) else { return Ok(None) };
+        if length == -1 {
+            self.at = at;
+            return Ok(Some(None));
+        }
+        let length = usize::try_from(length).map_err(|_| bad("invalid field size"))?;
+        if *row + length > ROW_TEXT_MAX {
+            return Err(row_too_big(*row + length));
+        }
+        let end = at + length;
+        if self.buffer.len() < end {
+            return Ok(None);
+        }
+        *row += length;
+        self.at = end;
+        Ok(Some(Some(at..end)))
     }
 
     pub fn finish(&self) -> SqlResult<()> {
         match self.state {
             Progress::Header => Err(bad("COPY file signature not recognized")),
+            Progress::Row { .. } => Err(bad("unexpected EOF in COPY data")),
             _ if self.at < self.buffer.len() => Err(bad("unexpected EOF in COPY data")),
             _ => Ok(()),
         }
@@ -89,6 +132,9 @@ impl Reader {
             return Err(bad("unrecognized critical flags in COPY file header"));
         }
         let extension = u32::from_be_bytes(extension) as usize;
+        if extension > ROW_TEXT_MAX {
+            return Err(bad("invalid COPY file header (wrong length)"));
+        }
         if self.buffer.len() < at + extension {
             return Ok(false);
         }
@@ -122,4 +168,70 @@ pub fn write_row(out: &mut Vec<u8>, batch: &Batch, row: usize, fields: &Schema) 
 
 fn bad(message: impl Into<String>) -> SqlError {
     SqlError::new(state::BAD_COPY_FILE_FORMAT, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Field;
+    use crate::types::{Oid, SqlType};
+
+    fn columns() -> Schema {
+        Schema::new(
+            ["a", "b", "c"]
+                .map(|name| Field { name: name.into(), ty: SqlType::new(Oid::TEXT), origin: None })
+                .into(),
+        )
+    }
+
+    fn sized(out: &mut Vec<u8>, value: &[u8]) {
+        out.extend_from_slice(&(value.len() as i32).to_be_bytes());
+        out.extend_from_slice(value);
+    }
+
+    #[test]
+    fn rows_survive_any_cut() {
+        let mut data = HEADER.to_vec();
+        for n in 0..2 {
+            data.extend_from_slice(&3i16.to_be_bytes());
+            sized(&mut data, format!("row {n}").as_bytes());
+            data.extend_from_slice(&(-1i32).to_be_bytes());
+            sized(&mut data, b"");
+        }
+        data.extend_from_slice(TRAILER);
+        let row = |n| vec![Datum::Text(format!("row {n}").into()), Datum::Null, Datum::Text("".into())];
+        for n in 1..data.len() {
+            let (mut reader, mut rows) = (Reader::default(), Vec::new());
+            for piece in data.chunks(n) {
+                reader.push(piece);
+                while let Some(row) = reader.next_row(&columns()).expect("well formed") {
+                    rows.push(row);
+                }
+            }
+            reader.finish().expect("it has ended");
+            assert_eq!(rows, [row(0), row(1)], "pieces of {n}");
+        }
+    }
+
+    /// What has been read of a row is not kept as bytes, and not read again.
+    #[test]
+    fn values_are_consumed_one_by_one() {
+        let mut reader = Reader::default();
+        reader.push(HEADER);
+        let mut data = 3i16.to_be_bytes().to_vec();
+        sized(&mut data, b"one");
+        data.extend_from_slice(b"\0");
+        reader.push(&data);
+        assert_eq!(reader.next_row(&columns()).expect("well formed"), None);
+        assert_eq!(reader.buffer.len() - reader.at, 1);
+    }
+
+    #[test]
+    fn a_value_that_is_too_long_is_refused_by_its_length() {
+        let mut reader = Reader::default();
+        reader.push(HEADER);
+        reader.push(&3i16.to_be_bytes());
+        reader.push(&(ROW_TEXT_MAX as i32 + 1).to_be_bytes());
+        assert_eq!(reader.next_row(&columns()).expect_err("too long").code(), "54000");
+    }
 }

@@ -2,7 +2,11 @@
 //!
 //! Data comes in pieces that end anywhere. [`Splitter`] keeps what is not a whole row yet; [`fields`](Splitter::next_row)
 //! gives the fields of one row at a time, `None` for NULL.
+//!
+//! What must stay true: a byte is searched for the end of its row once, however many pieces the row comes in, and what is
+//! kept of a row without an end is bounded by [`ROW_TEXT_MAX`].
 
+use super::ROW_TEXT_MAX;
 use super::options::{CopyFormat, CopyOptions};
 use crate::error::{SqlError, SqlResult, state};
 
@@ -12,6 +16,9 @@ pub struct Splitter {
     buffer: Vec<u8>,
     /// What has been consumed of `buffer`.
     at: usize,
+    /// Where the search for the end of the row at `at` goes on, and whether that is within quotes.
+    searched: usize,
+    quoted: bool,
     /// 1-based line of the next row, for errors.
     pub line: u64,
     /// `\.` has been seen: what follows is ignored.
@@ -56,11 +63,21 @@ impl RowFields {
 
 impl Splitter {
     pub fn new(options: CopyOptions) -> Self {
-        Splitter { options, buffer: Vec::new(), at: 0, line: 0, ended: false, no_more: false }
+        Splitter {
+            options,
+            buffer: Vec::new(),
+            at: 0,
+            searched: 0,
+            quoted: false,
+            line: 0,
+            ended: false,
+            no_more: false,
+        }
     }
 
     pub fn push(&mut self, data: &[u8]) {
         self.buffer.drain(..self.at);
+        self.searched -= self.at;
         self.at = 0;
         self.buffer.extend_from_slice(data);
     }
@@ -73,17 +90,25 @@ impl Splitter {
     /// Fills `row` with the next row; `false` when there is none (yet).
     pub fn next_row(&mut self, row: &mut RowFields) -> SqlResult<bool> {
         if self.ended {
-            self.at = self.buffer.len();
+            self.consume(self.buffer.len());
             return Ok(false);
         }
         let csv = self.options.format == CopyFormat::Csv;
-        let Some((end, next)) = self.row_end(csv) else { return Ok(false) };
-        let line = &self.buffer[self.at..end];
-        self.at = next;
+        let begin = self.at;
+        let Some((end, next)) = self.row_end(csv) else {
+            let kept = self.buffer.len() - self.at;
+            if kept > ROW_TEXT_MAX {
+                self.line += 1;
+                return Err(super::row_too_big(kept));
+            }
+            return Ok(false);
+        };
+        self.consume(next);
         self.line += 1;
+        let line = &self.buffer[begin..end];
         if line == b"\\." {
             self.ended = true;
-            self.at = self.buffer.len();
+            self.consume(self.buffer.len());
             return Ok(false);
         }
         row.clear();
@@ -101,40 +126,49 @@ impl Splitter {
         Ok(true)
     }
 
-    /// (end of the row's bytes, begin of the next).
-    fn row_end(&self, csv: bool) -> Option<(usize, usize)> {
-        let rest = &self.buffer[self.at..];
-        let newline =
-            if csv { csv_newline(rest, &self.options) } else { rest.iter().position(|b| *b == b'\n') };
-        match newline {
-            Some(n) => {
-                let end = if n > 0 && rest[n - 1] == b'\r' { n - 1 } else { n };
-                Some((self.at + end, self.at + n + 1))
-            }
-            None if self.no_more && !rest.is_empty() => {
-                let end = rest.strip_suffix(b"\r").unwrap_or(rest).len();
-                Some((self.at + end, self.buffer.len()))
-            }
-            None => None,
-        }
+    fn consume(&mut self, to: usize) {
+        (self.at, self.searched, self.quoted) = (to, to, false);
     }
-}
 
-/// The first newline that is not within quotes.
-fn csv_newline(rest: &[u8], o: &CopyOptions) -> Option<usize> {
-    let (mut quoted, mut i) = (false, 0);
-    while i < rest.len() {
-        let b = rest[i];
-        if quoted && b == o.escape && o.escape != o.quote && i + 1 < rest.len() {
-            i += 1;
-        } else if b == o.quote {
-            quoted = !quoted;
-        } else if b == b'\n' && !quoted {
-            return Some(i);
-        }
-        i += 1;
+    /// (end of the row's bytes, begin of the next).
+    fn row_end(&mut self, csv: bool) -> Option<(usize, usize)> {
+        let newline = if csv { self.csv_newline() } else { self.text_newline() };
+        let end = match newline {
+            Some(n) => n,
+            None if self.no_more && self.at < self.buffer.len() => self.buffer.len(),
+            None => return None,
+        };
+        let row = &self.buffer[self.at..end];
+        let length = row.strip_suffix(b"\r").unwrap_or(row).len();
+        Some((self.at + length, (end + 1).min(self.buffer.len())))
     }
-    None
+
+    fn text_newline(&mut self) -> Option<usize> {
+        let found = self.buffer[self.searched..].iter().position(|b| *b == b'\n').map(|n| self.searched + n);
+        self.searched = found.unwrap_or(self.buffer.len());
+        found
+    }
+
+    /// The first newline that is not within quotes.
+    fn csv_newline(&mut self) -> Option<usize> {
+        let CopyOptions { quote, escape, .. } = self.options;
+        while let Some(&b) = self.buffer.get(self.searched) {
+            if self.quoted && b == escape && escape != quote {
+                // What it is said of is still to come: it is looked at again then.
+                if self.searched + 1 == self.buffer.len() && !self.no_more {
+                    return None;
+                }
+                self.searched += 1;
+            } else if b == quote {
+                self.quoted = !self.quoted;
+            } else if b == b'\n' && !self.quoted {
+                return Some(self.searched);
+            }
+            self.searched += 1;
+        }
+        self.searched = self.buffer.len();
+        None
+    }
 }
 
 fn text_fields(line: &[u8], o: &CopyOptions, row: &mut RowFields) {
@@ -330,6 +364,65 @@ mod tests {
                 [vec![some("1"), some("a,\n\"b\""), None], vec![some("2"), some(""), some("x")]],
                 "pieces of {n}"
             );
+        }
+    }
+
+    #[test]
+    fn csv_escapes_survive_any_cut() {
+        use crate::parse::ast::{CopyOption, Ident};
+        let o = [CopyOption::Format(Ident::new("csv")), CopyOption::Escape('\\')];
+        let data = b"\"a\\\"\n\\\\\",x\n\"\\\\\"\n";
+        for n in 1..data.len() {
+            let mut s = Splitter::new(CopyOptions::new(&o, &[]).expect("valid"));
+            let (mut ends, mut row) = (Vec::<Vec<Option<String>>>::new(), RowFields::default());
+            for piece in data.chunks(n) {
+                s.push(piece);
+                while s.next_row(&mut row).expect("well formed") {
+                    ends.push((0..row.len()).map(|i| row.get(i).expect("UTF-8").map(String::from)).collect());
+                }
+            }
+            let rows: [Vec<_>; 2] = [vec![some("a\"\n\\"), some("x")], vec![some("\\")]];
+            assert_eq!(ends, rows, "pieces of {n}");
+        }
+    }
+
+    /// A megabyte that comes byte by byte: searched from its beginning for each, that would be half a tera of steps.
+    #[test]
+    fn a_long_row_is_searched_once() {
+        for csv in [false, true] {
+            let mut s = Splitter::new(options(csv));
+            let mut row = RowFields::default();
+            s.push(b"\"");
+            for _ in 0..1 << 20 {
+                s.push(b"x");
+                assert!(!s.next_row(&mut row).expect("not too long"));
+            }
+            s.push(b"\"\n");
+            assert!(s.next_row(&mut row).expect("well formed"));
+            let length = row.get(0).expect("UTF-8").map(str::len);
+            assert_eq!(length, Some((1 << 20) + if csv { 0 } else { 2 }));
+        }
+    }
+
+    #[test]
+    fn a_row_without_an_end_is_refused_as_it_grows() {
+        for csv in [false, true] {
+            let mut s = Splitter::new(options(csv));
+            let mut row = RowFields::default();
+            let piece = vec![b'x'; 1 << 20];
+            s.push(if csv { b"1\n\"" } else { b"1\n" });
+            assert!(s.next_row(&mut row).expect("a row"));
+            let mut pieces = 0;
+            let error = loop {
+                s.push(&piece);
+                pieces += 1;
+                match s.next_row(&mut row) {
+                    Ok(found) => assert!(!found && pieces < 1000),
+                    Err(e) => break e,
+                }
+            };
+            assert_eq!((error.code(), s.line), ("54000", 2));
+            assert!(pieces <= ROW_TEXT_MAX / piece.len() + 1);
         }
     }
 

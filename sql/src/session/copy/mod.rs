@@ -10,6 +10,7 @@ mod options;
 use std::sync::Arc;
 
 use lines::{RowFields, Splitter};
+use meridian_storage::base::runtime::yield_now;
 use options::{CopyFormat, CopyOptions};
 
 use super::client::Format;
@@ -20,7 +21,7 @@ use super::transaction::State;
 use super::{FLUSH_AT, Session};
 use crate::bind::{self, BindContext, CopiedQuery, CopyTarget};
 use crate::error::{SqlError, SqlResult, state};
-use crate::exec::{self, ExecContext};
+use crate::exec::{self, ExecContext, ROW_BYTES_MAX};
 use crate::optimize;
 use crate::parse::{ParsedStatement, ast};
 use crate::plan::Schema;
@@ -30,6 +31,10 @@ use crate::types::{Batch, Column, Datum, text};
 /// Rows that go through the INSERT plan at once, and the bytes of data after which fewer do.
 const BATCH_ROWS: usize = 2048;
 const BATCH_BYTES: usize = 1 << 20;
+/// Longest text of one row: a row may take twice the bytes that it is stored in, as bytea in hexadecimal does.
+const ROW_TEXT_MAX: usize = 2 * ROW_BYTES_MAX;
+/// Bytes of data after which other sessions may run.
+const YIELD_BYTES: usize = 1 << 20;
 
 impl Session {
     pub(super) async fn copy(
@@ -100,9 +105,10 @@ impl Session {
 
         let format = if options.format == CopyFormat::Binary { Format::Binary } else { Format::Text };
         delivery.client.copy_in_begin(format, columns.len());
+        let mut since_yield = 0;
         if options.format == CopyFormat::Binary {
             let mut reader = binary::Reader::default();
-            while let Some(data) = self.next_piece(delivery).await? {
+            while let Some(data) = self.next_piece(delivery, &mut since_yield).await? {
                 reader.push(&data);
                 while let Some(row) =
                     reader.next_row(&columns).map_err(|e| located(e, &table.name, sink.rows + 1))?
@@ -117,7 +123,7 @@ impl Session {
             let (mut row, mut header) = (RowFields::default(), options.header);
             let mut done = false;
             while !done {
-                match self.next_piece(delivery).await? {
+                match self.next_piece(delivery, &mut since_yield).await? {
                     Some(data) => splitter.push(&data),
                     None => {
                         splitter.push(b"");
@@ -140,9 +146,25 @@ impl Session {
         Ok(sink.rows)
     }
 
-    async fn next_piece(&mut self, delivery: &mut Delivery<'_>) -> SqlResult<Option<bytes::Bytes>> {
+    /// The next of the client's data. What comes without a pause is not waited for, so that now and then the thread is left
+    /// to others, and a request to cancel is heard.
+    async fn next_piece(
+        &mut self,
+        delivery: &mut Delivery<'_>,
+        since_yield: &mut usize,
+    ) -> SqlResult<Option<bytes::Bytes>> {
+        if *since_yield >= YIELD_BYTES {
+            *since_yield = 0;
+            let others = async {
+                yield_now().await;
+                Ok(())
+            };
+            self.guarded(others).await?;
+        }
         let next = delivery.client.copy_in_next();
-        self.guarded(next).await
+        let piece = self.guarded(next).await?;
+        *since_yield += piece.as_ref().map_or(0, bytes::Bytes::len);
+        Ok(piece)
     }
 
     async fn drain_if_full(&mut self, sink: &mut Sink) -> SqlResult<()> {
@@ -309,6 +331,14 @@ impl Sink {
         }
         Ok(values)
     }
+}
+
+/// A row that will not fit into the table, refused before its end is known. `bytes`: what has come of it.
+fn row_too_big(bytes: usize) -> SqlError {
+    SqlError::new(
+        state::PROGRAM_LIMIT_EXCEEDED,
+        format!("row is too big: size {bytes} or more, maximum size {ROW_TEXT_MAX}"),
+    )
 }
 
 /// PostgreSQL's CONTEXT line of an error in COPY's data.

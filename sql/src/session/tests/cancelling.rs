@@ -40,6 +40,20 @@ fn a_request_between_arguments_and_statement_counts() {
     });
 }
 
+/// One row in many pieces: nothing of it waits for anything.
+#[test]
+fn a_copy_whose_data_never_pauses_hears_of_it() {
+    with_session(async |s| {
+        assert_eq!(say(s, "CREATE TABLE t (v text)").await.1, None);
+        let data = vec![bytes::Bytes::from(vec![b'x'; 64 << 10]); 64];
+        let mut client =
+            Recorder { cancel: Some(s.cancel_handle()), data: data.into(), ..Default::default() };
+        let error = s.simple_query("COPY t FROM STDIN", &mut client).await;
+        assert_eq!(error.expect_err("cancelled").code(), "57014");
+        assert!(!client.data.is_empty());
+    });
+}
+
 /// A statement that another makes run once more.
 async fn retried(node: &Arc<SqlNode>, runtime: &SimRuntime, statement: &str) -> Session {
     let (mut a, mut b) = (session(node).await, session(node).await);
