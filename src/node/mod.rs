@@ -26,7 +26,7 @@ use bytes::Bytes;
 use meridian_sql::catalog::CatalogCache;
 use meridian_sql::session::{Counters, SqlNode};
 use meridian_storage::base::keys::system_key;
-use meridian_storage::base::{BoxFuture, Clock, Key, NodeId, Runtime};
+use meridian_storage::base::{BoxFuture, Clock, Key, NodeId, Runtime, StorageError};
 use meridian_storage::engine::Engine;
 use meridian_storage::log::{LogOwner, LogStore};
 use meridian_storage::mvcc::GcThresholds;
@@ -123,7 +123,7 @@ impl Node {
         let participant = Participant::new(id, clock.clone(), runtime.clone());
         let parts = StoreParts {
             config: config.store.clone(),
-            engine,
+            engine: engine.clone(),
             log: log.clone(),
             clock: clock.clone(),
             runtime: runtime.clone(),
@@ -180,7 +180,7 @@ impl Node {
         background::start(&inner, stopping.clone());
         tokio::spawn(notice_solitude(inner.clone(), stopping.clone()));
 
-        let pg = open_sql(&inner, &runtime, stopping).await?;
+        let pg = open_sql(&inner, &*engine, &runtime, stopping).await?;
         tokio::spawn(pg.run(sql));
         Ok(Node {
             id,
@@ -245,8 +245,16 @@ fn run_store(core: store::StoreCore) {
         }
     }
 }
+fn damaged(config: &NodeConfig, damage: &StorageError) -> String {
+    let store = config.folder.as_ref().map_or("mem".into(), |f| f.display().to_string());
+    format!(
+        "store {store}: {damage}\n\
+         Restore it, or start with an empty --store and --join a cluster that has the data."
+    )
+}
 
-fn fault(e: meridian_storage::base::StorageError) -> String {
+
+fn fault(e: StorageError) -> String {
     e.to_string()
 }
 
@@ -309,6 +317,7 @@ async fn join(config: &NodeConfig, rpc: SocketAddr) -> Result<Joined, String> {
         }
         tracing::warn!("waiting for a node to join: {}", errors.join("; "));
         tokio::time::sleep(Duration::from_secs(1)).await;
+    engine: &dyn Engine,
     }
 }
 
@@ -317,7 +326,10 @@ async fn open_sql(
     runtime: &Arc<TokioRuntime>,
     drain: watch::Receiver<bool>,
 ) -> Result<Arc<PgServer>, String> {
-    // A restarted node waits here for a majority, however long that takes.
+                if let Some(damage) = engine.damage() {
+                    return Err(damaged(&inner.config, &damage));
+                }
+    // A restarted node waits here for a majority, however long that takes. Damage of its own files does not go by.
     let catalog = loop {
         match CatalogCache::open(inner.db.clone()).await {
             Ok(catalog) => break catalog,

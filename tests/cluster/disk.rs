@@ -171,5 +171,32 @@ async fn damaged_tables() {
     }
 }
 
+/// The first block of a table holds what the start reads.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_damaged_where_the_catalog_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = folder.path().join("store");
+    let ports = Ports::free();
+    let mut node = Node::start(&store, ports, None).await;
+    let client = node.connect().await;
+    client.batch_execute("CREATE TABLE t (k bigint PRIMARY KEY, v text NOT NULL)").await.expect("creates");
+    let fill = "INSERT INTO t SELECT i, md5(i::text) FROM generate_series(0, 99) AS i";
+    client.batch_execute(fill).await.expect("inserts");
+    assert_eq!(node.stop().await, Some(0));
+    let mut ended = 0;
+    for table in tables_of(&store) {
+        let damaged = folder.path().join("damaged");
+        copy(&store, &damaged);
+        let file = damaged.join("state").join(table.file_name().expect("a name"));
+        let mut bytes = std::fs::read(&file).expect("readable");
+        bytes[10] ^= 0x40;
+        std::fs::write(&file, bytes).expect("writable");
+        ended += usize::from(Node::try_start(&damaged, ports).await.is_none());
+        reports_damage(&damaged, 100).await;
+        std::fs::remove_dir_all(&damaged).expect("removable");
+    }
+    assert!(ended > 0, "no table's first block was needed for the start");
+}
+
 /// Enough for an empty store, and a little more.
 const FULL_MEGABYTES: u32 = 64;

@@ -19,7 +19,7 @@ mod conformance;
 
 use bytes::Bytes;
 
-use crate::base::{StorageResult, Timestamp};
+use crate::base::{StorageError, StorageResult, Timestamp};
 
 pub use batch::{BatchOp, WriteBatch};
 pub use memory::MemEngine;
@@ -150,6 +150,10 @@ pub trait Engine: Reader + 'static {
     fn unflushed_bytes(&self) -> u64;
     /// Approximate bytes of keys and values, not compressed, of all that was flushed in `[start, end)` of `cf`'s encoded keys.
     fn approximate_size(&self, cf: Cf, start: &[u8], end: &[u8]) -> StorageResult<u64>;
+    /// The first damage that was met in this engine's own files since it was opened: a [`StorageError::Corruption`].
+    fn damage(&self) -> Option<StorageError> {
+        None
+    }
     /// Named numbers for the metrics page.
     fn metrics(&self) -> Vec<(&'static str, f64)>;
 }

@@ -15,8 +15,8 @@
 
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -77,6 +77,8 @@ pub struct RocksEngine {
     lock_spans_removed: AtomicBool,
     /// For each family the size of its files and their expansion, of when it was asked for last.
     expansions: Mutex<[(u64, f64); Cf::ALL.len()]>,
+    /// See [`Engine::damage`].
+    damage: OnceLock<StorageError>,
 }
 
 /// RocksDB asks the kernel to read ahead at the third block of a scan, whether the blocks are cached or not: that is a
@@ -136,6 +138,7 @@ impl RocksEngine {
             locks_removed: AtomicU64::new(0),
             lock_spans_removed: AtomicBool::new(false),
             expansions: Mutex::new([(0, 1.0); Cf::ALL.len()]),
+            damage: OnceLock::new(),
         };
         engine.idle_memtable_bytes = engine.memtable_bytes();
         engine.watch_locks();
@@ -152,7 +155,11 @@ impl RocksEngine {
     }
 
     fn error(&self, e: rocksdb::Error) -> StorageError {
-        classify(&self.path, e)
+        let error = classify(&self.path, e);
+        if let StorageError::Corruption(_) = error {
+            self.damage.get_or_init(|| error.clone());
+        }
+        error
     }
 
     /// Looks whether there are locks.
@@ -408,6 +415,10 @@ impl Engine for RocksEngine {
         let in_files = self.db.get_approximate_sizes_cf(self.family(cf), &[Range::new(start, end)]);
         let in_files: u64 = in_files.into_iter().sum();
         Ok((in_files as f64 * self.expansion(cf)) as u64)
+    }
+
+    fn damage(&self) -> Option<StorageError> {
+        self.damage.get().cloned()
     }
 
     fn metrics(&self) -> Vec<(&'static str, f64)> {
