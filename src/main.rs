@@ -10,7 +10,7 @@ mod pgwire;
 mod http;
 mod rpc;
 
-use std::process::ExitCode;
+use std::io::Write;
 
 use clap::Parser;
 use cli::{Cli, Command};
@@ -18,7 +18,12 @@ use cli::{Cli, Command};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> ExitCode {
+/// For a command that failed. Damage that is found later, while a node runs, is [`FAULT`].
+const FAILURE: u8 = 1;
+/// The store failed or broke an invariant: nothing may be answered any more.
+const FAULT: u8 = 70;
+
+fn main() {
     let cli = Cli::parse();
     log();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -27,7 +32,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(e) => {
             eprintln!("meridian: cannot start: {e}");
-            return ExitCode::FAILURE;
+            leave(FAILURE);
         }
     };
     let done = runtime.block_on(async {
@@ -39,12 +44,23 @@ fn main() -> ExitCode {
         }
     });
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => leave(0),
         Err(e) => {
             eprintln!("meridian: {e}");
-            ExitCode::FAILURE
+            leave(FAILURE)
         }
     }
+}
+
+/// The only end of the process, from whichever thread. What has to last is on the disk by now.
+///
+/// Not `exit`, which runs the destructors of RocksDB's globals while its threads, and ours, may be at work with them: a lock that
+/// is gone then ends the process with SIGABRT, and a supervisor takes a clean stop for a crash.
+fn leave(code: u8) -> ! {
+    let _ = std::io::stdout().flush();
+    let _ = std::io::stderr().flush();
+    // SAFETY: ends the process; nothing of it is used afterwards.
+    unsafe { libc::_exit(code.into()) }
 }
 
 /// Logs go to standard error; `MERIDIAN_LOG` sets levels by module (`info,meridian_storage=debug`).

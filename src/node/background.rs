@@ -1,6 +1,7 @@
 //! What a node does unasked: gossip, flushing, placing replicas, measuring itself.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use meridian_storage::base::{NodeId, Span};
@@ -19,7 +20,8 @@ const MAINTAIN_EVERY: Duration = Duration::from_millis(500);
 /// How long a stopping node waits for others to take its leases.
 const HAND_OVER: Duration = Duration::from_secs(5);
 
-pub fn start(inner: &Arc<Inner>, stop: watch::Receiver<bool>) {
+/// The thread that comes back ends when it is woken after `stop`.
+pub fn start(inner: &Arc<Inner>, stop: watch::Receiver<bool>) -> JoinHandle<()> {
     tokio::spawn(until(stop.clone(), gossip(inner.clone())));
     tokio::spawn(until(stop.clone(), registry(inner.clone())));
     tokio::spawn(until(stop.clone(), super::allocator::run(inner.clone())));
@@ -31,14 +33,14 @@ pub fn start(inner: &Arc<Inner>, stop: watch::Receiver<bool>) {
             std::thread::park_timeout(MAINTAIN_EVERY);
             if let Err(e) = inner.store.maintain() {
                 tracing::error!(error = %e, "flushing the store failed; stopping at once");
-                std::process::exit(70);
+                crate::leave(crate::FAULT);
             }
         }
     });
-    if let Err(e) = spawned {
+    spawned.unwrap_or_else(|e| {
         tracing::error!(error = %e, "cannot start the maintenance thread; stopping");
-        std::process::exit(70);
-    }
+        crate::leave(crate::FAULT)
+    })
 }
 
 async fn until(mut stop: watch::Receiver<bool>, work: impl Future<Output = ()>) {

@@ -20,6 +20,7 @@ mod metrics;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -57,7 +58,8 @@ pub struct Node {
     pub http: SocketAddr,
     inner: Arc<Inner>,
     stop: watch::Sender<bool>,
-    store_thread: Option<std::thread::JoinHandle<()>>,
+    store_thread: JoinHandle<()>,
+    maintenance: JoinHandle<()>,
 }
 
 /// What the node's parts share.
@@ -177,20 +179,12 @@ impl Node {
             }
         });
         tokio::spawn(crate::http::serve(http, Arc::new(metrics::NodePages(inner.clone()))));
-        background::start(&inner, stopping.clone());
+        let maintenance = background::start(&inner, stopping.clone());
         tokio::spawn(notice_solitude(inner.clone(), stopping.clone()));
 
         let pg = open_sql(&inner, &*engine, &runtime, stopping).await?;
         tokio::spawn(pg.run(sql));
-        Ok(Node {
-            id,
-            sql: sql_at,
-            rpc: rpc_at,
-            http: http_at,
-            inner,
-            stop,
-            store_thread: Some(store_thread),
-        })
+        Ok(Node { id, sql: sql_at, rpc: rpc_at, http: http_at, inner, stop, store_thread, maintenance })
     }
 
     pub fn cluster(&self) -> &str {
@@ -202,7 +196,7 @@ impl Node {
     }
 
     /// Refuses new sessions, waits for the running transactions, hands over the leases, stops.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
         self.inner.members.update_self(|me| me.draining = true);
         let _ = self.stop.send(true);
         if let Some((_, pg)) = self.inner.sql.get() {
@@ -218,7 +212,8 @@ impl Node {
         }
         background::hand_over_leases(&self.inner).await;
         self.inner.store.stop();
-        if let Some(thread) = self.store_thread.take() {
+        self.maintenance.thread().unpark();
+        for thread in [self.store_thread, self.maintenance] {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
         // What is in memory becomes a file, so that the next start replays nothing.
@@ -235,27 +230,27 @@ fn run_store(core: store::StoreCore) {
         Ok(Ok(())) => {}
         Ok(Err(e)) => {
             tracing::error!(error = %e, "the store failed; stopping at once so that nothing wrong is answered");
-            std::process::exit(70);
+            crate::leave(crate::FAULT);
         }
         Err(_) => {
             tracing::error!(
                 "the store broke an invariant; stopping at once so that nothing wrong is answered"
             );
-            std::process::exit(70);
+            crate::leave(crate::FAULT);
         }
     }
 }
+
+fn fault(e: StorageError) -> String {
+    e.to_string()
+}
+
 fn damaged(config: &NodeConfig, damage: &StorageError) -> String {
     let store = config.folder.as_ref().map_or("mem".into(), |f| f.display().to_string());
     format!(
         "store {store}: {damage}\n\
          Restore it, or start with an empty --store and --join a cluster that has the data."
     )
-}
-
-
-fn fault(e: StorageError) -> String {
-    e.to_string()
 }
 
 async fn listen(flag: &str, address: SocketAddr) -> Result<TcpListener, String> {
@@ -317,23 +312,23 @@ async fn join(config: &NodeConfig, rpc: SocketAddr) -> Result<Joined, String> {
         }
         tracing::warn!("waiting for a node to join: {}", errors.join("; "));
         tokio::time::sleep(Duration::from_secs(1)).await;
-    engine: &dyn Engine,
     }
 }
 
 async fn open_sql(
     inner: &Arc<Inner>,
+    engine: &dyn Engine,
     runtime: &Arc<TokioRuntime>,
     drain: watch::Receiver<bool>,
 ) -> Result<Arc<PgServer>, String> {
-                if let Some(damage) = engine.damage() {
-                    return Err(damaged(&inner.config, &damage));
-                }
     // A restarted node waits here for a majority, however long that takes. Damage of its own files does not go by.
     let catalog = loop {
         match CatalogCache::open(inner.db.clone()).await {
             Ok(catalog) => break catalog,
             Err(e) => {
+                if let Some(damage) = engine.damage() {
+                    return Err(damaged(&inner.config, &damage));
+                }
                 tracing::warn!(error = %e, "waiting for the cluster's catalog");
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }

@@ -1,6 +1,6 @@
 //! One node that ends, well or badly, and comes back.
 
-use super::node::{Node, Ports};
+use super::node::{Node, Ports, start_command};
 
 async fn write(node: &Node, rows: std::ops::Range<i64>) {
     let client = node.connect().await;
@@ -34,6 +34,29 @@ async fn acknowledged_rows_outlive_a_killed_process() {
         node = Node::start(folder.path(), ports, None).await;
         assert_eq!(count(&node).await, round * 20 + 20, "after kill {round}");
     }
+}
+
+/// Threads of the store may be at work when a process ends: nothing that they use may be destroyed under them. The loader
+/// says what it destroys.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clean_end_runs_no_destructors() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, said) = (folder.path().join("store"), folder.path().join("loader"));
+    let ports = Ports::free();
+    let mut command = start_command(&store, ports);
+    command.env("LD_DEBUG", "files").stderr(std::fs::File::create(&said).expect("a file"));
+    let mut node = Node::start_with(command, ports).await;
+    create(&node).await;
+    write(&node, 0..20).await;
+    assert_eq!(node.stop().await, Some(0));
+    let said = String::from_utf8_lossy(&std::fs::read(&said).expect("readable")).into_owned();
+    if !said.contains("calling init") {
+        eprintln!("skipped: this loader does not tell");
+        return;
+    }
+    assert!(!said.contains("calling fini"), "{}", &said[said.len().saturating_sub(2000)..]);
+    let node = Node::start(&store, ports, None).await;
+    assert_eq!(count(&node).await, 20);
 }
 
 /// SIGTERM ends the process with 0, with sessions open, and loses nothing.
