@@ -40,6 +40,21 @@ impl SqlError {
         Self::new(state::FEATURE_NOT_SUPPORTED, format!("{feature} is not supported"))
     }
 
+    /// 22021: what is no UTF-8 stands at the beginning of `bad`. As many bytes are shown as the first of them promises.
+    pub fn invalid_utf8(bad: &[u8]) -> Self {
+        let promised = match bad.first() {
+            Some(0xc0..0xe0) => 2,
+            Some(0xe0..0xf0) => 3,
+            Some(0xf0..0xf8) => 4,
+            _ => 1,
+        };
+        let shown: Vec<String> = bad.iter().take(promised).map(|b| format!("0x{b:02x}")).collect();
+        Self::new(
+            state::CHARACTER_NOT_IN_REPERTOIRE,
+            format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" ")),
+        )
+    }
+
     /// A broken invariant of ours: `XX000`.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(state::INTERNAL_ERROR, message)

@@ -393,17 +393,7 @@ async fn protocol<S: Stream>(wire: &mut Wire<S>, e: DecodeError) -> End {
 }
 
 fn utf8(text: &Bytes) -> SqlResult<&str> {
-    let e = match std::str::from_utf8(text) {
-        Ok(s) => return Ok(s),
-        Err(e) => e,
-    };
-    let bad = &text[e.valid_up_to()..];
-    let n = e.error_len().unwrap_or(bad.len()).min(4);
-    let hex: Vec<String> = bad[..n].iter().map(|b| format!("0x{b:02x}")).collect();
-    Err(SqlError::new(
-        state::CHARACTER_NOT_IN_REPERTOIRE,
-        format!("invalid byte sequence for encoding \"UTF8\": {}", hex.join(" ")),
-    ))
+    std::str::from_utf8(text).map_err(|e| SqlError::invalid_utf8(&text[e.valid_up_to()..]))
 }
 
 async fn simple_query<S: Stream>(wire: &mut Wire<S>, session: &mut Session, text: &Bytes) {

@@ -14,6 +14,7 @@ mod error;
 mod explain;
 mod rewrite;
 mod split;
+mod tokens;
 mod utility;
 
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 pub use sqlparser::ast;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
-use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 pub use declare::DeclareCursor;
 pub use dialect::MeridianDialect;
@@ -29,6 +30,7 @@ pub use error::{offset_of, position_of};
 pub use explain::{Explain, ExplainFormat};
 pub use rewrite::LOCK_STRENGTH_MARK;
 pub use split::SplitAt;
+use tokens::tokenize;
 pub use utility::{
     AlterSequence, FetchCount, FetchCursor, IsolationLevel, TransactionModes, Vacuum, VacuumTable,
 };
@@ -134,12 +136,8 @@ fn with_stack_for<R>(operators: usize, f: impl FnOnce() -> R) -> R {
 /// All statements of a string; none for a string of nothing but white space and comments.
 pub fn parse(sql: &str) -> SqlResult<Vec<ParsedStatement>> {
     let source: Arc<str> = Arc::from(sql);
-    let mut tokens = Vec::with_capacity(sql.len() / 3 + 4);
-    Tokenizer::new(&MeridianDialect, sql)
-        .tokenize_with_location_into_buf(&mut tokens)
-        .map_err(|e| error::from_tokenizer(sql, &e))?;
     let mut statements = Vec::new();
-    let mut rest = tokens;
+    let mut rest = tokenize(sql)?;
     loop {
         let end = rest.iter().position(|t| t.token == Token::SemiColon);
         let tail = end.map(|end| {
@@ -171,10 +169,7 @@ pub fn parse_single(sql: &str) -> SqlResult<Option<ParsedStatement>> {
 
 /// A lone expression: defaults, checks, predicates as they are stored in descriptors.
 pub fn parse_expression(text: &str) -> SqlResult<ast::Expr> {
-    let mut tokens = Vec::new();
-    Tokenizer::new(&MeridianDialect, text)
-        .tokenize_with_location_into_buf(&mut tokens)
-        .map_err(|e| error::from_tokenizer(text, &e))?;
+    let tokens = tokenize(text)?;
     check_nesting(&tokens)?;
     let mut parser = parser_over(tokens);
     let expr = parser.parse_expr().map_err(|e| error::from_parser(text, &parser, &e))?;
@@ -184,11 +179,7 @@ pub fn parse_expression(text: &str) -> SqlResult<ast::Expr> {
 
 /// A type's name as SQL spells it, for instance `varchar(10)[]`.
 pub fn parse_data_type(text: &str) -> SqlResult<ast::DataType> {
-    let mut tokens = Vec::new();
-    Tokenizer::new(&MeridianDialect, text)
-        .tokenize_with_location_into_buf(&mut tokens)
-        .map_err(|e| error::from_tokenizer(text, &e))?;
-    let mut parser = parser_over(tokens);
+    let mut parser = parser_over(tokenize(text)?);
     let ty = parser.parse_data_type().map_err(|e| error::from_parser(text, &parser, &e))?;
     expect_end(text, &parser)?;
     Ok(ty)
