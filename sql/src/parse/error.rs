@@ -68,6 +68,14 @@ pub fn from_parser(source: &str, parser: &Parser<'_>, e: &ParserError) -> SqlErr
     if let Some(what) = message.strip_prefix(super::utility::UNSUPPORTED) {
         return SqlError::unsupported(what);
     }
+    if let Some(own) = message.strip_prefix(super::utility::WRONG) {
+        let text = own.rsplit_once(" at Line: ").map_or(own, |(text, _)| text);
+        let error = SqlError::new(state::SYNTAX_ERROR, text);
+        return match location_in(own).and_then(|at| position_of(source, at)) {
+            Some(position) => error.with_position(position),
+            None => error,
+        };
+    }
     let token = location_in(message).and_then(|at| token_at(parser, at));
     match token {
         Some(token) => near(source, token),

@@ -12,6 +12,7 @@ mod declare;
 mod dialect;
 mod error;
 mod explain;
+mod maintenance;
 mod rewrite;
 mod split;
 mod tokens;
@@ -28,12 +29,11 @@ pub use declare::DeclareCursor;
 pub use dialect::MeridianDialect;
 pub use error::{offset_of, position_of};
 pub use explain::{Explain, ExplainFormat};
+pub use maintenance::{Cluster, Reindex, ReindexKind, Vacuum, VacuumTable};
 pub use rewrite::LOCK_STRENGTH_MARK;
 pub use split::SplitAt;
 use tokens::tokenize;
-pub use utility::{
-    AlterSequence, FetchCount, FetchCursor, IsolationLevel, TransactionModes, Vacuum, VacuumTable,
-};
+pub use utility::{AlterSequence, FetchCount, FetchCursor, IsolationLevel, TransactionModes};
 
 use crate::error::{SqlError, SqlResult, state};
 
@@ -93,8 +93,8 @@ pub enum Statement {
     AlterSequence(Box<AlterSequence>),
     SplitAt(Box<SplitAt>),
     Checkpoint,
-    /// REINDEX and CLUSTER: nothing to do, nothing lost.
-    Reindex,
+    Reindex(Reindex),
+    Cluster(Cluster),
 }
 
 impl ParsedStatement {

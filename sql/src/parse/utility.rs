@@ -3,9 +3,9 @@
 use sqlparser::ast::{self, Ident, ObjectName};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::Token;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::{Statement, declare, explain, split};
+use super::{Statement, declare, explain, maintenance, split};
 
 pub(super) type Result<T> = std::result::Result<T, ParserError>;
 
@@ -23,24 +23,6 @@ pub struct TransactionModes {
     pub isolation: Option<IsolationLevel>,
     pub read_only: Option<bool>,
     pub deferrable: Option<bool>,
-}
-
-/// VACUUM or ANALYZE.
-#[derive(Clone, Debug)]
-pub struct Vacuum {
-    /// ANALYZE without VACUUM.
-    pub only_analyze: bool,
-    pub analyze: bool,
-    pub full: bool,
-    pub verbose: bool,
-    /// Empty: all tables of the database.
-    pub tables: Vec<VacuumTable>,
-}
-
-#[derive(Clone, Debug)]
-pub struct VacuumTable {
-    pub name: ObjectName,
-    pub columns: Vec<Ident>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,7 +77,9 @@ pub fn parse_statement(p: &mut Parser<'_>) -> Result<Statement> {
         }
         Keyword::SET => set(p),
         Keyword::EXPLAIN => explain::parse(p),
-        Keyword::VACUUM | Keyword::ANALYZE => vacuum(p, keyword == Keyword::ANALYZE),
+        Keyword::VACUUM | Keyword::ANALYZE => maintenance::vacuum(p, keyword == Keyword::ANALYZE),
+        Keyword::REINDEX => maintenance::reindex(p),
+        Keyword::CLUSTER => maintenance::cluster(p),
         Keyword::DECLARE => declare::parse(p),
         Keyword::FETCH => fetch(p, false),
         Keyword::PREPARE => prepare(p),
@@ -103,6 +87,7 @@ pub fn parse_statement(p: &mut Parser<'_>) -> Result<Statement> {
         Keyword::CREATE => create(p),
         Keyword::ALTER => alter(p),
         Keyword::DROP if is_word(p, 1, "owned") => unsupported("DROP OWNED"),
+        Keyword::DROP if is_word(p, 1, "tablespace") => unsupported("DROP TABLESPACE"),
         Keyword::REFRESH => unsupported("REFRESH MATERIALIZED VIEW"),
         Keyword::DO => unsupported("DO"),
         _ => {
@@ -110,16 +95,10 @@ pub fn parse_statement(p: &mut Parser<'_>) -> Result<Statement> {
                 return fetch_tail(p, true);
             }
             if word(p, "analyse") {
-                return vacuum_tail(p, true);
+                return maintenance::vacuum_tail(p, true);
             }
             if word(p, "checkpoint") {
                 return Ok(Statement::Checkpoint);
-            }
-            if keyword == Keyword::REINDEX || keyword == Keyword::CLUSTER {
-                while p.peek_token_ref().token != Token::EOF {
-                    p.advance_token();
-                }
-                return Ok(Statement::Reindex);
             }
             sql(p)
         }
@@ -132,6 +111,14 @@ fn unsupported<T>(what: &str) -> Result<T> {
 }
 
 pub const UNSUPPORTED: &str = "not supported: ";
+
+/// A syntax error with a message of its own, at a token; `error::from_parser` reads the mark.
+pub(super) fn wrong<T>(token: &TokenWithSpan, message: &str) -> Result<T> {
+    let at = token.span.start;
+    Err(ParserError::ParserError(format!("{WRONG}{message} at Line: {}, Column: {}", at.line, at.column)))
+}
+
+pub const WRONG: &str = "wrong: ";
 
 pub(super) fn is_word(p: &Parser<'_>, n: usize, text: &str) -> bool {
     matches!(&p.peek_nth_token_ref(n).token,
@@ -166,10 +153,15 @@ fn create(p: &mut Parser<'_>) -> Result<Statement> {
     if is_word(p, 1, "database") {
         return create_database(p);
     }
-    for (word, what) in
-        [("rule", "CREATE RULE"), ("publication", "CREATE PUBLICATION"), ("cast", "CREATE CAST")]
-    {
-        if is_word(p, 1, word) {
+    let replaces = is_word(p, 1, "or") && is_word(p, 2, "replace");
+    for (word, what) in [
+        ("rule", "CREATE RULE"),
+        ("publication", "CREATE PUBLICATION"),
+        ("cast", "CREATE CAST"),
+        ("tablespace", "CREATE TABLESPACE"),
+        ("procedure", "CREATE PROCEDURE"),
+    ] {
+        if is_word(p, if replaces { 3 } else { 1 }, word) {
             return unsupported(what);
         }
     }
@@ -252,8 +244,15 @@ fn alter(p: &mut Parser<'_>) -> Result<Statement> {
     if is_word(p, 1, "default") && is_word(p, 2, "privileges") {
         return unsupported("ALTER DEFAULT PRIVILEGES");
     }
-    if is_word(p, 1, "database") {
-        return unsupported("ALTER DATABASE");
+    for (word, what) in [
+        ("database", "ALTER DATABASE"),
+        ("system", "ALTER SYSTEM"),
+        ("tablespace", "ALTER TABLESPACE"),
+        ("procedure", "ALTER PROCEDURE"),
+    ] {
+        if is_word(p, 1, word) {
+            return unsupported(what);
+        }
     }
     if (is_word(p, 1, "table") || is_word(p, 1, "index")) && split::follows(p) {
         return split::parse(p);
@@ -446,47 +445,6 @@ pub(super) fn option_value(p: &mut Parser<'_>) -> Result<bool> {
             Ok(!matches!(value.trim_matches('\''), "false" | "off" | "0" | "no"))
         }
     }
-}
-
-fn vacuum(p: &mut Parser<'_>, only_analyze: bool) -> Result<Statement> {
-    p.advance_token();
-    vacuum_tail(p, only_analyze)
-}
-
-fn vacuum_tail(p: &mut Parser<'_>, only_analyze: bool) -> Result<Statement> {
-    let mut v =
-        Vacuum { only_analyze, analyze: only_analyze, full: false, verbose: false, tables: Vec::new() };
-    if p.consume_token(&Token::LParen) {
-        p.parse_comma_separated(|p| {
-            let name = p.next_token().token.to_string().to_ascii_lowercase();
-            let on = option_value(p)?;
-            match name.as_str() {
-                "analyze" | "analyse" => v.analyze = on || only_analyze,
-                "full" => v.full = on,
-                "verbose" => v.verbose = on,
-                _ => {}
-            }
-            Ok(())
-        })?;
-        p.expect_token(&Token::RParen)?;
-    } else {
-        v.full = p.parse_keyword(Keyword::FULL);
-        let _ = p.parse_keyword(Keyword::FREEZE);
-        v.verbose = p.parse_keyword(Keyword::VERBOSE);
-        v.analyze |= p.parse_keyword(Keyword::ANALYZE) || word(p, "analyse");
-    }
-    if p.peek_token_ref().token != Token::EOF {
-        v.tables = p.parse_comma_separated(|p| {
-            let name = p.parse_object_name(false)?;
-            let mut columns = Vec::new();
-            if p.consume_token(&Token::LParen) {
-                columns = p.parse_comma_separated(Parser::parse_identifier)?;
-                p.expect_token(&Token::RParen)?;
-            }
-            Ok(VacuumTable { name, columns })
-        })?;
-    }
-    Ok(Statement::Vacuum(v))
 }
 
 fn fetch(p: &mut Parser<'_>, only_move: bool) -> Result<Statement> {

@@ -42,7 +42,8 @@ mod view;
 mod tests;
 
 pub use context::SchemaContext;
-pub use statistics::{analyze_targets, store_statistics};
+pub use names::undefined_schema;
+pub use statistics::{Target, analyze_targets, find_target, store_statistics};
 
 use crate::error::{SqlError, SqlResult};
 use crate::parse::ast::Statement as Sql;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use meridian_txn::Txn;
 
+use super::names::undefined_schema;
 use crate::bind::{fold, object_name_parts};
 use crate::catalog::store::Change;
 use crate::catalog::virtual_tables::VirtualTable;
@@ -12,7 +13,7 @@ use crate::catalog::{
 };
 use crate::error::{SqlError, SqlResult, state};
 use crate::parse::VacuumTable;
-use crate::parse::ast::Ident;
+use crate::parse::ast::{Ident, ObjectName};
 
 /// What VACUUM or ANALYZE is about.
 #[derive(Default)]
@@ -22,11 +23,15 @@ pub struct AnalyzeTargets {
     pub skipped: Vec<String>,
 }
 
-enum Target<'c> {
+/// What a name in a statement like VACUUM or REINDEX means.
+pub enum Target<'c> {
     Table(&'c Arc<TableDescriptor>),
     /// Computed when it is asked for.
     System(&'static VirtualTable),
-    Skipped(&'c str),
+    /// An index, with its name.
+    Index(&'c str),
+    /// A view or a sequence, with its name.
+    Other(&'c str),
 }
 
 /// The tables named, or all of the database.
@@ -42,7 +47,7 @@ pub fn analyze_targets(
         targets.tables = tables.map(|t| t.id).collect();
     }
     for target in named {
-        match find(catalog, database, search_path, target)? {
+        match find_target(catalog, database, search_path, &target.name)? {
             Target::Table(table) => {
                 let known = |column: &str| table.column_named(column).is_some();
                 check_columns(&table.name, &target.columns, known)?;
@@ -52,7 +57,7 @@ pub fn analyze_targets(
                 let known = |column: &str| table.columns.iter().any(|f| f.name == column);
                 check_columns(table.name, &target.columns, known)?;
             }
-            Target::Skipped(name) => targets.skipped.push(name.into()),
+            Target::Index(name) | Target::Other(name) => targets.skipped.push(name.into()),
         }
     }
     Ok(targets)
@@ -72,21 +77,22 @@ fn check_columns(table: &str, columns: &[Ident], known: impl Fn(&str) -> bool) -
     Ok(())
 }
 
-fn find<'c>(
+/// The relation or index of that name.
+pub fn find_target<'c>(
     catalog: &'c Catalog,
     database: DatabaseId,
     search_path: &[SchemaId],
-    target: &VacuumTable,
+    target: &ObjectName,
 ) -> SqlResult<Target<'c>> {
-    let parts: Vec<&Ident> = object_name_parts(&target.name)?;
+    let parts: Vec<&Ident> = object_name_parts(target)?;
     let in_schema = |schema: SchemaId, name: &str| match catalog.relation(schema, name) {
         Some(table) if table.is_table() => Some(Target::Table(table)),
-        Some(other) => Some(Target::Skipped(&other.name)),
-        None => catalog.index_named(schema, name).map(|(_, index)| Target::Skipped(&index.name)),
+        Some(other) => Some(Target::Other(&other.name)),
+        None => catalog.index_named(schema, name).map(|(_, index)| Target::Index(&index.name)),
     };
     let computed = |schema: &str, name: &str| {
         let table = virtual_tables::all().iter().find(|t| t.schema == schema && t.name == name)?;
-        Some(if table.kind == 'r' { Target::System(table) } else { Target::Skipped(table.name) })
+        Some(if table.kind == 'r' { Target::System(table) } else { Target::Other(table.name) })
     };
     let found = match parts[..] {
         [name] => {
@@ -96,14 +102,15 @@ fn find<'c>(
         }
         [.., schema, name] => {
             let (schema, name) = (fold(schema), fold(name));
-            let found = catalog.schema_named(database, &schema).and_then(|s| in_schema(s.id, &name));
-            found.or_else(|| computed(&schema, &name))
+            let Some(within) = catalog.schema_named(database, &schema) else {
+                return Err(undefined_schema(&schema));
+            };
+            in_schema(within.id, &name).or_else(|| computed(&schema, &name))
         }
         [] => None,
     };
-    found.ok_or_else(|| {
-        SqlError::new(state::UNDEFINED_TABLE, format!("relation \"{}\" does not exist", target.name))
-    })
+    found
+        .ok_or_else(|| SqlError::new(state::UNDEFINED_TABLE, format!("relation \"{target}\" does not exist")))
 }
 
 /// Keeps the statistics of a table, as a part of the transaction.

@@ -8,7 +8,7 @@
 use super::prepared::Prepared;
 use crate::error::{SqlError, SqlResult, state};
 use crate::parse::ast::SetExpr;
-use crate::parse::{Statement, ast};
+use crate::parse::{Reindex, ReindexKind, Statement, ast};
 
 /// Whether the statement is run from its tree rather than from a plan.
 pub(super) fn is_utility(statement: &Statement) -> bool {
@@ -86,10 +86,26 @@ pub(super) fn ends_failed(statement: &Statement) -> bool {
         if matches!(**sql, ast::Statement::Commit { .. } | ast::Statement::Rollback { .. }))
 }
 
+/// How PostgreSQL calls a REINDEX that makes transactions of its own.
+pub(super) fn alone(reindex: &Reindex) -> Option<&'static str> {
+    match reindex.kind {
+        ReindexKind::Index | ReindexKind::Table if reindex.concurrently => Some("REINDEX CONCURRENTLY"),
+        ReindexKind::Index | ReindexKind::Table => None,
+        ReindexKind::Schema => Some("REINDEX SCHEMA"),
+        ReindexKind::Database => Some("REINDEX DATABASE"),
+        ReindexKind::System => Some("REINDEX SYSTEM"),
+    }
+}
+
 /// VACUUM and the like cannot run among other statements, those of a string or of a pipeline. `what`: the error's end.
 pub(super) fn refuse_among_others(statement: &Statement, what: &str) -> SqlResult<()> {
     let name = match statement {
         Statement::Vacuum(v) if !v.only_analyze => "VACUUM",
+        Statement::Reindex(r) => match alone(r) {
+            Some(name) => name,
+            None => return Ok(()),
+        },
+        Statement::Cluster(c) if c.table.is_none() => "CLUSTER",
         Statement::Sql(sql) => match **sql {
             ast::Statement::Discard { object_type: ast::DiscardObject::ALL } => "DISCARD ALL",
             _ => return Ok(()),

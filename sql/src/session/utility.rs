@@ -67,10 +67,8 @@ impl Session {
                 delivery.client.complete("CHECKPOINT");
                 Ok(())
             }
-            Statement::Reindex => {
-                delivery.client.complete("REINDEX");
-                Ok(())
-            }
+            Statement::Reindex(r) => self.reindex(r, delivery.client),
+            Statement::Cluster(c) => self.cluster(c, delivery.client),
             Statement::Sql(sql) => match &**sql {
                 ast::Statement::Commit { chain, .. } => self.commit(*chain, delivery.client).await,
                 ast::Statement::Rollback { chain, savepoint: None } => {

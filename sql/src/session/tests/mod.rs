@@ -5,6 +5,7 @@ mod cancelling;
 mod cursors;
 mod cursor_moments;
 mod extended;
+mod maintenance;
 mod modes;
 mod parameters;
 mod savepoints;
@@ -32,9 +33,9 @@ struct Recorder {
     told: Vec<String>,
     /// To be cancelled when a setting is told of.
     cancel: Option<Arc<CancelHandle>>,
-}
     /// The data of a COPY: all there, without a pause. With `cancel`, that happens at the first piece.
     data: VecDeque<Bytes>,
+}
 
 impl Client for Recorder {
     fn describe_rows(&mut self, _: &[Field], _: &[Format]) {}
