@@ -70,16 +70,21 @@ async fn packet<S: Stream>(wire: &mut Wire<S>) -> std::io::Result<Option<BytesMu
 async fn startup<S: Stream>(wire: &mut Wire<S>, version: i32, packet: BytesMut) -> std::io::Result<Opening> {
     let (major, minor) = (version >> 16, version & 0xffff);
     if major != 3 {
-        let text = format!("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.2");
+        let text = format!(
+            "unsupported frontend protocol {major}.{minor}: server supports 3.0 and negotiates later 3.x down to it"
+        );
         return refuse(wire, state::FEATURE_NOT_SUPPORTED, &text).await;
     }
-    let Some(mut parameters) = parameters(&packet) else {
-        return refuse(
-            wire,
-            state::PROTOCOL_VIOLATION,
-            "invalid startup packet layout: expected terminator as last byte",
-        )
-        .await;
+    let mut parameters = match parameters(&packet) {
+        Ok(parameters) => parameters,
+        Err(Malformed::Layout) => {
+            let text = "invalid startup packet layout: expected terminator as last byte";
+            return refuse(wire, state::PROTOCOL_VIOLATION, text).await;
+        }
+        Err(Malformed::Text(e)) => {
+            let text = format!("startup packet: {}", e.message());
+            return refuse(wire, e.code(), &text).await;
+        }
     };
     let unknown: Vec<String> = parameters.keys().filter(|k| k.starts_with("_pq_.")).cloned().collect();
     if minor > 0 || !unknown.is_empty() {
@@ -107,18 +112,31 @@ async fn startup<S: Stream>(wire: &mut Wire<S>, version: i32, packet: BytesMut) 
     Ok(Opening::Session(parameters))
 }
 
+/// What is wrong with a startup packet.
+#[derive(Debug, PartialEq, Eq)]
+enum Malformed {
+    /// Not pairs of strings.
+    Layout,
+    /// Strings that are not UTF-8.
+    Text(SqlError),
+}
+
 /// `name\0value\0…\0`, all UTF-8.
-fn parameters(packet: &[u8]) -> Option<BTreeMap<String, String>> {
-    let mut strings = packet.strip_suffix(&[0])?.split(|b| *b == 0);
+fn parameters(packet: &[u8]) -> Result<BTreeMap<String, String>, Malformed> {
+    let text = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(e) => Err(Malformed::Text(SqlError::invalid_utf8(&bytes[e.valid_up_to()..]))),
+    };
+    let mut strings = packet.strip_suffix(&[0]).ok_or(Malformed::Layout)?.split(|b| *b == 0);
     let mut map = BTreeMap::new();
     // The last string's own terminator leaves one empty piece at the end.
     loop {
-        let name = strings.next()?;
+        let name = strings.next().ok_or(Malformed::Layout)?;
         if name.is_empty() {
-            return strings.next().is_none().then_some(map);
+            return if strings.next().is_none() { Ok(map) } else { Err(Malformed::Layout) };
         }
-        let value = strings.next()?;
-        map.insert(String::from_utf8(name.to_vec()).ok()?, String::from_utf8(value.to_vec()).ok()?);
+        let value = strings.next().ok_or(Malformed::Layout)?;
+        map.insert(text(name)?, text(value)?);
     }
 }
 
@@ -141,7 +159,7 @@ pub fn key_data(out: &mut BytesMut, pid: u32, secret: u32) {
 
 #[cfg(test)]
 mod tests {
-    use super::parameters;
+    use super::{Malformed, parameters};
 
     #[test]
     fn parameters_are_pairs_that_end_with_an_empty_name() {
@@ -149,8 +167,9 @@ mod tests {
         assert_eq!(map["user"], "bob");
         assert_eq!(map["database"], "d");
         assert!(parameters(b"\0").expect("empty").is_empty());
-        assert_eq!(parameters(b"user\0bob\0"), None);
-        assert_eq!(parameters(b"user\0bob"), None);
-        assert_eq!(parameters(b"user\0\xff\0\0"), None);
+        assert_eq!(parameters(b"user\0bob\0"), Err(Malformed::Layout));
+        assert_eq!(parameters(b"user\0bob"), Err(Malformed::Layout));
+        let Err(Malformed::Text(e)) = parameters(b"user\0\xff\0\0") else { panic!("it is no UTF-8") };
+        assert_eq!((e.code(), e.message()), ("22021", "invalid byte sequence for encoding \"UTF8\": 0xff"));
     }
 }

@@ -31,7 +31,7 @@ async fn openings_that_are_none() {
         ("no user", opening(b"\0\x03\0\0database\0postgres\0\0"), "28000"),
         ("no terminator", opening(b"\0\x03\0\0user\0postgres"), "08P01"),
         ("a name without a value", opening(b"\0\x03\0\0user\0\0"), "08P01"),
-        ("a name that is not UTF-8", opening(b"\0\x03\0\0user\0\xff\0\0"), "08P01"),
+        ("a name that is not UTF-8", opening(b"\0\x03\0\0user\0\xff\0\0"), "22021"),
     ] {
         let answer = Wire::raw(node.sql).await.error(&bytes).await;
         assert_eq!(answer, (Some(code.into()), false), "{what}");
