@@ -85,6 +85,17 @@ struct Writer {
     failed: Option<StorageError>,
 }
 
+impl Writer {
+    /// Makes everything durable that was written.
+    fn settle(&mut self) -> StorageResult<()> {
+        if self.synced + 1 < self.number {
+            self.file.sync().inspect_err(|e| self.failed = Some(e.clone()))?;
+            self.synced = self.number - 1;
+        }
+        Ok(())
+    }
+}
+
 impl DiskLog {
     /// Whose log is in `folder`; `None` if no segment of it was ever begun.
     pub fn owner(folder: impl AsRef<Path>) -> StorageResult<Option<LogOwner>> {
@@ -132,6 +143,8 @@ impl DiskLog {
         let number = (next_number / NUMBERS_PER_START + 1) * NUMBERS_PER_START;
         let segment = manifest.newest() + 1;
         let spare = if unmade.is_some() { None } else { files.spares.pop() };
+        // A spare's old name must be gone before the file is written again.
+        File::open(&folder).and_then(|f| f.sync_all()).map_err(|e| segment::io_error(&folder, &e))?;
         files.remove_spares()?;
         let place = Place { folder: &folder, owner, segment, first_number: number };
         let file = Segment::create(place, spare, options.segment_bytes)?;
@@ -322,11 +335,7 @@ impl LogStore for DiskLog {
             return Err(e.clone());
         }
         if batch.ops.is_empty() {
-            if sync && w.synced + 1 < w.number {
-                w.file.sync().inspect_err(|e| w.failed = Some(e.clone()))?;
-                w.synced = w.number - 1;
-            }
-            return Ok(());
+            return if sync { w.settle() } else { Ok(()) };
         }
         {
             let shared = self.shared.read();
@@ -393,6 +402,8 @@ impl LogStore for DiskLog {
             if !self.rewrite(w, oldest)? {
                 return Ok(());
             }
+            // What says that the segment is not needed may itself not be durable yet.
+            w.settle()?;
             self.give_up(w, oldest)?;
         }
     }
@@ -497,6 +508,7 @@ impl Files {
         let mut index = Index::new(cache_bytes);
         let mut next_number = 1;
         let last = self.segments.keys().next_back().copied();
+        let newest = unmade.map(|unmade| unmade - 1).or(last);
         for (&segment, path) in &self.segments {
             let id = SegmentId { segment, owner, after: next_number };
             if unmade == Some(segment) {
@@ -513,6 +525,9 @@ impl Files {
             if !found.complete {
                 complete(path, &found)?;
                 next_number += 1;
+            } else if newest == Some(segment) {
+                // Its end may have been written by a process that could not sync it any more.
+                Segment::open(path.clone())?.sync()?;
             }
         }
         Ok((index, next_number))

@@ -282,3 +282,20 @@ fn a_crash_while_a_segment_is_given_up_leaves_a_log_that_opens() {
         assert_eq!(shown(c.log(), R1), records, "{moment}");
     }
 }
+
+/// Otherwise a power loss would take the record, after the segment has gone.
+#[test]
+fn what_makes_a_segment_unneeded_is_durable_before_it_goes() {
+    let c = OnDisk::new(SMALL);
+    (1..=12).for_each(|index| append(c.log(), R1, index, index, 1));
+    let ops = vec![(R1, LogOp::Truncate { first: 13, prev_term: 1 })];
+    c.log().write(&LogBatch { ops }, false).expect("written");
+    {
+        let w = c.open_log().writer.lock();
+        assert!(w.synced + 1 < w.number, "not synced yet");
+    }
+    c.log().purge().expect("purged");
+    let w = c.open_log().writer.lock();
+    assert!(!image(c.folder.path()).contains_key(&segment::name(1)), "the first segment has gone");
+    assert_eq!(w.synced + 1, w.number);
+}
