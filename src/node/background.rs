@@ -15,6 +15,8 @@ use crate::rpc::proto::{Answer, Ask, NodeState, Request, Response};
 
 const GOSSIP_EVERY: Duration = Duration::from_millis(500);
 const GOSSIP_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an address of --join that does not answer is left alone, at most.
+const INTRODUCE_EVERY_MAX: Duration = Duration::from_secs(4);
 const REGISTRY_EVERY: Duration = Duration::from_secs(3);
 const MAINTAIN_EVERY: Duration = Duration::from_millis(500);
 /// How long a stopping node waits for others to take its leases.
@@ -23,6 +25,7 @@ const HAND_OVER: Duration = Duration::from_secs(5);
 /// The thread that comes back ends when it is woken after `stop`.
 pub fn start(inner: &Arc<Inner>, stop: watch::Receiver<bool>) -> JoinHandle<()> {
     tokio::spawn(until(stop.clone(), gossip(inner.clone())));
+    tokio::spawn(until(stop.clone(), introduce(inner.clone())));
     tokio::spawn(until(stop.clone(), registry(inner.clone())));
     tokio::spawn(until(stop.clone(), super::allocator::run(inner.clone())));
     tokio::spawn(until(stop.clone(), super::garbage::run(inner.clone())));
@@ -60,7 +63,6 @@ pub fn note_first_range(inner: &Inner) {
 /// Tells the others of this node, and hears of the rest from one of them at a time.
 async fn gossip(inner: Arc<Inner>) {
     let mut turn = 0usize;
-    tokio::spawn(introduce(inner.clone()));
     loop {
         note_first_range(&inner);
         let status = inner.store.status();
@@ -91,24 +93,30 @@ async fn gossip(inner: Arc<Inner>) {
     }
 }
 
-/// Makes itself known to the nodes of --join, until one has answered: those that the store knows may have moved, too.
+/// Makes itself known at each address of --join, until it has answered once: the nodes that the store knows may have moved.
 async fn introduce(inner: Arc<Inner>) {
-    let mut told = false;
-    loop {
-        for address in &inner.config.join {
+    let mut silent = inner.config.join.clone();
+    let mut pause = GOSSIP_EVERY;
+    while !silent.is_empty() {
+        let mut still = Vec::new();
+        for address in silent {
             let request =
                 Request { cluster: inner.cluster.clone(), ask: Some(Ask::Gossip(inner.members.gossip())) };
-            match call_address(address, request, GOSSIP_TIMEOUT).await {
-                Ok(Response { answer: Some(Answer::Gossip(gossip)) }) => return inner.members.merge(gossip),
-                Err(e) if !told => tracing::warn!(address, error = %e, "a node of --join is of no help"),
+            match call_address(&address, request, GOSSIP_TIMEOUT).await {
+                Ok(Response { answer: Some(Answer::Gossip(gossip)) }) => {
+                    inner.members.merge(gossip);
+                    continue;
+                }
+                Err(e) if pause == GOSSIP_EVERY => {
+                    tracing::warn!(address, error = %e, "a node of --join is of no help");
+                }
                 _ => {}
             }
+            still.push(address);
         }
-        if inner.config.join.is_empty() {
-            return;
-        }
-        told = true;
-        tokio::time::sleep(GOSSIP_EVERY).await;
+        silent = still;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(INTRODUCE_EVERY_MAX);
     }
 }
 
