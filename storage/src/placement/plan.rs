@@ -320,7 +320,7 @@ mod tests {
     fn too_many_voters_and_too_many_bytes() {
         assert_eq!(planned(nodes(4), vec![voters(1, &[1, 2, 3, 4])]), [change(1, &[], &[4], Why::TooMany)]);
         let mut big = voters(1, &[1, 2, 3]);
-        big.bytes = 200 << 20;
+        big.bytes = Policy::default().split_bytes + 1;
         assert_eq!(planned(nodes(3), vec![big]), [Action::Split { range: RangeId(1) }]);
     }
 
