@@ -130,6 +130,9 @@ impl StoreCore {
         if role.leads && !(old.leads && role.term == old.term) {
             d.promised.clear();
             d.election_at = None;
+            // What is in flight is in this log: its outcome will be learnt, and until then it must not be given up. Whoever
+            // reads here waits for it.
+            d.proposals.give_up_at = None;
         }
         // Whoever leads in a new term ends the transfer.
         if let Some(t) =

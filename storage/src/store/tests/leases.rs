@@ -146,3 +146,34 @@ fn leases_hold_through_changes_of_configuration(#[values(1, 2, 3)] seed: u64) {
         assert!(c.handle(n).replica(R1).is_none(), "{n} is removed");
     }
 }
+
+/// A leader has lost its office with a command in flight, and is elected again before it would have given that up. What it
+/// proposes then is no part of that: as long as it leads, nobody may be told that the outcome is unknown, since whoever is
+/// told so no longer keeps readers from what may yet be applied.
+#[rstest]
+fn who_leads_again_gives_nothing_up(#[values(1, 2, 3)] seed: u64) {
+    let mut c = skewed(seed);
+    c.hold_raft(N1, N2);
+    c.hold_raft(N1, N3);
+    let first = c.start_write(R1, "k", "1").expect("the leader takes it");
+    run_checked(&mut c, Duration::from_millis(50));
+    let handle = c.handle(N1);
+    let answer = wait_checked(&mut c, async move { handle.transfer_lease(R1, N2).await });
+    assert!(answer.is_err(), "the order was held up");
+    let lost = c.now();
+    c.drop_held();
+    c.run_until("the same leader, in another term", secs(2), |c| leader_is(c, N1));
+    c.wait(first).expect("its own log has it");
+    // Until the moment at which the first would have been given up, and beyond, a second is in flight.
+    let soon = (lost + Duration::from_millis(2700)).saturating_sub(c.now());
+    run_checked(&mut c, soon);
+    assert!(leader_is(&c, N1));
+    c.hold_raft(N1, N2);
+    c.hold_raft(N1, N3);
+    let mut second = c.start_write(R1, "k", "2").expect("the leader takes it");
+    run_checked(&mut c, Duration::from_millis(800));
+    let early = futures::FutureExt::now_or_never(&mut second);
+    assert!(early.is_none(), "answered while it may still be applied: {early:?}");
+    c.release();
+    c.wait(second).expect("applied");
+}
