@@ -6,6 +6,8 @@
 //! What must stay true: a byte is searched for the end of its row once, however many pieces the row comes in, and what is
 //! kept of a row without an end is bounded by [`ROW_TEXT_MAX`].
 
+use memchr::{memchr_iter, memchr2, memchr3};
+
 use super::ROW_TEXT_MAX;
 use super::options::{CopyFormat, CopyOptions};
 use crate::error::{SqlError, SqlResult, state};
@@ -19,11 +21,36 @@ pub struct Splitter {
     /// Where the search for the end of the row at `at` goes on, and whether that is within quotes.
     searched: usize,
     quoted: bool,
-    /// 1-based line of the next row, for errors.
+    /// How lines end: as the first one did.
+    line_end: Option<LineEnd>,
+    /// 1-based line of the row that was looked for last, for errors: its last line so far.
     pub line: u64,
+    /// Lines that have ended within quotes in what has been searched of the row.
+    quoted_lines: u64,
     /// `\.` has been seen: what follows is ignored.
     ended: bool,
     no_more: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LineEnd {
+    Lf,
+    Cr,
+    CrLf,
+}
+
+/// Where a row ends, and where the next begins.
+struct RowEnd {
+    end: usize,
+    next: usize,
+}
+
+/// What a backslash begins.
+enum Backslash {
+    EndMark,
+    Data,
+    /// That depends on what is still to come.
+    Unknown,
 }
 
 /// The fields of one row; the vectors are reused from row to row.
@@ -69,7 +96,9 @@ impl Splitter {
             at: 0,
             searched: 0,
             quoted: false,
+            line_end: None,
             line: 0,
+            quoted_lines: 0,
             ended: false,
             no_more: false,
         }
@@ -93,24 +122,21 @@ impl Splitter {
             self.consume(self.buffer.len());
             return Ok(false);
         }
-        let csv = self.options.format == CopyFormat::Csv;
         let begin = self.at;
-        let Some((end, next)) = self.row_end(csv) else {
-            let kept = self.buffer.len() - self.at;
-            if kept > ROW_TEXT_MAX {
-                self.line += 1;
-                return Err(super::row_too_big(kept));
+        let found = match self.row_end() {
+            Ok(None) if self.buffer.len() - begin > ROW_TEXT_MAX => {
+                Err(super::row_too_big(self.buffer.len() - begin))
             }
-            return Ok(false);
+            Ok(None) => return Ok(false),
+            found => found,
         };
+        self.line += 1 + std::mem::take(&mut self.quoted_lines);
+        let Some(RowEnd { end, next }) = found? else { return Ok(false) };
         self.consume(next);
-        self.line += 1;
-        let line = &self.buffer[begin..end];
-        if line == b"\\." {
-            self.ended = true;
-            self.consume(self.buffer.len());
+        if self.ended && end == begin {
             return Ok(false);
         }
+        let line = &self.buffer[begin..end];
         row.clear();
         if line.contains(&0) {
             return Err(SqlError::new(
@@ -118,7 +144,7 @@ impl Splitter {
                 "invalid byte sequence for encoding \"UTF8\": 0x00",
             ));
         }
-        if csv {
+        if self.csv() {
             csv_fields(line, &self.options, row)?
         } else {
             text_fields(line, &self.options, row)
@@ -130,45 +156,153 @@ impl Splitter {
         (self.at, self.searched, self.quoted) = (to, to, false);
     }
 
-    /// (end of the row's bytes, begin of the next).
-    fn row_end(&mut self, csv: bool) -> Option<(usize, usize)> {
-        let newline = if csv { self.csv_newline() } else { self.text_newline() };
-        let end = match newline {
-            Some(n) => n,
-            None if self.no_more && self.at < self.buffer.len() => self.buffer.len(),
-            None => return None,
-        };
-        let row = &self.buffer[self.at..end];
-        let length = row.strip_suffix(b"\r").unwrap_or(row).len();
-        Some((self.at + length, (end + 1).min(self.buffer.len())))
+    fn csv(&self) -> bool {
+        self.options.format == CopyFormat::Csv
     }
 
-    fn text_newline(&mut self) -> Option<usize> {
-        let found = self.buffer[self.searched..].iter().position(|b| *b == b'\n').map(|n| self.searched + n);
-        self.searched = found.unwrap_or(self.buffer.len());
-        found
+    fn row_end(&mut self) -> SqlResult<Option<RowEnd>> {
+        if self.csv() { self.csv_row_end() } else { self.text_row_end() }
     }
 
-    /// The first newline that is not within quotes.
-    fn csv_newline(&mut self) -> Option<usize> {
+    /// The first line end or end mark that no backslash is before.
+    fn text_row_end(&mut self) -> SqlResult<Option<RowEnd>> {
+        while let Some(n) = memchr3(b'\n', b'\r', b'\\', &self.buffer[self.searched..]) {
+            self.searched += n;
+            if self.buffer[self.searched] != b'\\' {
+                return self.end_line();
+            }
+            match self.backslash(self.searched)? {
+                Backslash::EndMark => return Ok(Some(self.end_data())),
+                Backslash::Data => self.searched = (self.searched + 2).min(self.buffer.len()),
+                Backslash::Unknown => return Ok(None),
+            }
+        }
+        Ok(self.end_without_line_end())
+    }
+
+    /// The first line end that is not within quotes, or an end mark that is a line of its own.
+    fn csv_row_end(&mut self) -> SqlResult<Option<RowEnd>> {
+        if self.searched == self.at && self.buffer.get(self.at) == Some(&b'\\') {
+            match self.backslash(self.at)? {
+                Backslash::EndMark => return Ok(Some(self.end_data())),
+                Backslash::Data => {}
+                Backslash::Unknown => return Ok(None),
+            }
+        }
         let CopyOptions { quote, escape, .. } = self.options;
-        while let Some(&b) = self.buffer.get(self.searched) {
+        loop {
+            let rest = &self.buffer[self.searched..];
+            let found = match self.quoted {
+                true => memchr2(quote, escape, rest),
+                false => memchr3(b'\n', b'\r', quote, rest),
+            };
+            let passed = found.unwrap_or(rest.len());
+            if self.quoted {
+                // As PostgreSQL counts: of a first row that is not over yet, it is not known how lines end.
+                let counted = if self.line_end == Some(LineEnd::Lf) { b'\n' } else { b'\r' };
+                self.quoted_lines += memchr_iter(counted, &rest[..passed]).count() as u64;
+            }
+            self.searched += passed;
+            let Some(&b) = self.buffer.get(self.searched) else { return Ok(self.end_without_line_end()) };
             if self.quoted && b == escape && escape != quote {
-                // What it is said of is still to come: it is looked at again then.
-                if self.searched + 1 == self.buffer.len() && !self.no_more {
-                    return None;
+                match self.buffer.get(self.searched + 1) {
+                    // What it is said of is still to come: it is looked at again then.
+                    None if !self.no_more => return Ok(None),
+                    Some(c) if [quote, escape].contains(c) => self.searched += 2,
+                    _ => self.searched += 1,
                 }
-                self.searched += 1;
             } else if b == quote {
                 self.quoted = !self.quoted;
-            } else if b == b'\n' && !self.quoted {
-                return Some(self.searched);
+                self.searched += 1;
+            } else {
+                return self.end_line();
             }
-            self.searched += 1;
         }
-        self.searched = self.buffer.len();
-        None
     }
+
+    /// A row that ends at the line end at `searched`; `None` while a line feed may follow and matter.
+    fn end_line(&mut self) -> SqlResult<Option<RowEnd>> {
+        let end = self.searched;
+        let known = self.line_end;
+        let line_end = if self.buffer[end] == b'\n' {
+            LineEnd::Lf
+        } else if matches!(known, Some(LineEnd::Lf | LineEnd::Cr)) {
+            LineEnd::Cr
+        } else {
+            match self.buffer.get(end + 1) {
+                None if !self.no_more => return Ok(None),
+                Some(b'\n') => LineEnd::CrLf,
+                _ => LineEnd::Cr,
+            }
+        };
+        if known.is_some_and(|known| known != line_end) {
+            return Err(self.stray(line_end));
+        }
+        self.line_end = Some(line_end);
+        let length = if line_end == LineEnd::CrLf { 2 } else { 1 };
+        Ok(Some(RowEnd { end, next: end + length }))
+    }
+
+    /// A line end of another style than the first one's.
+    fn stray(&self, line_end: LineEnd) -> SqlError {
+        let (name, escaped) = match line_end {
+            LineEnd::Lf => ("newline", "\\n"),
+            LineEnd::Cr | LineEnd::CrLf => ("carriage return", "\\r"),
+        };
+        match self.csv() {
+            true => bad(format!("unquoted {name} found in data"))
+                .with_hint(format!("Use quoted CSV field to represent {name}.")),
+            false => bad(format!("literal {name} found in data"))
+                .with_hint(format!("Use \"{escaped}\" to represent {name}.")),
+        }
+    }
+
+    /// All data has been searched: a last row without a line end.
+    fn end_without_line_end(&mut self) -> Option<RowEnd> {
+        self.searched = self.buffer.len();
+        (self.no_more && self.at < self.searched)
+            .then_some(RowEnd { end: self.searched, next: self.searched })
+    }
+
+    /// An end mark is at `searched`: what is before it on its line is a row.
+    fn end_data(&mut self) -> RowEnd {
+        self.ended = true;
+        RowEnd { end: self.searched, next: self.buffer.len() }
+    }
+
+    /// Whether the backslash at `at` begins an end mark, `\.` and a line end. CSV may also have it as data.
+    fn backslash(&self, at: usize) -> SqlResult<Backslash> {
+        // 0 stands for the end of the data.
+        let byte = |i: usize| self.buffer.get(i).copied().or(self.no_more.then_some(0));
+        let data_or = |message| if self.csv() { Ok(Backslash::Data) } else { Err(bad(message)) };
+        let (corrupt, mismatch) =
+            ("end-of-copy marker corrupt", "end-of-copy marker does not match previous newline style");
+        match byte(at + 1) {
+            Some(b'.') => {}
+            Some(_) => return Ok(Backslash::Data),
+            None => return Ok(Backslash::Unknown),
+        }
+        let mut at = at + 2;
+        if self.line_end == Some(LineEnd::CrLf) {
+            match byte(at) {
+                Some(b'\r') => at += 1,
+                Some(b'\n') => return data_or(mismatch),
+                Some(_) => return data_or(corrupt),
+                None => return Ok(Backslash::Unknown),
+            }
+        }
+        match (byte(at), self.line_end) {
+            (None, _) => Ok(Backslash::Unknown),
+            (Some(b'\n'), None | Some(LineEnd::Lf | LineEnd::CrLf))
+            | (Some(b'\r'), None | Some(LineEnd::Cr)) => Ok(Backslash::EndMark),
+            (Some(b'\n' | b'\r'), _) => Err(bad(mismatch)),
+            (Some(_), _) => data_or(corrupt),
+        }
+    }
+}
+
+fn bad(message: impl Into<String>) -> SqlError {
+    SqlError::new(state::BAD_COPY_FILE_FORMAT, message)
 }
 
 fn text_fields(line: &[u8], o: &CopyOptions, row: &mut RowFields) {
@@ -197,12 +331,13 @@ fn text_fields(line: &[u8], o: &CopyOptions, row: &mut RowFields) {
 fn unescape(field: &[u8], out: &mut Vec<u8>) {
     let mut i = 0;
     while i < field.len() {
-        if field[i] != b'\\' || i + 1 == field.len() {
+        if field[i] != b'\\' {
             out.push(field[i]);
             i += 1;
             continue;
         }
-        let c = field[i + 1];
+        // A backslash that ends the data is of nothing.
+        let Some(&c) = field.get(i + 1) else { return };
         i += 2;
         match c {
             b'b' => out.push(8),
@@ -260,7 +395,7 @@ fn csv_fields(line: &[u8], o: &CopyOptions, row: &mut RowFields) -> SqlResult<()
             i += 1;
         }
         if quoted {
-            return Err(SqlError::new(state::BAD_COPY_FILE_FORMAT, "unterminated CSV quoted field"));
+            return Err(bad("unterminated CSV quoted field"));
         }
         let null = !was_quoted && row.bytes[start..] == *o.null.as_bytes();
         row.end_field(null);
@@ -316,23 +451,112 @@ mod tests {
         CopyOptions::new(o, &[]).expect("valid")
     }
 
-    /// Rows of the data, fed in pieces of `n` bytes.
-    fn rows(data: &[u8], csv: bool, n: usize) -> Vec<Vec<Option<String>>> {
+    type Rows = Vec<Vec<Option<String>>>;
+
+    /// Rows of the data, fed in pieces of `n` bytes; or the error and its line.
+    fn try_rows(data: &[u8], csv: bool, n: usize) -> Result<Rows, (String, u64)> {
         let mut s = Splitter::new(options(csv));
         let (mut out, mut row) = (Vec::new(), RowFields::default());
         let mut take = |s: &mut Splitter| {
-            while s.next_row(&mut row).expect("well formed") {
+            while s.next_row(&mut row).map_err(|e| (format!("{} {}", e.code(), e.message()), s.line))? {
                 let fields = (0..row.len()).map(|i| row.get(i).expect("UTF-8").map(String::from));
                 out.push(fields.collect());
             }
+            Ok(())
         };
         for piece in data.chunks(n) {
             s.push(piece);
-            take(&mut s);
+            take(&mut s)?;
         }
         s.finish();
-        take(&mut s);
-        out
+        take(&mut s)?;
+        Ok(out)
+    }
+
+    fn rows(data: &[u8], csv: bool, n: usize) -> Rows {
+        try_rows(data, csv, n).expect("well formed")
+    }
+
+    /// What becomes of data of one column, however it is cut: its values, or the error and its line.
+    fn outcome(data: &str, csv: bool) -> Result<Vec<String>, (String, u64)> {
+        let of = |n| {
+            let values = |rows: Rows| rows.into_iter().flatten().map(|v| v.unwrap_or_default()).collect();
+            try_rows(data.as_bytes(), csv, n).map(values)
+        };
+        let whole = of(data.len().max(1));
+        for n in 1..data.len() {
+            assert_eq!(of(n), whole, "{data:?} in pieces of {n}");
+        }
+        whole
+    }
+
+    fn values(data: &str, csv: bool) -> Vec<String> {
+        outcome(data, csv).unwrap_or_else(|e| panic!("{data:?}: {e:?}"))
+    }
+
+    fn refused(data: &str, csv: bool, message: &str, line: u64) {
+        assert_eq!(outcome(data, csv), Err((format!("22P04 {message}"), line)), "{data:?} csv {csv}");
+    }
+
+    /// What PostgreSQL 15 makes of the same data.
+    #[test]
+    fn a_backslash_takes_the_line_end_after_it_into_the_data() {
+        assert_eq!(values("a\\\nb\n", false), ["a\nb"]);
+        assert_eq!(values("a\\\\\nb\n", false), ["a\\", "b"]);
+        assert_eq!(values("a\\\\\\\nb", false), ["a\\\nb"]);
+        assert_eq!(values("a\\\r\nb\n", false), ["a\r", "b"]);
+        assert_eq!(values("a\nb\\\n", false), ["a", "b\n"]);
+        assert_eq!(values("a\nb\\", false), ["a", "b"]);
+        assert_eq!(values("a\\\nb\\\n", true), ["a\\", "b\\"]);
+        refused("a\r\nb\\\r\nc\r\n", false, "literal newline found in data", 2);
+        refused("a\\\r\nb\r\n", false, "literal carriage return found in data", 2);
+    }
+
+    #[test]
+    fn lines_end_as_the_first_one_does() {
+        for csv in [false, true] {
+            for end in ["\n", "\r", "\r\n"] {
+                assert_eq!(values(&format!("a{end}b{end}{end}c"), csv), ["a", "b", "", "c"]);
+                assert_eq!(values(&format!("a{end}b{end}"), csv), ["a", "b"]);
+            }
+            let how = if csv { "unquoted" } else { "literal" };
+            for data in ["a\nb\rc", "a\nb\r\nc", "a\r\nb\rc", "a\r\nb\r"] {
+                refused(data, csv, &format!("{how} carriage return found in data"), 2);
+            }
+            for data in ["a\rb\nc", "a\r\nb\nc"] {
+                refused(data, csv, &format!("{how} newline found in data"), 2);
+            }
+            refused("a\rb\r\n", csv, &format!("{how} newline found in data"), 3);
+        }
+        assert_eq!(values("\"a\r\nx\ry\"\nb\n\"\r\"\n", true), ["a\r\nx\ry", "b", "\r"]);
+    }
+
+    #[test]
+    fn lines_within_quotes_count() {
+        refused("a\n\"b\nc\"\n\"d\ne", true, "unterminated CSV quoted field", 5);
+        refused("a\r\n\"b\r\nc\"\r\n\"d\r\ne", true, "unterminated CSV quoted field", 5);
+        refused("a\r\"b\nc\"\r\"d\re", true, "unterminated CSV quoted field", 4);
+        refused("a\n\"b\n\"\r", true, "unquoted carriage return found in data", 3);
+    }
+
+    #[test]
+    fn the_end_mark_is_a_line() {
+        for csv in [false, true] {
+            for end in ["\n", "\r", "\r\n"] {
+                assert_eq!(values(&format!("a{end}\\.{end}b{end}"), csv), ["a"]);
+                assert_eq!(values(&format!("\\.{end}b"), csv), [""; 0]);
+            }
+            for data in ["a\n\\.\r\n", "a\r\\.\nb"] {
+                refused(data, csv, "end-of-copy marker does not match previous newline style", 2);
+            }
+        }
+        assert_eq!(values("a\nb\\.\nc\n", false), ["a", "b"]);
+        refused("a\r\n\\.\n", false, "end-of-copy marker does not match previous newline style", 2);
+        for data in ["a\n\\.x\n", "a\n\\.", "a\nb\\.", "a\nb\\.c\n", "a\r\n\\.\rb"] {
+            refused(data, false, "end-of-copy marker corrupt", 2);
+        }
+        assert_eq!(values("\\.x\nb\\.\n\\. \n\\.", true), ["\\.x", "b\\.", "\\. ", "\\."]);
+        refused("a\r\n\\.\n", true, "unquoted newline found in data", 2);
     }
 
     fn some(s: &str) -> Option<String> {
@@ -341,7 +565,7 @@ mod tests {
 
     #[test]
     fn text_rows_survive_any_cut() {
-        let data = b"1\ta\\tb\t\\N\r\n2\t\\x41\\102\t\n3\t\\\\N\tlast";
+        let data = b"1\ta\\tb\t\\N\r\n2\t\\x41\\102\t\r\n3\t\\\\N\tlast";
         for n in 1..data.len() {
             assert_eq!(
                 rows(data, false, n),
@@ -424,11 +648,6 @@ mod tests {
             assert_eq!((error.code(), s.line), ("54000", 2));
             assert!(pieces <= ROW_TEXT_MAX / piece.len() + 1);
         }
-    }
-
-    #[test]
-    fn the_end_mark_ends() {
-        assert_eq!(rows(b"1\n\\.\n2\n", false, 3).len(), 1);
     }
 
     #[test]
