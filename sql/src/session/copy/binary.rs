@@ -19,6 +19,8 @@ pub struct Reader {
     buffer: Vec<u8>,
     at: usize,
     state: Progress,
+    /// 1-based number of the row, or trailer, that was begun last, for errors; 0 within the header.
+    pub line: u64,
 }
 
 #[derive(Default)]
@@ -61,6 +63,7 @@ impl Reader {
                         return Ok(None);
                     };
                     self.at = at;
+                    self.line += 1;
                     if count == -1 {
                         self.state = Progress::Ended;
                     } else if count as usize != columns.len() {
@@ -72,12 +75,13 @@ impl Reader {
                 Progress::Row { values, bytes } => {
                     let (mut taken, mut size) = (std::mem::take(values), *bytes);
                     while let Some(field) = columns.get(taken.len()) {
-                        let Some(value) = self.value(&mut size)? else {
+                        let in_column = |e: SqlError| e.with_context(format!("column {}", field.name));
+                        let Some(value) = self.value(&mut size).map_err(in_column)? else {
                             self.state = Progress::Row { values: taken, bytes: size };
                             return Ok(None);
                         };
                         taken.push(match value {
-                            Some(at) => binary::receive(field.ty, &self.buffer[at])?,
+                            Some(at) => binary::receive(field.ty, &self.buffer[at]).map_err(in_column)?,
                             None => Datum::Null,
                         });
                     }
@@ -110,10 +114,16 @@ impl Reader {
         Ok(Some(Some(at..end)))
     }
 
-    pub fn finish(&self) -> SqlResult<()> {
-        match self.state {
+    pub fn finish(&self, columns: &Schema) -> SqlResult<()> {
+        match &self.state {
             Progress::Header => Err(bad("COPY file signature not recognized")),
-            Progress::Row { .. } => Err(bad("unexpected EOF in COPY data")),
+            Progress::Row { values, .. } => {
+                let e = bad("unexpected EOF in COPY data");
+                Err(match columns.get(values.len()) {
+                    Some(field) => e.with_context(format!("column {}", field.name)),
+                    None => e,
+                })
+            }
             _ if self.at < self.buffer.len() => Err(bad("unexpected EOF in COPY data")),
             _ => Ok(()),
         }
@@ -208,7 +218,7 @@ mod tests {
                     rows.push(row);
                 }
             }
-            reader.finish().expect("it has ended");
+            reader.finish(&columns()).expect("it has ended");
             assert_eq!(rows, [row(0), row(1)], "pieces of {n}");
         }
     }

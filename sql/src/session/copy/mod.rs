@@ -111,13 +111,13 @@ impl Session {
             while let Some(data) = self.next_piece(delivery, &mut since_yield).await? {
                 reader.push(&data);
                 while let Some(row) =
-                    reader.next_row(&columns).map_err(|e| located(e, &table.name, sink.rows + 1))?
+                    reader.next_row(&columns).map_err(|e| located(e, &table.name, reader.line))?
                 {
                     sink.push(&row);
                     self.drain_if_full(&mut sink).await?;
                 }
             }
-            reader.finish()?;
+            reader.finish(&columns).map_err(|e| located(e, &table.name, reader.line))?;
         } else {
             let mut splitter = Splitter::new(options.clone());
             let (mut row, mut header) = (RowFields::default(), options.header);
@@ -341,8 +341,11 @@ fn row_too_big(bytes: usize) -> SqlError {
     )
 }
 
-/// PostgreSQL's CONTEXT line of an error in COPY's data.
+/// PostgreSQL's CONTEXT line of an error in COPY's data; there is none for the binary format's header, line 0.
 fn located(e: SqlError, table: &str, line: u64) -> SqlError {
+    if line == 0 {
+        return e;
+    }
     let context = match &e.fields().context {
         Some(column) => format!("COPY {table}, line {line}, {column}"),
         None => format!("COPY {table}, line {line}"),

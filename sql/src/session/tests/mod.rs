@@ -2,6 +2,7 @@
 
 mod blocks;
 mod cancelling;
+mod copying;
 mod cursors;
 mod cursor_moments;
 mod extended;
