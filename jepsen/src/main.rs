@@ -1,22 +1,32 @@
-//! `meridian-jepsen`: breaks real clusters and checks what they told their clients.
+//! `meridian-jepsen`: breaks real clusters and checks what they told their clients; checks histories that others wrote.
 //!
-//! It starts real processes, puts load on them over the PostgreSQL protocol, kills or pauses nodes meanwhile, and compares
+//! A run starts real processes, puts load on them over the PostgreSQL protocol, kills or pauses nodes meanwhile, and compares
 //! the clients' history with what the database holds in the end. It shares no code with the database: whatever both
 //! believed wrongly, neither would notice.
 //!
-//! `cluster` controls the processes; `history` is what the clients saw; `client` turns driver errors into what is known about
+//! `cluster` controls the processes; `records` is what the clients saw; `client` turns driver errors into what is known about
 //! a transaction; `workloads` make history, `nemesis` makes trouble, `checkers` are pure functions over both;
-//! `run` puts them together. The exit code is 1 when a promise was broken or the run could not be judged.
+//! `run` puts them together. The exit code is 1 when a promise was broken or the run could not be judged. `check_file` holds
+//! a file against the library's models.
 
+#[cfg(feature = "cluster")]
 mod run;
+#[cfg(feature = "cluster")]
 mod workloads;
+#[cfg(feature = "cluster")]
 mod nemesis;
+#[cfg(feature = "cluster")]
 mod checkers;
+#[cfg(feature = "cluster")]
 mod client;
-mod history;
+#[cfg(feature = "cluster")]
+mod records;
+#[cfg(feature = "cluster")]
 mod cluster;
+mod check_file;
 
 use std::process::ExitCode;
+#[cfg(feature = "cluster")]
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
@@ -35,11 +45,22 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Transfers between accounts: acknowledged ones are there, refused ones are not, the total never changes.
+    #[cfg(feature = "cluster")]
     Bank(run::BankArgs),
+    /// A history in a file against an isolation level.
+    Check(check_file::CheckArgs),
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    match Cli::parse().command {
+        #[cfg(feature = "cluster")]
+        Command::Bank(args) => bank(args),
+        Command::Check(args) => check_file::run(&args),
+    }
+}
+
+#[cfg(feature = "cluster")]
+fn bank(args: run::BankArgs) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {
@@ -50,7 +71,7 @@ fn main() -> ExitCode {
     // Dropping the run's future kills its processes and removes its folders.
     let done = runtime.block_on(async {
         tokio::select! {
-            done = async { match cli.command { Command::Bank(args) => run::bank(args).await } } => done,
+            done = run::bank(args) => done,
             e = interrupted() => Err(e),
         }
     });
@@ -63,6 +84,7 @@ fn main() -> ExitCode {
     }
 }
 
+#[cfg(feature = "cluster")]
 async fn interrupted() -> String {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else { return "cannot wait for signals".into() };
@@ -74,6 +96,7 @@ async fn interrupted() -> String {
 }
 
 /// `500ms`, `20s`, `2m`.
+#[cfg(feature = "cluster")]
 fn parse_duration(s: &str) -> Result<Duration, String> {
     let digits = s.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(s.len());
     let n: f64 = s[..digits].parse().map_err(|_| format!("`{s}` is not a time"))?;

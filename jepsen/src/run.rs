@@ -11,9 +11,9 @@ use tokio::time::sleep;
 
 use crate::checkers::{self, gaps};
 use crate::cluster::Cluster;
-use crate::history::{History, Outcome};
 use crate::nemesis::Nemesis;
 use crate::parse_duration;
+use crate::records::{History, Outcome};
 use crate::workloads::bank;
 use crate::workloads::pgbench::{self, Load};
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::history::{Outcome, Records, Transfer};
+use crate::records::{Outcome, Records, Transfer};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -98,7 +98,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::history::TotalRead;
+    use crate::records::TotalRead;
 
     fn transfer(id: u128, outcome: Outcome) -> Transfer {
         let (begun, ended) = (Duration::ZERO, Duration::ZERO);

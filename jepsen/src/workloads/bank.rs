@@ -13,7 +13,7 @@ use tokio_postgres::{Client, Statement};
 
 use crate::checkers::bank::{Entry, Final};
 use crate::client::{Failure, bounded, connect};
-use crate::history::{History, Outcome, TotalRead, Transfer};
+use crate::records::{History, Outcome, TotalRead, Transfer};
 
 /// What every account begins with.
 pub const OPENING: i64 = 1000;

@@ -1,0 +1,340 @@
+//! The shortest cycles of each class.
+//!
+//! For each class and each order (data; and sessions; and real time) the components by the edges that such a cycle may have
+//! are searched: from each edge that it must have (a write-write edge for G0, a write-read edge for G1c, an anti-dependency
+//! for the others) breadth-first back to where it came from, with a small automaton for what the class asks of the walk.
+//! One cycle is reported for each component and class.
+//!
+//! What must stay true: a cycle's name is taken from its own edges, whatever search found it. In every component some cycle
+//! is found. What the classes that were found imply is not searched for again: G-single implies G-nonadjacent and that
+//! G2-item, and each implies its variants with more order (Elle, section 4.3; and its anomaly graph). A search that runs out
+//! of steps without a cycle says so.
+//!
+//! Chains of session or real-time edges cost one edge, and become one in the result: both orders are transitive.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashSet;
+
+use super::anomaly::{Class, Order};
+use super::components::Scopes;
+use super::graph::{Dependency, Graph, Kind, Kinds, Reason};
+
+/// Steps of one search of one class in one component.
+const STEPS_MAX: usize = 2_000_000;
+/// Steps that are spent on a shorter cycle when there is one.
+const STEPS_FOR_SHORTER: usize = 200_000;
+
+/// An operation of a cycle, and why it comes before the next; the last one comes before the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub operation: u32,
+    pub kind: Kind,
+    pub reason: Reason,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cycle {
+    pub class: Class,
+    pub order: Order,
+    pub steps: Vec<Step>,
+}
+
+/// What the cycles of a graph are, and which searches were cut short.
+#[derive(Debug, Default)]
+pub struct Cycles {
+    pub cycles: Vec<Cycle>,
+    pub cut_short: FxHashSet<(Class, Order)>,
+}
+
+/// All cycles of one component to be found, as it were: one of each class and order that no other one implies.
+/// `order` is the most that edges may rest on.
+pub fn find(graph: &Graph, order: Order) -> Cycles {
+    let mut out = Cycles::default();
+    let mut scopes = Scopes::new(graph);
+    let all: Vec<u32> = (0..graph.nodes()).collect();
+    let every = Kinds::of(&[Dependency::Ww, Dependency::Wr, Dependency::Rw], order);
+    for component in scopes.components(graph, &all, 0, every) {
+        let from = out.cycles.len();
+        for variant in Order::ALL.into_iter().filter(|o| *o <= order) {
+            for class in Class::ALL {
+                Search { graph, scopes: &mut scopes, class, order: variant }
+                    .component(&component, from, &mut out);
+            }
+        }
+        if out.cycles.len() == from {
+            // Whatever it is, it is a cycle.
+            let scope = scopes.enter(&component);
+            let search = Search { graph, scopes: &mut scopes, class: Class::G2Item, order };
+            out.cycles.extend(search.any(&component, scope, every));
+        }
+    }
+    out
+}
+
+fn implies(found: &Cycle, class: Class, order: Order) -> bool {
+    let anti = |c| c >= Class::GSingle;
+    found.order <= order && (found.class == class || anti(found.class) && anti(class) && found.class < class)
+}
+
+/// What a walk has behind it.
+type State = u16;
+const LAST_RW: State = 1;
+const ANY_RW: State = 2;
+const TWO_RW: State = 4;
+const PROCESS: State = 8;
+const REALTIME: State = 16;
+const LAST_PROCESS: State = 32;
+const LAST_REALTIME: State = 64;
+
+struct Search<'a> {
+    graph: &'a Graph,
+    scopes: &'a mut Scopes,
+    class: Class,
+    order: Order,
+}
+
+struct Visit {
+    node: u32,
+    state: State,
+    edge: u32,
+    /// Place of the visit before, which the first has not.
+    from: Option<u32>,
+    length: u32,
+}
+
+impl Search<'_> {
+    fn allowed(&self) -> &'static [Dependency] {
+        match self.class {
+            Class::G0 => &[Dependency::Ww],
+            Class::G1c => &[Dependency::Ww, Dependency::Wr],
+            _ => &[Dependency::Ww, Dependency::Wr, Dependency::Rw],
+        }
+    }
+
+    fn first(&self) -> Dependency {
+        match self.class {
+            Class::G0 => Dependency::Ww,
+            Class::G1c => Dependency::Wr,
+            _ => Dependency::Rw,
+        }
+    }
+
+    fn component(mut self, nodes: &[u32], found_from: usize, out: &mut Cycles) {
+        // Another order's cycle speaks for the whole component; one's own order only for its part of it.
+        let known = |out: &Cycles, order: Order, c: &Self| {
+            out.cycles[found_from..].iter().any(|f| f.order < order && implies(f, c.class, order))
+        };
+        if known(out, self.order, &self) {
+            return;
+        }
+        let kinds = Kinds::of(self.allowed(), self.order);
+        let scope = self.scopes.enter(nodes);
+        for part in self.scopes.components(self.graph, nodes, scope, kinds) {
+            let covered = out.cycles[found_from..].iter().any(|f| {
+                f.order == self.order
+                    && f.class < self.class
+                    && implies(f, self.class, self.order)
+                    && f.steps.iter().any(|s| part.binary_search(&s.operation).is_ok())
+            });
+            if covered {
+                continue;
+            }
+            let scope = self.scopes.enter(&part);
+            let (cycle, cut_short) = self.shortest(&part, scope, kinds);
+            match cycle {
+                Some(cycle) => {
+                    if !out.cycles[found_from..].contains(&cycle) {
+                        out.cycles.push(cycle);
+                    }
+                }
+                None if cut_short => {
+                    out.cut_short.insert((self.class, self.order));
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// The shortest cycle of the class, and whether the search was cut short.
+    fn shortest(&mut self, nodes: &[u32], scope: u32, kinds: Kinds) -> (Option<Cycle>, bool) {
+        let mut steps = STEPS_MAX;
+        let mut best: Option<Cycle> = None;
+        for node in nodes.iter().filter(|n| !self.graph.is_hub(**n)) {
+            for at in self.graph.leaving(*node) {
+                let edge = self.graph.edge(at);
+                let starts = edge.kind.dependency() == Some(self.first());
+                if !starts || !kinds.has(edge.kind) || !self.scopes.holds(scope, edge.to) {
+                    continue;
+                }
+                let limit = best.as_ref().map_or(u32::MAX, |b| b.steps.len() as u32);
+                if let Some(cycle) = self.back_from(at, scope, kinds, limit, &mut steps)
+                    && best.as_ref().is_none_or(|b| cycle.steps.len() < b.steps.len())
+                {
+                    steps = steps.min(STEPS_FOR_SHORTER);
+                    best = Some(cycle);
+                }
+                if steps == 0 || best.as_ref().is_some_and(|b| b.steps.len() <= 2) {
+                    return (best, steps == 0);
+                }
+            }
+        }
+        (best, false)
+    }
+
+    /// A cycle through any edge of a component.
+    fn any(mut self, nodes: &[u32], scope: u32, kinds: Kinds) -> Option<Cycle> {
+        let mut steps = usize::MAX;
+        let places = nodes.iter().filter(|n| !self.graph.is_hub(**n)).flat_map(|n| self.graph.leaving(*n));
+        let places: Vec<u32> = places.collect();
+        places.into_iter().find_map(|at| {
+            let edge = self.graph.edge(at);
+            let usable = edge.kind.dependency().is_some() && kinds.has(edge.kind);
+            if !usable || !self.scopes.holds(scope, edge.to) {
+                return None;
+            }
+            self.walk(at, scope, kinds, u32::MAX, &mut steps, |_, state, _| Some(state), |_| true)
+        })
+    }
+
+    /// The shortest walk of the class that begins with an edge and ends where that edge begins.
+    fn back_from(
+        &mut self,
+        at: u32,
+        scope: u32,
+        kinds: Kinds,
+        limit: u32,
+        steps: &mut usize,
+    ) -> Option<Cycle> {
+        let (class, order) = (self.class, self.order);
+        let mark = |state: State, kind: Kind| match kind.order() {
+            Order::Process if order == Order::Process => state | PROCESS,
+            Order::Realtime if order == Order::Realtime => state | REALTIME,
+            _ => state,
+        };
+        let next = move |first: bool, state: State, kind: Kind| {
+            let state = mark(state, kind);
+            let is_rw = kind.dependency() == Some(Dependency::Rw);
+            match (class, kind) {
+                (Class::GSingle, _) if is_rw && !first => None,
+                (Class::GNonadjacent, _) if is_rw && state & LAST_RW != 0 => None,
+                (Class::GNonadjacent, _) if is_rw && first => Some(state | LAST_RW | ANY_RW),
+                (Class::GNonadjacent, _) if is_rw => Some(state | LAST_RW | TWO_RW),
+                (_, Kind::Pass) => Some(state),
+                _ => Some(state & !LAST_RW),
+            }
+        };
+        let done = move |state: State| {
+            let rests = match order {
+                Order::Data => true,
+                Order::Process => state & PROCESS != 0,
+                Order::Realtime => state & REALTIME != 0,
+            };
+            rests && (class != Class::GNonadjacent || state & TWO_RW != 0 && state & LAST_RW == 0)
+        };
+        let cycle = self.walk(at, scope, kinds, limit, steps, next, done)?;
+        // A search of wider classes may come upon what another one has named, or pass one transaction twice.
+        (implies(&cycle, class, order) && (class == Class::GNonadjacent || is_simple(&cycle)))
+            .then_some(cycle)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn walk(
+        &mut self,
+        at: u32,
+        scope: u32,
+        kinds: Kinds,
+        limit: u32,
+        steps: &mut usize,
+        next: impl Fn(bool, State, Kind) -> Option<State>,
+        done: impl Fn(State) -> bool,
+    ) -> Option<Cycle> {
+        let start = *self.graph.edge(at);
+        let state = next(true, 0, start.kind)?;
+        let mut visits = vec![Visit { node: start.to, state, edge: at, from: None, length: 1 }];
+        let mut queue = VecDeque::from([0u32]);
+        let mut settled: FxHashSet<(u32, State)> = FxHashSet::default();
+        while let Some(place) = queue.pop_front() {
+            let Visit { node, state, length, .. } = visits[place as usize];
+            if !settled.insert((node, state)) {
+                continue;
+            }
+            if length >= limit {
+                return None;
+            }
+            if node == start.from && done(state) {
+                return Some(self.cycle(&visits, place));
+            }
+            for edge_at in self.graph.leaving(node) {
+                *steps = steps.saturating_sub(1);
+                let edge = self.graph.edge(edge_at);
+                if !kinds.has(edge.kind) || !self.scopes.holds(scope, edge.to) {
+                    continue;
+                }
+                let Some(state_next) = next(false, state, edge.kind) else { continue };
+                let last = match edge.kind {
+                    Kind::Process => LAST_PROCESS,
+                    Kind::Realtime => LAST_REALTIME,
+                    _ => 0,
+                };
+                let free = edge.kind == Kind::Pass || state & last != 0;
+                let state_next = state_next & !(LAST_PROCESS | LAST_REALTIME) | last;
+                if settled.contains(&(edge.to, state_next)) {
+                    continue;
+                }
+                let length = length + u32::from(!free);
+                visits.push(Visit {
+                    node: edge.to,
+                    state: state_next,
+                    edge: edge_at,
+                    from: Some(place),
+                    length,
+                });
+                let visit = visits.len() as u32 - 1;
+                if free { queue.push_front(visit) } else { queue.push_back(visit) }
+            }
+            if *steps == 0 {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// The cycle whose last edge a visit is.
+    fn cycle(&self, visits: &[Visit], last: u32) -> Cycle {
+        let mut edges = Vec::new();
+        let mut place = Some(last);
+        while let Some(at) = place {
+            edges.push(*self.graph.edge(visits[at as usize].edge));
+            place = visits[at as usize].from;
+        }
+        edges.reverse();
+        let mut steps: Vec<Step> = Vec::new();
+        for edge in edges {
+            match (edge.kind, steps.last_mut()) {
+                (Kind::Pass, Some(step)) => step.reason.after = edge.reason.after,
+                (Kind::Process | Kind::Realtime, Some(step)) if step.kind == edge.kind => {}
+                (kind, _) => steps.push(Step { operation: edge.from, kind, reason: edge.reason }),
+            }
+        }
+        let order = steps.iter().map(|s| s.kind.order()).max().unwrap_or(Order::Data);
+        Cycle { class: classify(&steps), order, steps }
+    }
+}
+
+fn is_simple(cycle: &Cycle) -> bool {
+    let mut met = FxHashSet::default();
+    cycle.steps.iter().all(|s| met.insert(s.operation))
+}
+
+fn classify(steps: &[Step]) -> Class {
+    let is = |d| move |s: &Step| s.kind.dependency() == Some(d);
+    let anti: Vec<bool> = steps.iter().map(is(Dependency::Rw)).collect();
+    match anti.iter().filter(|rw| **rw).count() {
+        0 if steps.iter().any(is(Dependency::Wr)) => Class::G1c,
+        0 => Class::G0,
+        1 => Class::GSingle,
+        _ if (0..anti.len()).any(|i| anti[i] && anti[(i + 1) % anti.len()]) => Class::G2Item,
+        _ => Class::GNonadjacent,
+    }
+}
