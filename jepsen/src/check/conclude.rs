@@ -19,7 +19,8 @@ pub fn conclude(history: &History<Txn>, happened: &[bool], mut graph: Builder, r
             report.doubts.push("real-time order: the history has no invocations".into());
         }
     }
-    let cycles = cycles::find(&graph.finish(), order);
+    let timeline = order::Timeline::new(&history.operations);
+    let cycles = cycles::find(&graph.finish(), &timeline, order);
     for cycle in cycles.cycles {
         report.add(Anomaly::Cycle(cycle.class, cycle.order), || Finding {
             text: explain(history, &cycle),

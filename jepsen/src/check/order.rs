@@ -11,6 +11,7 @@ use rustc_hash::FxHashMap;
 
 use crate::history::{Operation, Outcome};
 
+use super::anomaly::Order;
 use super::graph::{Builder, Kind, Reason};
 
 /// Pairs of operations of which the first ended before the second began, whose transitive closure is all of them.
@@ -61,6 +62,46 @@ pub fn sessions<V>(
             Outcome::Info => last.remove(&process),
             Outcome::Fail => None,
         };
+    }
+}
+
+/// When operations ran, and whose they were: the same two orders, asked for a pair at a time.
+#[derive(Debug, Default)]
+pub struct Timeline(Vec<Span>);
+
+#[derive(Debug)]
+struct Span {
+    place: u32,
+    process: Option<i64>,
+    invoked: Option<u64>,
+    completed: Option<u64>,
+    is_known: bool,
+}
+
+impl Timeline {
+    pub fn new<V>(operations: &[Operation<V>]) -> Timeline {
+        let span = |(place, o): (u32, &Operation<V>)| Span {
+            place,
+            process: o.process,
+            invoked: o.invoked,
+            completed: o.completed,
+            is_known: o.outcome == Outcome::Ok,
+        };
+        Timeline((0..).zip(operations).map(span).collect())
+    }
+
+    /// Whether an order says that the first comes before the second. Data says nothing here.
+    pub fn precedes(&self, order: Order, first: u32, second: u32) -> bool {
+        let (Some(a), Some(b)) = (self.0.get(first as usize), self.0.get(second as usize)) else {
+            return false;
+        };
+        match order {
+            Order::Data => false,
+            Order::Process => {
+                a.is_known && a.place < b.place && a.process.is_some() && a.process == b.process
+            }
+            Order::Realtime => a.completed.zip(b.invoked).is_some_and(|(end, begin)| end < begin),
+        }
     }
 }
 

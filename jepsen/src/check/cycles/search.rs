@@ -1,81 +1,19 @@
-//! The shortest cycles of each class.
-//!
-//! For each class and each order (data; and sessions; and real time) the components by the edges that such a cycle may have
-//! are searched: from each edge that it must have (a write-write edge for G0, a write-read edge for G1c, an anti-dependency
-//! for the others) breadth-first back to where it came from, with a small automaton for what the class asks of the walk.
-//! One cycle is reported for each component and class.
-//!
-//! What must stay true: a cycle's name is taken from its own edges, whatever search found it. In every component some cycle
-//! is found. What the classes that were found imply is not searched for again: G-single implies G-nonadjacent and that
-//! G2-item, and each implies its variants with more order (Elle, section 4.3; and its anomaly graph). A search that runs out
-//! of steps without a cycle says so.
-//!
-//! Chains of session or real-time edges cost one edge, and become one in the result: both orders are transitive.
+//! Breadth-first searches for the shortest cycle of a class.
 
 use std::collections::VecDeque;
 
 use rustc_hash::FxHashSet;
 
-use super::anomaly::{Class, Order};
-use super::components::Scopes;
-use super::graph::{Dependency, Graph, Kind, Kinds, Reason};
+use super::{Cycle, Cycles, cycle, implies, is_simple};
+use crate::check::anomaly::{Class, Order};
+use crate::check::components::Scopes;
+use crate::check::graph::{Dependency, Graph, Kind, Kinds};
+use crate::check::order::Timeline;
 
 /// Steps of one search of one class in one component.
 const STEPS_MAX: usize = 2_000_000;
 /// Steps that are spent on a shorter cycle when there is one.
 const STEPS_FOR_SHORTER: usize = 200_000;
-
-/// An operation of a cycle, and why it comes before the next; the last one comes before the first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
-    pub operation: u32,
-    pub kind: Kind,
-    pub reason: Reason,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cycle {
-    pub class: Class,
-    pub order: Order,
-    pub steps: Vec<Step>,
-}
-
-/// What the cycles of a graph are, and which searches were cut short.
-#[derive(Debug, Default)]
-pub struct Cycles {
-    pub cycles: Vec<Cycle>,
-    pub cut_short: FxHashSet<(Class, Order)>,
-}
-
-/// All cycles of one component to be found, as it were: one of each class and order that no other one implies.
-/// `order` is the most that edges may rest on.
-pub fn find(graph: &Graph, order: Order) -> Cycles {
-    let mut out = Cycles::default();
-    let mut scopes = Scopes::new(graph);
-    let all: Vec<u32> = (0..graph.nodes()).collect();
-    let every = Kinds::of(&[Dependency::Ww, Dependency::Wr, Dependency::Rw], order);
-    for component in scopes.components(graph, &all, 0, every) {
-        let from = out.cycles.len();
-        for variant in Order::ALL.into_iter().filter(|o| *o <= order) {
-            for class in Class::ALL {
-                Search { graph, scopes: &mut scopes, class, order: variant }
-                    .component(&component, from, &mut out);
-            }
-        }
-        if out.cycles.len() == from {
-            // Whatever it is, it is a cycle.
-            let scope = scopes.enter(&component);
-            let search = Search { graph, scopes: &mut scopes, class: Class::G2Item, order };
-            out.cycles.extend(search.any(&component, scope, every));
-        }
-    }
-    out
-}
-
-fn implies(found: &Cycle, class: Class, order: Order) -> bool {
-    let anti = |c| c >= Class::GSingle;
-    found.order <= order && (found.class == class || anti(found.class) && anti(class) && found.class < class)
-}
 
 /// What a walk has behind it.
 type State = u16;
@@ -87,11 +25,12 @@ const REALTIME: State = 16;
 const LAST_PROCESS: State = 32;
 const LAST_REALTIME: State = 64;
 
-struct Search<'a> {
-    graph: &'a Graph,
-    scopes: &'a mut Scopes,
-    class: Class,
-    order: Order,
+pub(super) struct Search<'a> {
+    pub graph: &'a Graph,
+    pub timeline: &'a Timeline,
+    pub scopes: &'a mut Scopes,
+    pub class: Class,
+    pub order: Order,
 }
 
 struct Visit {
@@ -104,7 +43,7 @@ struct Visit {
 }
 
 impl Search<'_> {
-    fn allowed(&self) -> &'static [Dependency] {
+    pub(super) fn allowed(&self) -> &'static [Dependency] {
         match self.class {
             Class::G0 => &[Dependency::Ww],
             Class::G1c => &[Dependency::Ww, Dependency::Wr],
@@ -120,7 +59,8 @@ impl Search<'_> {
         }
     }
 
-    fn component(mut self, nodes: &[u32], found_from: usize, out: &mut Cycles) {
+    /// Looks for the class in each part of a component. The cycles of this component begin at `found_from`.
+    pub fn component(mut self, nodes: &[u32], found_from: usize, out: &mut Cycles) {
         // Another order's cycle speaks for the whole component; one's own order only for its part of it.
         let known = |out: &Cycles, order: Order, c: &Self| {
             out.cycles[found_from..].iter().any(|f| f.order < order && implies(f, c.class, order))
@@ -141,7 +81,10 @@ impl Search<'_> {
                 continue;
             }
             let scope = self.scopes.enter(&part);
-            let (cycle, cut_short) = self.shortest(&part, scope, kinds);
+            let (cycle, cut_short) = match self.shortcut(&part, scope) {
+                Some(cycle) => (Some(cycle), false),
+                None => self.shortest(&part, scope, kinds),
+            };
             match cycle {
                 Some(cycle) => {
                     if !out.cycles[found_from..].contains(&cycle) {
@@ -183,7 +126,7 @@ impl Search<'_> {
     }
 
     /// A cycle through any edge of a component.
-    fn any(mut self, nodes: &[u32], scope: u32, kinds: Kinds) -> Option<Cycle> {
+    pub fn any(mut self, nodes: &[u32], scope: u32, kinds: Kinds) -> Option<Cycle> {
         let mut steps = usize::MAX;
         let places = nodes.iter().filter(|n| !self.graph.is_hub(**n)).flat_map(|n| self.graph.leaving(*n));
         let places: Vec<u32> = places.collect();
@@ -308,33 +251,6 @@ impl Search<'_> {
             edges.push(*self.graph.edge(visits[at as usize].edge));
             place = visits[at as usize].from;
         }
-        edges.reverse();
-        let mut steps: Vec<Step> = Vec::new();
-        for edge in edges {
-            match (edge.kind, steps.last_mut()) {
-                (Kind::Pass, Some(step)) => step.reason.after = edge.reason.after,
-                (Kind::Process | Kind::Realtime, Some(step)) if step.kind == edge.kind => {}
-                (kind, _) => steps.push(Step { operation: edge.from, kind, reason: edge.reason }),
-            }
-        }
-        let order = steps.iter().map(|s| s.kind.order()).max().unwrap_or(Order::Data);
-        Cycle { class: classify(&steps), order, steps }
-    }
-}
-
-fn is_simple(cycle: &Cycle) -> bool {
-    let mut met = FxHashSet::default();
-    cycle.steps.iter().all(|s| met.insert(s.operation))
-}
-
-fn classify(steps: &[Step]) -> Class {
-    let is = |d| move |s: &Step| s.kind.dependency() == Some(d);
-    let anti: Vec<bool> = steps.iter().map(is(Dependency::Rw)).collect();
-    match anti.iter().filter(|rw| **rw).count() {
-        0 if steps.iter().any(is(Dependency::Wr)) => Class::G1c,
-        0 => Class::G0,
-        1 => Class::GSingle,
-        _ if (0..anti.len()).any(|i| anti[i] && anti[(i + 1) % anti.len()]) => Class::G2Item,
-        _ => Class::GNonadjacent,
+        cycle(edges.into_iter().rev())
     }
 }
