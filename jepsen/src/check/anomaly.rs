@@ -25,7 +25,8 @@ pub enum Anomaly {
     DirtyUpdate,
     /// A list has an element twice.
     DuplicateElements,
-    /// Two reads of one list, neither of which is the beginning of the other.
+    /// Two reads of one list, neither of which is the beginning of the other; or one that has a transaction's own appends in
+    /// another order than it made them in.
     IncompatibleOrder,
     /// Two transactions read the same version of a key and both wrote over it (P4).
     LostUpdate,

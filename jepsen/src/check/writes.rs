@@ -11,6 +11,8 @@ use super::report::Unusable;
 #[derive(Clone, Copy, Debug)]
 pub struct Written {
     pub operation: u32,
+    /// How often its transaction had written that key before.
+    pub ordinal: u32,
     /// Whether its transaction wrote that key no more.
     pub is_last: bool,
 }
@@ -57,9 +59,12 @@ impl Writes {
                 foreign.write(&history.names, &mut op);
                 return Err(Unusable::Foreign { op, index: operation.index, workload: workload.name() });
             }
-            for (key, value) in operation.value.iter().filter_map(MicroOp::written) {
-                if let Some(first) = writes.0.insert((key, value), Written { operation: at, is_last: false })
-                {
+            for (place, op) in operation.value.iter().enumerate() {
+                let Some((key, value)) = op.written() else { continue };
+                let before = operation.value[..place].iter().filter_map(MicroOp::written);
+                let ordinal = before.filter(|(k, _)| *k == key).count() as u32;
+                let written = Written { operation: at, ordinal, is_last: false };
+                if let Some(first) = writes.0.insert((key, value), written) {
                     return Err(Unusable::WrittenTwice {
                         key: history.names.show(key).to_string(),
                         value: history.names.show(value).to_string(),

@@ -80,6 +80,8 @@ impl<'h> Versions<'h> {
     ) {
         let names = &history.names;
         let mut here = FxHashSet::default();
+        // How far each writer's own appends have come: they are seen in the order in which they were made.
+        let mut own: FxHashMap<u32, u32> = FxHashMap::default();
         let mut aborted: Option<(Symbol, u32)> = None;
         for element in list {
             let text = || format!("{} in {}", names.show(*element), names.show(key));
@@ -113,6 +115,16 @@ impl<'h> Versions<'h> {
                 continue;
             }
             self.happened[writer as usize] = true;
+            let before = own.insert(writer, written.ordinal);
+            if written.ordinal != before.map_or(0, |ordinal| ordinal + 1) {
+                report.say(Anomaly::IncompatibleOrder, || {
+                    let (reader, writer) = (operation(history, reader), operation(history, writer));
+                    format!(
+                        "{reader}\nsaw {} without what its writer had appended before it:\n{writer}",
+                        text()
+                    )
+                });
+            }
             if let Some((below, aborted)) = aborted.take() {
                 report.say(Anomaly::DirtyUpdate, || {
                     format!(
