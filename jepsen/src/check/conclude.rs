@@ -21,17 +21,10 @@ pub fn conclude(history: &History<Txn>, happened: &[bool], mut graph: Builder, r
     }
     let timeline = order::Timeline::new(&history.operations);
     let cycles = cycles::find(&graph.finish(), &timeline, order);
-    for cycle in cycles.cycles {
+    for cycle in cycles {
         report.add(Anomaly::Cycle(cycle.class, cycle.order), || Finding {
             text: explain(history, &cycle),
             cycle: Some(cycle.clone()),
         });
-    }
-    let mut cut_short: Vec<_> = cycles.cut_short.into_iter().map(|(c, o)| Anomaly::Cycle(c, o)).collect();
-    cut_short.sort();
-    for anomaly in cut_short.into_iter().filter(|a| model.proscribes(*a)) {
-        report
-            .doubts
-            .push(format!("{anomaly} cycles in a large knot of transactions: the search was cut short"));
     }
 }

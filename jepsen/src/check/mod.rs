@@ -8,8 +8,8 @@
 //! `model` says which of the `anomaly` names refute which level; `explain` and `svg` show a cycle to people.
 //!
 //! What must stay true: an anomaly that is reported cannot be explained away, however the operations of unknown outcome
-//! ended. What is not found may still be there: a history proves nothing of what it did not look at. A search that is cut
-//! short says so, and the verdict is then `unknown`, never `valid`.
+//! ended. What is not found may still be there: a history proves nothing of what it did not look at. Where the history does
+//! not tell, or a search would need too much memory, the verdict is `unknown`, never `valid`.
 //!
 //! Sources: K. Kingsbury, P. Alvaro, "Elle: Inferring Isolation Anomalies from Experimental Observations", VLDB 2020
 //! (<https://arxiv.org/abs/2003.10554>); A. Adya, B. Liskov, P. O'Neil, "Generalized Isolation Level Definitions", ICDE

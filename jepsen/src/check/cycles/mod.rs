@@ -6,15 +6,16 @@
 //! One cycle is reported for each component and class.
 //!
 //! What must stay true: a cycle's name is taken from its own edges, whatever search found it. In every component some cycle
-//! is found. What the classes that were found imply is not searched for again: G-single implies G-nonadjacent and that
-//! G2-item, and each implies its variants with more order (Elle, section 4.3; and its anomaly graph). A search that runs out
-//! of steps without a cycle says so.
+//! is found, and one without two anti-dependencies in a row if there is one (`alternating` knows): so no verdict hangs on
+//! how long a search may go on, only how short a cycle is. What the classes that were found imply is not searched for again:
+//! G-single implies G-nonadjacent and that G2-item, and each implies its variants with more order (Elle, section 4.3, and
+//! its graph of anomalies).
 //!
-//! `search` does that. Where sessions or real time take part, `shortcut` looks first for cycles with one such edge, which
-//! needs no walk along the chains of the order: most are of that kind.
-//!
-//! Chains of session or real-time edges cost one edge, and become one in the result: both orders are transitive.
+//! Where sessions or real time take part, `shortcut` looks first for cycles with one such edge, which needs no walk along the
+//! chains of the order: most are of that kind. Otherwise a chain of order edges costs one edge, and becomes one in the
+//! result: both orders are transitive.
 
+mod alternating;
 mod search;
 mod shortcut;
 
@@ -41,33 +42,25 @@ pub struct Cycle {
     pub steps: Vec<Step>,
 }
 
-/// What the cycles of a graph are, and which searches were cut short.
-#[derive(Debug, Default)]
-pub struct Cycles {
-    pub cycles: Vec<Cycle>,
-    pub cut_short: FxHashSet<(Class, Order)>,
-}
-
-/// All cycles of one component to be found, as it were: one of each class and order that no other one implies.
-/// `order` is the most that edges may rest on.
-pub fn find(graph: &Graph, timeline: &Timeline, order: Order) -> Cycles {
-    let mut out = Cycles::default();
+/// Of each component a cycle of each class and order that no other one implies; `order` is the most that edges may rest on.
+pub fn find(graph: &Graph, timeline: &Timeline, order: Order) -> Vec<Cycle> {
+    let mut out: Vec<Cycle> = Vec::new();
     let mut scopes = Scopes::new(graph);
     let all: Vec<u32> = (0..graph.nodes()).collect();
     let every = Kinds::of(&[Dependency::Ww, Dependency::Wr, Dependency::Rw], order);
     for component in scopes.components(graph, &all, 0, every) {
-        let from = out.cycles.len();
+        let from = out.len();
         for variant in Order::ALL.into_iter().filter(|o| *o <= order) {
             for class in Class::ALL {
                 Search { graph, timeline, scopes: &mut scopes, class, order: variant }
                     .component(&component, from, &mut out);
             }
         }
-        if out.cycles.len() == from {
+        if out.len() == from {
             // Whatever it is, it is a cycle.
             let scope = scopes.enter(&component);
             let search = Search { graph, timeline, scopes: &mut scopes, class: Class::G2Item, order };
-            out.cycles.extend(search.any(&component, scope, every));
+            out.extend(search.any(&component, scope, every));
         }
     }
     out

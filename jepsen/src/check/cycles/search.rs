@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashSet;
 
-use super::{Cycle, Cycles, cycle, implies, is_simple};
+use super::{Cycle, alternating, cycle, implies, is_simple};
 use crate::check::anomaly::{Class, Order};
 use crate::check::components::Scopes;
 use crate::check::graph::{Dependency, Graph, Kind, Kinds};
 use crate::check::order::Timeline;
 
-/// Steps of one search of one class in one component.
+/// Steps of a search that may find nothing.
 const STEPS_MAX: usize = 2_000_000;
 /// Steps that are spent on a shorter cycle when there is one.
 const STEPS_FOR_SHORTER: usize = 200_000;
@@ -18,12 +18,10 @@ const STEPS_FOR_SHORTER: usize = 200_000;
 /// What a walk has behind it.
 type State = u16;
 const LAST_RW: State = 1;
-const ANY_RW: State = 2;
-const TWO_RW: State = 4;
-const PROCESS: State = 8;
-const REALTIME: State = 16;
-const LAST_PROCESS: State = 32;
-const LAST_REALTIME: State = 64;
+const PROCESS: State = 2;
+const REALTIME: State = 4;
+const LAST_PROCESS: State = 8;
+const LAST_REALTIME: State = 16;
 
 pub(super) struct Search<'a> {
     pub graph: &'a Graph,
@@ -60,69 +58,79 @@ impl Search<'_> {
     }
 
     /// Looks for the class in each part of a component. The cycles of this component begin at `found_from`.
-    pub fn component(mut self, nodes: &[u32], found_from: usize, out: &mut Cycles) {
+    pub fn component(mut self, nodes: &[u32], found_from: usize, out: &mut Vec<Cycle>) {
         // Another order's cycle speaks for the whole component; one's own order only for its part of it.
-        let known = |out: &Cycles, order: Order, c: &Self| {
-            out.cycles[found_from..].iter().any(|f| f.order < order && implies(f, c.class, order))
-        };
-        if known(out, self.order, &self) {
+        let is_known = |f: &Cycle| f.order < self.order && implies(f, self.class, self.order);
+        if out[found_from..].iter().any(is_known) {
             return;
         }
         let kinds = Kinds::of(self.allowed(), self.order);
         let scope = self.scopes.enter(nodes);
-        for part in self.scopes.components(self.graph, nodes, scope, kinds) {
-            let covered = out.cycles[found_from..].iter().any(|f| {
+        for nodes in self.scopes.components(self.graph, nodes, scope, kinds) {
+            let is_covering = |f: &Cycle| {
                 f.order == self.order
                     && f.class < self.class
                     && implies(f, self.class, self.order)
-                    && f.steps.iter().any(|s| part.binary_search(&s.operation).is_ok())
-            });
-            if covered {
+                    && f.steps.iter().any(|s| nodes.binary_search(&s.operation).is_ok())
+            };
+            if out[found_from..].iter().any(is_covering) {
                 continue;
             }
-            let scope = self.scopes.enter(&part);
-            let (cycle, cut_short) = match self.shortcut(&part, scope) {
-                Some(cycle) => (Some(cycle), false),
-                None => self.shortest(&part, scope, kinds),
+            let scope = self.scopes.enter(&nodes);
+            let found = match self.class {
+                Class::G0 | Class::G1c | Class::G2Item => vec![self.part(&nodes, scope, kinds, None)],
+                Class::GSingle | Class::GNonadjacent => {
+                    let parts = alternating::parts(self.graph, self.scopes, &nodes, scope, kinds);
+                    let look = |p: alternating::Part| {
+                        let scope = self.scopes.enter(&p.nodes);
+                        self.part(&p.nodes, scope, kinds, Some(p.witness))
+                    };
+                    parts.into_iter().map(look).collect()
+                }
             };
-            match cycle {
-                Some(cycle) => {
-                    if !out.cycles[found_from..].contains(&cycle) {
-                        out.cycles.push(cycle);
-                    }
+            for cycle in found.into_iter().flatten() {
+                if !out[found_from..].contains(&cycle) {
+                    out.push(cycle);
                 }
-                None if cut_short => {
-                    out.cut_short.insert((self.class, self.order));
-                }
-                None => {}
             }
         }
     }
 
-    /// The shortest cycle of the class, and whether the search was cut short.
-    fn shortest(&mut self, nodes: &[u32], scope: u32, kinds: Kinds) -> (Option<Cycle>, bool) {
-        let mut steps = STEPS_MAX;
+    fn part(&mut self, nodes: &[u32], scope: u32, kinds: Kinds, witness: Option<u32>) -> Option<Cycle> {
+        self.shortcut(nodes, scope).or_else(|| self.shortest(nodes, scope, kinds, witness))
+    }
+
+    /// The shortest cycle of the class, or a short one where there are many. Of data alone one is always found, but for
+    /// G-single: then it is the G-nonadjacent that is.
+    fn shortest(&mut self, nodes: &[u32], scope: u32, kinds: Kinds, witness: Option<u32>) -> Option<Cycle> {
         let mut best: Option<Cycle> = None;
+        let mut steps = match (self.order, self.class, witness) {
+            (Order::Data, Class::GNonadjacent, Some(witness)) => {
+                let mut unlimited = usize::MAX;
+                best = self.back_from(witness, scope, kinds, u32::MAX, &mut unlimited);
+                STEPS_FOR_SHORTER
+            }
+            (Order::Data, Class::G0 | Class::G1c | Class::G2Item, _) => usize::MAX,
+            _ => STEPS_MAX,
+        };
         for node in nodes.iter().filter(|n| !self.graph.is_hub(**n)) {
             for at in self.graph.leaving(*node) {
+                if steps == 0 || best.as_ref().is_some_and(|b| b.steps.len() <= 2) {
+                    return best;
+                }
                 let edge = self.graph.edge(at);
                 let starts = edge.kind.dependency() == Some(self.first());
                 if !starts || !kinds.has(edge.kind) || !self.scopes.holds(scope, edge.to) {
                     continue;
                 }
                 let limit = best.as_ref().map_or(u32::MAX, |b| b.steps.len() as u32);
-                if let Some(cycle) = self.back_from(at, scope, kinds, limit, &mut steps)
-                    && best.as_ref().is_none_or(|b| cycle.steps.len() < b.steps.len())
-                {
+                if let Some(cycle) = self.back_from(at, scope, kinds, limit, &mut steps) {
                     steps = steps.min(STEPS_FOR_SHORTER);
                     best = Some(cycle);
                 }
-                if steps == 0 || best.as_ref().is_some_and(|b| b.steps.len() <= 2) {
-                    return (best, steps == 0);
-                }
             }
         }
-        (best, false)
+        best
     }
 
     /// A cycle through any edge of a component.
@@ -161,8 +169,7 @@ impl Search<'_> {
             match (class, kind) {
                 (Class::GSingle, _) if is_rw && !first => None,
                 (Class::GNonadjacent, _) if is_rw && state & LAST_RW != 0 => None,
-                (Class::GNonadjacent, _) if is_rw && first => Some(state | LAST_RW | ANY_RW),
-                (Class::GNonadjacent, _) if is_rw => Some(state | LAST_RW | TWO_RW),
+                (Class::GNonadjacent, _) if is_rw => Some(state | LAST_RW),
                 (_, Kind::Pass) => Some(state),
                 _ => Some(state & !LAST_RW),
             }
@@ -173,7 +180,7 @@ impl Search<'_> {
                 Order::Process => state & PROCESS != 0,
                 Order::Realtime => state & REALTIME != 0,
             };
-            rests && (class != Class::GNonadjacent || state & TWO_RW != 0 && state & LAST_RW == 0)
+            rests && state & LAST_RW == 0
         };
         let cycle = self.walk(at, scope, kinds, limit, steps, next, done)?;
         // A search of wider classes may come upon what another one has named, or pass one transaction twice.
@@ -181,7 +188,6 @@ impl Search<'_> {
             .then_some(cycle)
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn walk(
         &mut self,
         at: u32,
