@@ -35,5 +35,5 @@ pub use cycles::{Cycle, Step};
 pub use explain::explain;
 pub use graph::{Dependency, Kind, Reason};
 pub use model::Model;
-pub use report::{EXAMPLES_MAX, Finding, Report, Unusable, Verdict};
+pub use report::{EXAMPLES_MAX, Finding, Found, Report, Unusable, Verdict};
 pub use svg::draw;
