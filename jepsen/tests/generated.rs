@@ -4,11 +4,11 @@
 mod support;
 
 use meridian_jepsen::check::{Model, Report, Verdict, list_append, rw_register};
-use meridian_jepsen::history::{Event, History, Kind, MicroOp, Names, Seen, Symbol, Txn};
+use meridian_jepsen::history::{Event, History, Kind, MicroOp, Names, Outcome, Seen, Symbol, Txn};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use support::database::{Isolation, Plan};
-use support::exact::is_serializable;
+use support::exact::{is_serializable, is_snapshot_isolated};
 
 fn check(history: &History<Txn>, lists: bool, model: Model) -> Report {
     if lists {
@@ -58,7 +58,7 @@ fn a_weaker_database_is_found_out() {
 }
 
 /// Changes something that was read, so that no database can have said it. `None` if there is nothing to change.
-type Mutation = fn(&mut Vec<Event<Txn>>, &mut Names, &mut SmallRng) -> Option<()>;
+type Mutation = fn(&mut [Event<Txn>], &mut Names, &mut SmallRng) -> Option<()>;
 
 /// External reads of acknowledged transactions that read their key once: event, operation, key, list.
 fn reads(events: &[Event<Txn>]) -> Vec<(usize, usize, Symbol, Vec<Symbol>)> {
@@ -96,7 +96,7 @@ fn invocation(events: &[Event<Txn>], at: usize) -> usize {
 }
 
 /// A read no longer sees the last write, which was over before the read began.
-fn stale_read(events: &mut Vec<Event<Txn>>, _: &mut Names, random: &mut SmallRng) -> Option<()> {
+fn stale_read(events: &mut [Event<Txn>], _: &mut Names, random: &mut SmallRng) -> Option<()> {
     let mut stale = Vec::new();
     for (at, place, key, list) in reads(events) {
         let Some(last) = list.last().copied() else { continue };
@@ -125,27 +125,27 @@ fn confirmed(events: &[Event<Txn>]) -> Vec<(usize, usize, Vec<Symbol>)> {
     all.iter().filter(is_confirmed).map(|r| (r.0, r.1, r.3.clone())).collect()
 }
 
-fn swapped(events: &mut Vec<Event<Txn>>, _: &mut Names, random: &mut SmallRng) -> Option<()> {
+fn swapped(events: &mut [Event<Txn>], _: &mut Names, random: &mut SmallRng) -> Option<()> {
     let (at, place, mut list) = pick(random, confirmed(events))?;
     let i = random.random_range(0..list.len() - 1);
     list.swap(i, i + 1);
     set(events, at, place, Seen::List(list.into()))
 }
 
-fn dropped(events: &mut Vec<Event<Txn>>, _: &mut Names, random: &mut SmallRng) -> Option<()> {
+fn dropped(events: &mut [Event<Txn>], _: &mut Names, random: &mut SmallRng) -> Option<()> {
     let (at, place, mut list) = pick(random, confirmed(events))?;
     list.remove(random.random_range(0..list.len() - 1));
     set(events, at, place, Seen::List(list.into()))
 }
 
-fn doubled(events: &mut Vec<Event<Txn>>, _: &mut Names, random: &mut SmallRng) -> Option<()> {
+fn doubled(events: &mut [Event<Txn>], _: &mut Names, random: &mut SmallRng) -> Option<()> {
     let (at, place, mut list) = pick(random, confirmed(events))?;
     list.push(list[0]);
     set(events, at, place, Seen::List(list.into()))
 }
 
 /// What a transaction that failed wrote is seen.
-fn aborted(events: &mut Vec<Event<Txn>>, _: &mut Names, random: &mut SmallRng) -> Option<()> {
+fn aborted(events: &mut [Event<Txn>], _: &mut Names, random: &mut SmallRng) -> Option<()> {
     let failed = |e: &&Event<Txn>| e.kind == Kind::Fail;
     let writes: Vec<_> =
         events.iter().filter(failed).flat_map(|e| e.value.iter().filter_map(MicroOp::written)).collect();
@@ -156,7 +156,7 @@ fn aborted(events: &mut Vec<Event<Txn>>, _: &mut Names, random: &mut SmallRng) -
     set(events, at, place, if lists { Seen::List(list.into()) } else { Seen::Value(value) })
 }
 
-fn invented(events: &mut Vec<Event<Txn>>, names: &mut Names, random: &mut SmallRng) -> Option<()> {
+fn invented(events: &mut [Event<Txn>], names: &mut Names, random: &mut SmallRng) -> Option<()> {
     let (at, place, _, mut list) = pick(random, reads(events))?;
     let value = names.int(1_000_000);
     let lists = events.iter().any(|e| e.value.iter().any(|o| matches!(o, MicroOp::Append { .. })));
@@ -226,13 +226,25 @@ fn blur(events: &mut [Event<Txn>], random: &mut SmallRng) {
     set(events, at, place, seen);
 }
 
-/// Counts of (serializable, not) by trying, over many tiny histories.
-fn compare(lists: bool, complete: bool, realtime: bool) -> (usize, usize) {
-    let model = if realtime { Model::StrictSerializable } else { Model::Serializable };
+/// Whether every append that surely took place is in some list that was read.
+fn all_are_seen(history: &History<Txn>) -> bool {
+    let ops = || history.operations.iter().filter(|o| o.outcome == Outcome::Ok).flat_map(|o| &o.value);
+    let is_seen = |(key, element): (Symbol, Symbol)| {
+        ops().any(|o| matches!(o, MicroOp::Read { key: k, seen: Seen::List(list) } if *k == key && list.contains(&element)))
+    };
+    ops().filter_map(MicroOp::written).all(is_seen)
+}
+
+/// Of many tiny histories, how many are allowed by a model and how many are not, by trying.
+fn compare(lists: bool, complete: bool, model: Model) -> (usize, usize) {
     let (mut yes, mut no) = (0, 0);
-    for seed in 0..500 {
+    let is_snapshot = model == Model::SnapshotIsolation;
+    // There are more orders of snapshots and commits than of transactions.
+    let (seeds, transactions) = if is_snapshot { (250, 5) } else { (500, 6) };
+    for seed in 0..seeds {
         for isolation in [Isolation::Strict, Isolation::Snapshot, Isolation::ReadCommitted] {
-            let mut plan = Plan::new(isolation, lists).tiny();
+            let mut plan = Plan { transactions, ..Plan::new(isolation, lists).tiny() };
+            plan.reads_all = is_snapshot;
             if complete {
                 plan = Plan { reads_before_writes: true, unknown: 0, ..plan };
             }
@@ -241,13 +253,18 @@ fn compare(lists: bool, complete: bool, realtime: bool) -> (usize, usize) {
             (0..seed % 3).for_each(|_| blur(&mut events, &mut random));
             let text = names.write_events(&events);
             let history = History::new(events, names).expect("well-formed");
-            let exact = is_serializable(&history, lists, realtime);
+            let exact = match model {
+                Model::SnapshotIsolation => is_snapshot_isolated(&history, lists),
+                model => is_serializable(&history, lists, model == Model::StrictSerializable),
+            };
             let report = check(&history, lists, model);
             *(if exact { &mut yes } else { &mut no }) += 1;
             match report.verdict() {
                 Verdict::Invalid => {
                     assert!(!exact, "seed {seed} {isolation:?}: refuted in error\n{report}\n{text}")
                 }
+                // With two appends to a key of which nobody tells the order, either of them may be the one that cannot be.
+                Verdict::Valid if is_snapshot && lists && !all_are_seen(&history) => {}
                 Verdict::Valid if lists || complete => {
                     assert!(exact, "seed {seed} {isolation:?}: not seen\n{report}\n{text}");
                 }
@@ -261,22 +278,45 @@ fn compare(lists: bool, complete: bool, realtime: bool) -> (usize, usize) {
 
 #[test]
 fn lists_are_judged_exactly() {
-    for realtime in [false, true] {
-        let (yes, no) = compare(true, false, realtime);
-        assert!(yes > 150 && no > 150, "{yes} {no}");
+    for model in &Model::ALL[1..4] {
+        let (yes, no) = compare(true, false, *model);
+        assert!(yes > 150 && no > 50, "{yes} {no}");
     }
 }
 
 #[test]
 fn registers_are_never_refuted_in_error() {
-    for realtime in [false, true] {
-        let (yes, no) = compare(false, false, realtime);
-        assert!(yes > 150 && no > 70, "{yes} {no}");
+    for model in &Model::ALL[1..4] {
+        let (yes, no) = compare(false, false, *model);
+        assert!(yes > 150 && no > 20, "{yes} {no}");
     }
 }
 
 #[test]
 fn registers_that_are_read_before_they_are_written_are_judged_exactly() {
-    let (yes, no) = compare(false, true, false);
-    assert!(yes > 150 && no > 150, "{yes} {no}");
+    for model in &Model::ALL[1..3] {
+        let (yes, no) = compare(false, true, *model);
+        assert!(yes > 150 && no > 50, "{yes} {no}");
+    }
+}
+
+/// For timing by hand: `MERIDIAN_JEPSEN_LARGE=dir cargo test --test generated -- --ignored`, then `meridian-jepsen check`.
+#[test]
+#[ignore = "writes files of a hundred thousand transactions"]
+fn large_histories_are_written() {
+    let dir = std::env::var("MERIDIAN_JEPSEN_LARGE").expect("a folder");
+    for isolation in [Isolation::Strict, Isolation::Snapshot, Isolation::ReadCommitted] {
+        for lists in [true, false] {
+            let size = Plan {
+                transactions: 100_000,
+                clients: 20,
+                keys: 10,
+                writes_per_key: 100,
+                ..Plan::new(isolation, lists)
+            };
+            let (events, names) = size.events(1);
+            let name = format!("{dir}/{isolation:?}-{}.edn", if lists { "list" } else { "register" });
+            std::fs::write(name, names.write_events(&events)).expect("written");
+        }
+    }
 }

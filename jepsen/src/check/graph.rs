@@ -217,3 +217,43 @@ impl Graph {
         self.starts[node as usize]..self.starts[node as usize + 1]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::history::Names;
+
+    /// Where the edges of a node lead, through hubs.
+    fn reach(graph: &Graph, from: u32) -> BTreeSet<u32> {
+        let mut found = BTreeSet::new();
+        let mut open: Vec<u32> = graph.leaving(from).map(|at| graph.edge(at).to).collect();
+        while let Some(node) = open.pop() {
+            if !graph.is_hub(node) {
+                found.insert(node);
+                continue;
+            }
+            assert!(graph.leaving(node).all(|at| graph.edge(at).kind == Kind::Pass));
+            open.extend(graph.leaving(node).map(|at| graph.edge(at).to));
+        }
+        found
+    }
+
+    #[test]
+    fn hubs_lead_every_reader_to_every_writer_but_itself() {
+        let mut names = Names::default();
+        let (key, value) = (names.text(":x"), names.int(1));
+        for (readers, writers) in [(0..3, 2..4), (0..9, 5..14), (0..20, 0..20), (3..5, 10..40)] {
+            let (readers, writers): (Vec<u32>, Vec<u32>) = (readers.collect(), writers.collect());
+            let with_values: Vec<_> = writers.iter().map(|w| (*w, value)).collect();
+            let mut builder = Builder::new(40);
+            builder.anti_dependencies(&readers, &with_values, Order::Data, key, None);
+            let graph = builder.finish();
+            for reader in readers {
+                let want: BTreeSet<u32> = writers.iter().copied().filter(|w| *w != reader).collect();
+                assert_eq!(reach(&graph, reader), want);
+            }
+        }
+    }
+}

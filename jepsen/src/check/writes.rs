@@ -35,16 +35,14 @@ impl Workload {
     }
 
     fn has(self, op: &MicroOp) -> bool {
-        match (self, op) {
-            (
-                Workload::ListAppend,
-                MicroOp::Append { .. } | MicroOp::Read { seen: Seen::List(_) | Seen::Nil, .. },
-            ) => true,
-            (
-                Workload::RwRegister,
-                MicroOp::Write { .. } | MicroOp::Read { seen: Seen::Value(_) | Seen::Nil, .. },
-            ) => true,
-            _ => false,
+        match op {
+            MicroOp::Read { seen: Seen::Nil, .. } => true,
+            MicroOp::Append { .. } | MicroOp::Read { seen: Seen::List(_), .. } => {
+                self == Workload::ListAppend
+            }
+            MicroOp::Write { .. } | MicroOp::Read { seen: Seen::Value(_), .. } => {
+                self == Workload::RwRegister
+            }
         }
     }
 }

@@ -33,6 +33,8 @@ pub struct Plan {
     pub unknown: u32,
     /// Every write follows a read of its key in its transaction.
     pub reads_before_writes: bool,
+    /// At the end somebody reads all keys.
+    pub reads_all: bool,
 }
 
 impl Plan {
@@ -48,6 +50,7 @@ impl Plan {
             failed: 8,
             unknown: 8,
             reads_before_writes: false,
+            reads_all: false,
         }
     }
 
@@ -135,6 +138,9 @@ impl Simulation {
         loop {
             let idle = clients.iter().all(|c| matches!(c.stage, Stage::Idle));
             if begun >= self.plan.transactions && idle {
+                if self.plan.reads_all {
+                    self.read_all();
+                }
                 return (self.events, self.names);
             }
             if !self.orphans.is_empty() && self.random.random_ratio(1, 5) {
@@ -177,6 +183,22 @@ impl Simulation {
                 }
                 stage => self.step(stage),
             };
+        }
+    }
+
+    fn read_all(&mut self) {
+        let keys: Vec<Symbol> = self.keys.iter().map(|(key, _)| *key).collect();
+        let read = |key: &Symbol, seen| MicroOp::Read { key: *key, seen };
+        self.say(self.processes, Kind::Invoke, keys.iter().map(|key| read(key, Seen::Nil)).collect());
+        let done = keys.iter().map(|key| read(key, self.seen(self.committed(*key, self.commits)))).collect();
+        self.say(self.processes, Kind::Ok, done);
+    }
+
+    fn seen(&self, cell: Cell) -> Seen {
+        match (self.plan.lists, cell.last()) {
+            (true, Some(_)) => Seen::List(cell.into()),
+            (false, Some(value)) => Seen::Value(*value),
+            (_, None) => Seen::Nil,
         }
     }
 
@@ -266,11 +288,7 @@ impl Simulation {
                         cell.push(new);
                         own.insert(key, cell);
                     } else {
-                        let seen = match (self.plan.lists, cell.last()) {
-                            (true, Some(_)) => Seen::List(cell.into()),
-                            (false, Some(value)) => Seen::Value(*value),
-                            (_, None) => Seen::Nil,
-                        };
+                        let seen = self.seen(cell);
                         txn[next] = MicroOp::Read { key, seen };
                     }
                     next += 1;

@@ -14,6 +14,40 @@ pub fn is_serializable(history: &History<Txn>, lists: bool, realtime: bool) -> b
     order(&operations, 0, &State::new(), realtime, &mut BTreeSet::new(), &|op, state| run(op, state, lists))
 }
 
+/// Whether some order of commits explains it, where each transaction reads any earlier state and nobody has written since
+/// what it writes: snapshot isolation as H. Berenson et al. (SIGMOD 1995) define it, without a clock.
+pub fn is_snapshot_isolated(history: &History<Txn>, lists: bool) -> bool {
+    let operations: Vec<_> = history.operations.iter().filter(|o| o.outcome != Outcome::Fail).collect();
+    commit_order(&operations, 0, &mut vec![State::new()], lists)
+}
+
+/// `states` are those after each commit so far.
+fn commit_order(operations: &[&Operation<Txn>], placed: u32, states: &mut Vec<State>, lists: bool) -> bool {
+    let left = |i: &usize| placed & 1 << i == 0;
+    if (0..operations.len()).filter(left).all(|i| operations[i].outcome != Outcome::Ok) {
+        return true;
+    }
+    (0..operations.len()).filter(left).any(|i| {
+        let keys: BTreeSet<Symbol> =
+            operations[i].value.iter().filter_map(|o| o.written()).map(|(k, _)| k).collect();
+        let last = &states[states.len() - 1];
+        let fits = states.iter().find_map(|snapshot| {
+            if keys.iter().any(|k| snapshot.get(k) != last.get(k)) {
+                return None;
+            }
+            let left = run(operations[i], snapshot, lists)?;
+            let mut next = last.clone();
+            next.extend(left.into_iter().filter(|(k, _)| keys.contains(k)));
+            Some(next)
+        });
+        let Some(next) = fits else { return false };
+        states.push(next);
+        let found = commit_order(operations, placed | 1 << i, states, lists);
+        states.pop();
+        found
+    })
+}
+
 /// The same of operations on registers, in real time.
 pub fn is_linearizable(history: &History<RegisterOp>) -> bool {
     let operations: Vec<_> = history.operations.iter().filter(|o| o.outcome != Outcome::Fail).collect();
@@ -59,6 +93,13 @@ fn order<V, S: Clone + Ord>(
 }
 
 fn run(op: &Operation<Txn>, state: &State, lists: bool) -> Option<State> {
+    // Most are not possible, and told by their first read.
+    if let Some(MicroOp::Read { key, seen }) = op.value.first()
+        && op.outcome == Outcome::Ok
+        && !agrees(state, *key, seen)
+    {
+        return None;
+    }
     let mut state = state.clone();
     for micro in &op.value {
         match micro {
@@ -70,17 +111,20 @@ fn run(op: &Operation<Txn>, state: &State, lists: bool) -> Option<State> {
                 cell.push(*new);
             }
             MicroOp::Read { key, seen } => {
-                let held = state.get(key).map_or(&[][..], |c| &c[..]);
-                let agrees = match seen {
-                    Seen::Nil => held.is_empty(),
-                    Seen::Value(v) => held == [*v],
-                    Seen::List(list) => held == &list[..],
-                };
-                if op.outcome == Outcome::Ok && !agrees {
+                if op.outcome == Outcome::Ok && !agrees(&state, *key, seen) {
                     return None;
                 }
             }
         }
     }
     Some(state)
+}
+
+fn agrees(state: &State, key: Symbol, seen: &Seen) -> bool {
+    let held = state.get(&key).map_or(&[][..], |c| &c[..]);
+    match seen {
+        Seen::Nil => held.is_empty(),
+        Seen::Value(v) => held == [*v],
+        Seen::List(list) => held == &list[..],
+    }
 }

@@ -8,6 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::versions::{Key, Versions};
 use crate::check::anomaly::Order;
 use crate::check::graph::{Builder, Dependency, Kind, Reason};
+use crate::check::model::Model;
 use crate::check::writes::Writes;
 use crate::history::{History, MicroOp, Symbol, Txn};
 
@@ -23,7 +24,13 @@ struct Version {
     writer: u32,
 }
 
-pub fn draw(history: &History<Txn>, writes: &Writes, versions: &Versions<'_>, graph: &mut Builder) {
+pub fn draw(
+    history: &History<Txn>,
+    writes: &Writes,
+    versions: &Versions<'_>,
+    model: Model,
+    graph: &mut Builder,
+) {
     let unseen = unseen(history, versions);
     let none = Vec::new();
     for (symbol, key) in &versions.keys {
@@ -46,6 +53,22 @@ pub fn draw(history: &History<Txn>, writes: &Writes, versions: &Versions<'_>, gr
         let later: Vec<_> =
             later.iter().filter(|(w, _)| last.is_none_or(|l| l.writer != *w)).copied().collect();
         graph.anti_dependencies(&readers, &later, Order::Data, *symbol, last.map(|l| l.element));
+        if model >= Model::SnapshotIsolation {
+            draw_update(*symbol, &readers, &later, graph);
+        }
+    }
+}
+
+/// Of two transactions that overlap and write one key snapshot isolation lets one happen: what a transaction appends to the
+/// list that it read comes right behind it, and before all other appends of which no read tells the place. If there are two
+/// such transactions they lost an update, and no order is to be had from them.
+fn draw_update(symbol: Symbol, readers: &[u32], later: &[(u32, Symbol)], graph: &mut Builder) {
+    let readers: FxHashSet<u32> = readers.iter().copied().collect();
+    let mut updates = later.iter().filter(|(writer, _)| readers.contains(writer));
+    let (Some((update, element)), None) = (updates.next(), updates.next()) else { return };
+    for (writer, after) in later {
+        let reason = Reason { key: Some(symbol), before: Some(*element), after: Some(*after) };
+        graph.edge(*update, *writer, data(Dependency::Ww), reason);
     }
 }
 

@@ -31,7 +31,7 @@ pub fn check(history: &History<Txn>, model: Model) -> Result<Report, Unusable> {
     internal::check(history, &mut report);
     let versions = versions::Versions::new(history, &writes, &mut report);
     let mut graph = Builder::new(history.operations.len());
-    dependencies::draw(history, &writes, &versions, &mut graph);
+    dependencies::draw(history, &writes, &versions, model, &mut graph);
     conclude(history, &versions.happened, graph, &mut report);
     Ok(report)
 }
