@@ -166,7 +166,7 @@ fn invented(events: &mut [Event<Txn>], names: &mut Names, random: &mut SmallRng)
 
 #[test]
 fn what_is_broken_on_purpose_is_found() {
-    let mutations: [(&str, Mutation, bool, &[&str]); 10] = [
+    let mutations: [(&str, Mutation, bool, &[&str]); 9] = [
         ("stale", stale_read, true, &[]),
         ("swapped", swapped, true, &["incompatible-order"]),
         ("dropped", dropped, true, &["incompatible-order"]),
@@ -176,7 +176,6 @@ fn what_is_broken_on_purpose_is_found() {
         ("stale", stale_read, false, &[]),
         ("aborted", aborted, false, &["G1a"]),
         ("invented", invented, false, &["garbage-read"]),
-        ("stale", stale_read, true, &[]),
     ];
     for (name, mutation, lists, names_wanted) in mutations {
         let mut made = 0;

@@ -15,19 +15,19 @@
 //! (<https://arxiv.org/abs/2003.10554>); A. Adya, B. Liskov, P. O'Neil, "Generalized Isolation Level Definitions", ICDE
 //! 2000. The whole is linear in the length of the history, as theirs is, but for the search inside what is broken.
 
-mod svg;
-mod explain;
 pub mod list_append;
 pub mod rw_register;
 pub mod linear;
 mod conclude;
+mod svg;
+mod explain;
 mod writes;
-mod order;
-mod cycles;
-mod components;
-mod graph;
 mod report;
 mod model;
+mod cycles;
+mod components;
+mod order;
+mod graph;
 mod anomaly;
 
 pub use anomaly::{Anomaly, Class, Order};

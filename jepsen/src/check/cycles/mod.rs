@@ -15,9 +15,9 @@
 //! chains of the order: most are of that kind. Otherwise a chain of order edges costs one edge, and becomes one in the
 //! result: both orders are transitive.
 
-mod alternating;
-mod search;
 mod shortcut;
+mod search;
+mod alternating;
 
 use rustc_hash::FxHashSet;
 

@@ -8,11 +8,15 @@
 //! never; and an acknowledged one that no read saw comes after everything that the longest read saw, since an element of a
 //! list stays in it. Reads of transactions that were not acknowledged are worth nothing.
 //!
+//! What is allowed is known exactly for serializable and strictly serializable: where nothing is found, any order that the
+//! edges allow explains the history. For snapshot isolation that is so unless two transactions appended to a key blindly
+//! and no read saw either: which came first would have to be guessed.
+//!
 //! Source: Elle, sections 4.3 and 5.
 
 mod dependencies;
-mod internal;
 mod versions;
+mod internal;
 
 use crate::history::{History, Txn};
 

@@ -12,9 +12,9 @@
 //! Source: Elle, section 5.2, and the options of its `rw-register` workload, `:linearizable-keys?` and `:sequential-keys?`.
 
 mod dependencies;
-mod internal;
-mod reads;
 mod versions;
+mod reads;
+mod internal;
 
 use crate::history::{History, Txn};
 
