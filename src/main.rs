@@ -57,7 +57,10 @@ fn main() {
 /// Not `exit`, which runs the destructors of RocksDB's globals while its threads, and ours, may be at work with them: a lock that
 /// is gone then ends the process with SIGABRT, and a supervisor takes a clean stop for a crash.
 fn leave(code: u8) -> ! {
-    let _ = std::io::stdout().flush();
+    if code != FAULT {
+        // Another thread may hold it for as long as nobody reads: a node at fault would go on answering.
+        let _ = std::io::stdout().flush();
+    }
     let _ = std::io::stderr().flush();
     // SAFETY: ends the process; nothing of it is used afterwards.
     unsafe { libc::_exit(code.into()) }

@@ -110,6 +110,8 @@ pub struct BoundQuery {
     pub params: Vec<Oid>,
     /// Neither changes nor locks rows.
     pub read_only: bool,
+    /// Changes rows, be it only in WITH.
+    pub changes_data: bool,
 }
 
 pub enum BoundStatement<'s> {
@@ -168,13 +170,14 @@ pub fn bind_sql(
     if let Some(hints) = hints {
         binder.params = params::Params::new(hints);
     }
-    let (kind, plan) = binder.bind_plannable(sql)?;
+    let (kind, mut plan) = binder.bind_plannable(sql)?;
     let output = match kind {
         QueryKind::Select => Some(plan.schema()),
         _ => plan.returned_schema(),
     };
     let read_only = kind == QueryKind::Select && !binder.writes;
-    Ok(BoundQuery { kind, plan, output, params: binder.params.finish()?, read_only })
+    let changes_data = !read_only && with::changes_data(&mut plan);
+    Ok(BoundQuery { kind, plan, output, params: binder.params.finish()?, read_only, changes_data })
 }
 
 /// Binds the query of DECLARE CURSOR.
@@ -187,8 +190,8 @@ pub fn bind_declared(
     let Statement::Sql(sql) = &*declare.query else {
         return Err(SqlError::internal("a cursor is a query"));
     };
-    let mut query = bind_sql(sql, source, context, hints)?;
-    if !query.read_only && with::changes_data(&mut query.plan) {
+    let query = bind_sql(sql, source, context, hints)?;
+    if query.changes_data {
         return Err(SqlError::new(
             state::FEATURE_NOT_SUPPORTED,
             "DECLARE CURSOR must not contain data-modifying statements in WITH",

@@ -7,7 +7,6 @@
 
 use super::prepared::Prepared;
 use crate::error::{SqlError, SqlResult, state};
-use crate::parse::ast::SetExpr;
 use crate::parse::{Reindex, ReindexKind, Statement, ast};
 
 /// Whether the statement is run from its tree rather than from a plan.
@@ -26,41 +25,13 @@ pub(super) fn is_utility(statement: &Statement) -> bool {
     }
 }
 
-/// Whether the rows of the statement's result are all there before the first of them is handed over.
+/// Whether a statement that is no plan has all its rows before the first of them is handed over.
 pub(super) fn answers_at_once(statement: &Statement) -> bool {
     match statement {
         Statement::Explain(_) => true,
         Statement::Fetch(f) => !f.only_move,
-        Statement::Sql(sql) => matches!(**sql, ast::Statement::ShowVariable { .. }) || returns_changes(sql),
+        Statement::Sql(sql) => matches!(**sql, ast::Statement::ShowVariable { .. }),
         _ => false,
-    }
-}
-
-/// Whether the statement changes data and has rows. What it changes, it changes as a whole, however many rows are wanted.
-fn returns_changes(sql: &ast::Statement) -> bool {
-    match sql {
-        ast::Statement::Insert(insert) => insert.returning.is_some(),
-        ast::Statement::Update(update) => update.returning.is_some(),
-        ast::Statement::Delete(delete) => delete.returning.is_some(),
-        ast::Statement::Query(query) => match innermost(&query.body) {
-            SetExpr::Insert(sql) | SetExpr::Update(sql) | SetExpr::Delete(sql) => returns_changes(sql),
-            // Only WITH at the top may change data.
-            _ => query.with.iter().flat_map(|with| &with.cte_tables).any(|cte| changes_data(&cte.query)),
-        },
-        _ => false,
-    }
-}
-
-fn changes_data(query: &ast::Query) -> bool {
-    let body = innermost(&query.body);
-    matches!(body, SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_))
-}
-
-/// Without the parentheses around it.
-fn innermost(body: &SetExpr) -> &SetExpr {
-    match body {
-        SetExpr::Query(query) => innermost(&query.body),
-        other => other,
     }
 }
 

@@ -12,7 +12,6 @@
 use std::sync::Arc;
 
 use super::block::outside_block;
-use super::classify::answers_at_once;
 use super::client::Client;
 use super::node::Counters;
 use super::prepared::{Planned, PlannedQuery, Portal, Prepared, Running, Suspended, cannot_run};
@@ -193,8 +192,7 @@ impl Session {
     ) -> SqlResult<Running> {
         let planned = self.planned_anew(prepared).await?;
         // What changes data does so once, and as a whole: nothing of it is run again, or at a moment.
-        let at_once = prepared.parsed.as_ref().is_some_and(|parsed| answers_at_once(&parsed.statement));
-        let (Planned::Query(query), false) = (&*planned, at_once) else {
+        let Some(query) = planned.query().filter(|query| !query.changes_data) else {
             let within = self.portals.values().filter(|p| matches!(p.running, Running::Active)).count();
             if within > MAX_DEPTH {
                 return Err(SqlError::new(state::STATEMENT_TOO_COMPLEX, "stack depth limit exceeded")

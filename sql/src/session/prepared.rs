@@ -81,9 +81,19 @@ pub struct PlannedQuery {
     pub output: Option<Schema>,
     pub params: Vec<Oid>,
     pub read_only: bool,
+    /// Changes rows, be it only in WITH.
+    pub changes_data: bool,
 }
 
 impl Planned {
+    /// What is run bit by bit.
+    pub fn query(&self) -> Option<&PlannedQuery> {
+        match self {
+            Planned::Query(query) => Some(query),
+            Planned::Explain { .. } | Planned::Utility { .. } => None,
+        }
+    }
+
     pub fn params(&self) -> &[Oid] {
         match self {
             Planned::Query(q) | Planned::Explain { query: q, .. } => &q.params,

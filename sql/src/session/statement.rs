@@ -58,6 +58,17 @@ impl Session {
         result
     }
 
+    /// Whether the rows are all there before the first of them is handed over, however few are wanted. What changes data
+    /// does so once, and as a whole.
+    async fn is_run_at_once(&mut self, prepared: &Arc<Prepared>, statement: &Statement) -> SqlResult<bool> {
+        if answers_at_once(statement) || is_utility(statement) {
+            return Ok(answers_at_once(statement));
+        }
+        self.refuse_in_failed(statement)?;
+        let planned = self.planned_anew(prepared).await?;
+        Ok(matches!(&*planned, Planned::Query(query) if query.changes_data && query.output.is_some()))
+    }
+
     /// The statement's time begins, unless it is within another's (EXECUTE). Returns the deadline to go back to.
     fn start_timer(&mut self) -> Option<Duration> {
         let outer = self.deadline;
@@ -79,7 +90,7 @@ impl Session {
             delivery.client.empty_query();
             return Ok(Running::Finished);
         };
-        if delivery.max_rows > 0 && answers_at_once(&parsed.statement) {
+        if delivery.max_rows > 0 && self.is_run_at_once(prepared, &parsed.statement).await? {
             let fields = self.result_fields(prepared)?.unwrap_or_default();
             let stored = self.run_whole(prepared, params, delivery.client, delivery.autocommit).await?;
             return self.deliver(stored, &fields, delivery).await;
@@ -217,8 +228,8 @@ impl Session {
                     delivery.client.describe_rows(fields, delivery.formats);
                 }
                 let mut statement = self.exec_statement()?;
-                if delivery.max_rows > 0 && query.kind == QueryKind::Select {
-                    // It may go on when others have run. (What changes data is never run in pieces.)
+                if delivery.max_rows > 0 && !query.changes_data {
+                    // It may go on when others have run.
                     statement = statement.as_of_now();
                 }
                 let ctx = ExecContext::new(Arc::new(statement), params.clone());
@@ -414,6 +425,7 @@ impl Session {
                 output: q.output,
                 params: q.params,
                 read_only: q.read_only,
+                changes_data: q.changes_data,
             })
         };
         let planned = match bind::bind_statement(parsed, context, prepared.hints.as_deref())? {

@@ -184,6 +184,10 @@ fn with_that_changes_data_does_so_at_once() {
         assert_eq!(pieces(s, delete, 1).await, ["1 suspended"]);
         assert_eq!(say(s, "SELECT count(*) FROM p").await.0, ["1", "SELECT 1"]);
         assert_eq!(say(s, "SELECT x IS NULL AND y IS NULL FROM c").await.0, ["t", "t", "SELECT 2"]);
+        // Parentheses change nothing.
+        let delete = "(WITH d AS (DELETE FROM c RETURNING k) SELECT k FROM d ORDER BY k)";
+        assert_eq!(pieces(s, delete, 1).await, ["10 suspended"]);
+        assert_eq!(say(s, "SELECT count(*) FROM c").await.0, ["0", "SELECT 1"]);
         // What returns no rows says how many it has changed.
         let insert = "WITH i AS (INSERT INTO p VALUES (7) RETURNING id) INSERT INTO c SELECT id + 1 FROM i";
         assert_eq!(pieces(s, insert, 9).await, ["INSERT 0 1"]);
