@@ -53,6 +53,7 @@ impl CatalogCache {
             oids: Mutex::new(0..0),
             gates: Gates::default(),
         });
+        cache.end_former_closures().await?;
         // A change of the catalog that is under way must have seen this node's lease, or the node the change.
         while let Err(error) = cache.keep_up().await {
             if error.code() != state::CANNOT_CONNECT_NOW {

@@ -11,7 +11,8 @@
 //! - A node uses tables only under a lease that has not expired, by its own monotonic clock counted from before the
 //!   renewal. So a node that does not answer can be left out once its lease has expired by everybody's clock.
 //! - The lease of a new node and a closure cannot miss each other: each is written by a transaction that reads the others.
-//! - A closure whose node is dead is removed by whoever meets it; a change commits only if its closure is still there.
+//! - A closure whose node is dead, or has started again, is removed by whoever meets it; a change commits only if its
+//!   closure is still there.
 //!
 //! Not covered: a node that is paused between the check of its lease and its commit, for longer than the lease lasts.
 //! That needs a deadline on commits, which the transaction layer does not have.
@@ -161,13 +162,7 @@ impl CatalogCache {
     /// the lease. To be called every [`PERIOD`].
     pub async fn keep_up(&self) -> SqlResult<()> {
         let mut last = self.membership().last.lock().await;
-        let txn = reader(self.db());
-        let closures: BTreeMap<u32, Closure> = read_all(&txn, "catalog_closure").await?;
-        let remote: FxHashMap<TableId, ClosureId> = closures
-            .into_iter()
-            .filter(|(_, closure)| closure.node != self.db().node())
-            .map(|(table, closure)| (TableId(table), closure.id))
-            .collect();
+        let remote = self.closures_of_others().await?;
         // New closures take effect before anything is loaded, ended ones after it.
         self.gates.add_remote(&remote);
         self.refresh().await?;
@@ -188,6 +183,39 @@ impl CatalogCache {
         last.acknowledged = acknowledged;
         let until = started + LEASE - self.db().clock().max_offset().min(LEASE / 2);
         self.membership().valid_until.store(until.as_nanos() as u64, Ordering::Release);
+        Ok(())
+    }
+
+    /// What living nodes keep closed. What dead ones have left is removed.
+    async fn closures_of_others(&self) -> SqlResult<FxHashMap<TableId, ClosureId>> {
+        let closures: BTreeMap<u32, Closure> = read_all(&reader(self.db()), "catalog_closure").await?;
+        let mut remote = FxHashMap::default();
+        let mut living = None;
+        for (table, closure) in closures {
+            if closure.node == self.db().node() {
+                continue;
+            }
+            let living = match &living {
+                Some(living) => living,
+                None => living.insert(others_now(self.db()).await?),
+            };
+            if living.iter().any(|(node, _)| *node == closure.node.0) {
+                remote.insert(TableId(table), closure.id);
+            } else {
+                remove_closure(self.db(), TableId(table), closure.id).await?;
+            }
+        }
+        Ok(remote)
+    }
+
+    /// Removes what this node kept closed when it last stopped. To be called before any session begins.
+    pub(super) async fn end_former_closures(&self) -> SqlResult<()> {
+        let closures: BTreeMap<u32, Closure> = read_all(&reader(self.db()), "catalog_closure").await?;
+        for (table, closure) in closures {
+            if closure.node == self.db().node() {
+                remove_closure(self.db(), TableId(table), closure.id).await?;
+            }
+        }
         Ok(())
     }
 
@@ -226,22 +254,21 @@ impl CatalogCache {
     pub(super) async fn close_elsewhere(&self, table: TableId) -> SqlResult<ClosureId> {
         let runtime = self.db().runtime().clone();
         let id = ClosureId(runtime.random(), runtime.random());
+        let closing = Closing { db: self.db().clone(), table, id, ended: false };
         let deadline = self.db().clock().monotonic() + PATIENCE;
+        // Others open what is kept closed without a lease.
+        if !self.lease_holds() {
+            self.keep_up().await?;
+        }
         while !self.try_write_closure(table, id).await? {
             self.wait_or_give_up(deadline).await?;
         }
         loop {
-            let failure = match others_now(self.db()).await {
-                Ok(waiting) if waiting.iter().all(|(_, lease)| lease.acknowledged.contains(&id)) => {
-                    return Ok(id);
-                }
-                Ok(_) => self.wait_or_give_up(deadline).await.err(),
-                Err(e) => Some(e),
-            };
-            if let Some(error) = failure {
-                self.remove_closure(table, id).await?;
-                return Err(error);
+            let waiting = others_now(self.db()).await?;
+            if waiting.iter().all(|(_, lease)| lease.acknowledged.contains(&id)) {
+                return Ok(closing.done());
             }
+            self.wait_or_give_up(deadline).await?;
         }
     }
 
@@ -276,17 +303,18 @@ impl CatalogCache {
 
     /// Within the transaction that makes the change: ends the closure with it, if it is still there.
     pub(super) async fn end_closure(&self, txn: &Txn, table: TableId, id: ClosureId) -> SqlResult<()> {
-        let key = closure_key(table);
-        let held = txn.get_locked(&key, LockStrength::Update, WaitPolicy::Block).await?;
-        let held: Option<Closure> = held.map(|bytes| codec::decode(&bytes)).transpose()?;
-        if held.is_none_or(|held| held.id != id) {
-            return Err(SqlError::new(
-                state::SERIALIZATION_FAILURE,
-                "could not serialize access due to a concurrent schema change",
-            ));
+        if !self.holds_closure(txn, table, id).await? {
+            return Err(super::session::changed());
         }
-        txn.delete(key);
+        txn.delete(closure_key(table));
         Ok(())
+    }
+
+    /// Whether a closure is still there, as it is until the transaction ends: not if this node was taken for dead.
+    pub(super) async fn holds_closure(&self, txn: &Txn, table: TableId, id: ClosureId) -> SqlResult<bool> {
+        let held = txn.get_locked(&closure_key(table), LockStrength::Update, WaitPolicy::Block).await?;
+        let held: Option<Closure> = held.map(|bytes| codec::decode(&bytes)).transpose()?;
+        Ok(held.is_some_and(|held| held.id == id))
     }
 
     /// Ends a closure whose transaction has changed nothing.
@@ -308,6 +336,47 @@ impl CatalogCache {
         }
         Ok(())
     }
+}
+
+/// A closure that is being made. If nothing comes of it - an error, a cancelled statement, a client that is gone - it is
+/// removed: nobody else may do that while this node lives.
+struct Closing {
+    db: Db,
+    table: TableId,
+    id: ClosureId,
+    ended: bool,
+}
+
+impl Closing {
+    fn done(mut self) -> ClosureId {
+        self.ended = true;
+        self.id
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        if !self.ended {
+            remove_closure_later(&self.db, self.table, self.id);
+        }
+    }
+}
+
+/// Removes a closure in the background, however long that takes.
+pub(super) fn remove_closure_later(db: &Db, table: TableId, id: ClosureId) {
+    let runtime = db.runtime().clone();
+    let db = db.clone();
+    let task = async move {
+        let mut told = false;
+        // Gone already if the transaction has committed; nobody knows that after an ambiguous error.
+        while let Err(error) = remove_closure(&db, table, id).await {
+            if !std::mem::replace(&mut told, true) {
+                tracing::warn!(%error, table = table.0, "other nodes cannot be let at a table again yet");
+            }
+            db.runtime().sleep(PERIOD).await;
+        }
+    };
+    runtime.spawn("end closure", Box::pin(task));
 }
 
 pub(super) async fn remove_closure(db: &Db, table: TableId, id: ClosureId) -> SqlResult<()> {

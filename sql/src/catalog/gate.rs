@@ -183,6 +183,19 @@ impl Gates {
         self.remote.lock().values().copied().collect()
     }
 
+    /// Opens all gates that `slot` has closed, or was closing when its statement was given up.
+    pub fn open_all(&self, slot: &Slot) {
+        if self.closed_count.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let mut closed = self.closed.lock();
+        let before = closed.len();
+        closed.retain(|_, owner| *owner != slot.id);
+        self.closed_count.fetch_sub(before - closed.len(), Ordering::SeqCst);
+        drop(closed);
+        self.changed.notify_waiters();
+    }
+
     /// Opens a gate that `slot` has closed.
     pub fn open(&self, slot: &Slot, table: TableId) {
         let mut closed = self.closed.lock();

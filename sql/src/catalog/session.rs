@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use meridian_txn::Txn;
 
-use super::cluster::{ClosureId, remove_closure};
+use super::cluster::{ClosureId, remove_closure_later};
 use super::gate::Slot;
 use super::store::{self, Change};
 use super::{Catalog, CatalogCache, TableDescriptor, TableId};
@@ -122,6 +122,17 @@ impl SessionCatalog {
         Ok(())
     }
 
+    /// Within a transaction that changes closed tables on its own: false if another node has opened them, because it took
+    /// this one for dead.
+    pub async fn still_closed(&self, txn: &Txn) -> SqlResult<bool> {
+        for (table, id) in &self.closed {
+            if !self.cache.holds_closure(txn, *table, *id).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Makes sure that the newest version is known: before looking anything up that the statement is to change.
     pub async fn refresh(&mut self) -> SqlResult<()> {
         let base = self.cache.refresh().await?;
@@ -201,16 +212,9 @@ impl SessionCatalog {
             self.cache.gates.unpin_all(&self.slot);
             self.pinned = false;
         }
+        self.cache.gates.open_all(&self.slot);
         for (table, id) in std::mem::take(&mut self.closed) {
-            self.cache.gates.open(&self.slot, table);
-            // Gone already if the transaction has committed; nobody knows that after an ambiguous error.
-            let db = self.cache.db().clone();
-            let task = async move {
-                if let Err(error) = remove_closure(&db, table, id).await {
-                    tracing::warn!(%error, table = table.0, "cannot let other nodes at a table again");
-                }
-            };
-            self.cache.db().runtime().spawn("end closure", Box::pin(task));
+            remove_closure_later(self.cache.db(), table, id);
         }
         self.ending = false;
         self.changes.clear();
@@ -225,7 +229,7 @@ impl Drop for SessionCatalog {
     }
 }
 
-fn changed() -> SqlError {
+pub fn changed() -> SqlError {
     SqlError::new(
         state::SERIALIZATION_FAILURE,
         "could not serialize access due to a concurrent schema change",

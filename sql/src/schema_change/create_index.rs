@@ -12,6 +12,7 @@ use super::jobs;
 use super::names::{Name, choose_name, join_columns};
 use super::{SchemaContext, validate};
 use crate::bind::fold;
+use crate::catalog::session::changed;
 use crate::catalog::store::{self, Change, NameSpace};
 use crate::catalog::{
     CatalogCache, ColumnId, ElementState, IndexColumn, IndexDescriptor, IndexId, SessionCatalog,
@@ -192,10 +193,13 @@ pub async fn publish(
     table.version += 1;
     let schema = table.schema;
     let change = Change::Table(table.id, Some(Arc::new(table)));
-    store::transact(db, |txn| {
+    let published = store::transact(db, |txn| {
         let change = change.clone();
         let new_index = new_index.cloned();
         async move {
+            if !catalog.still_closed(&txn).await? {
+                return Ok(false);
+            }
             if let Some(index) = new_index
                 && !store::take_name(&txn, NameSpace::Relation(schema), &index.name, index.oid.0).await?
             {
@@ -203,10 +207,13 @@ pub async fn publish(
             }
             change.write(&txn);
             store::touch_version(&txn);
-            Ok(())
+            Ok(true)
         }
     })
     .await?;
+    if !published {
+        return Err(changed());
+    }
     catalog.cache().refresh().await?;
     Ok(())
 }
@@ -227,14 +234,21 @@ pub async fn abandon(cache: &Arc<CatalogCache>, table: TableId, index: IndexId) 
     let schema = found.schema;
     let change = Change::Table(table, Some(Arc::new(found)));
     let db = cache.db();
-    store::transact(db, |txn| {
+    let (session, change, dropped) = (&session, &change, &dropped);
+    let abandoned = store::transact(db, |txn| async move {
+        if !session.still_closed(&txn).await? {
+            return Ok(false);
+        }
         change.write(&txn);
         store::give_name_back(&txn, NameSpace::Relation(schema), &dropped.name);
         store::touch_version(&txn);
         jobs::sweep_after(db, &txn, table, vec![index]);
-        async { Ok(()) }
+        Ok(true)
     })
     .await?;
+    if !abandoned {
+        return Err(changed());
+    }
     cache.refresh().await?;
     Ok(())
 }

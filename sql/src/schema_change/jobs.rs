@@ -18,8 +18,8 @@ use crate::catalog::codec::{self, Stored};
 use crate::catalog::{CatalogCache, ElementState, IndexId, TableId, store};
 use crate::error::SqlResult;
 
-/// How often a node looks for jobs: each time that it has looked so often for changes of the catalog.
-const LOOKS_PER_ROUND: u32 = 4;
+/// How often a node looks for jobs.
+const JOBS_EVERY: Duration = Duration::from_millis(1200);
 /// How long others leave a job alone that somebody has taken.
 const TAKEN: Duration = Duration::from_secs(60);
 /// How long the indexes that a statement is filling are left alone without a sign of life.
@@ -90,19 +90,26 @@ impl Build {
     }
 }
 
-/// Looks for jobs and for others' schema changes, for as long as the node lives.
+/// Looks for others' schema changes and for jobs, for as long as the node lives.
+///
+/// What must stay true: no job holds up the looking. A job may wait for other nodes to give up a table, and they for this one.
 pub async fn run_loop(catalog: Arc<CatalogCache>) {
-    let runtime = catalog.db().runtime().clone();
-    for look in 1u32.. {
-        runtime.sleep(PERIOD).await;
+    futures::join!(keep_up(&catalog), run_jobs(&catalog));
+}
+
+async fn keep_up(catalog: &CatalogCache) {
+    loop {
+        catalog.db().runtime().sleep(PERIOD).await;
         if let Err(error) = catalog.keep_up().await {
             tracing::warn!(%error, "cannot look for schema changes");
-            continue;
         }
-        if !look.is_multiple_of(LOOKS_PER_ROUND) {
-            continue;
-        }
-        if let Err(error) = run_due(&catalog).await {
+    }
+}
+
+async fn run_jobs(catalog: &Arc<CatalogCache>) {
+    loop {
+        catalog.db().runtime().sleep(JOBS_EVERY).await;
+        if let Err(error) = run_due(catalog).await {
             tracing::warn!(%error, "a background job failed and will be tried again");
         }
     }

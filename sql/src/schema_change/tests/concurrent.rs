@@ -7,14 +7,16 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use meridian_storage::base::Runtime;
+use meridian_storage::base::runtime::timeout;
 use meridian_txn::testing::SimRuntime;
 use meridian_txn::testing::cluster::{Cluster, Faults};
 use meridian_txn::{Db, ScanOptions, TxnOptions};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::world::Session;
-use crate::catalog::{CatalogCache, ElementState, TableDescriptor};
+use crate::catalog::{CatalogCache, ElementState, TableDescriptor, store};
 use crate::row::{BatchRow, IndexEncoder, RowBuf, RowDecoder};
 use crate::schema_change::backfill::all_columns;
 use crate::schema_change::jobs;
@@ -189,5 +191,149 @@ fn changes_beside_writers_lose_nothing() {
     for seed in 1..=seeds {
         eprintln!("seed {seed}");
         run(seed, Faults { delay: Duration::from_millis(3), ..Faults::default() });
+    }
+}
+
+/// Three nodes with a table `t` of 500 rows and an empty table `u`.
+async fn two_tables(runtime: &SimRuntime, cluster: &Cluster) -> Vec<Arc<CatalogCache>> {
+    let mut caches = Vec::new();
+    for db in cluster.gateways.iter().take(NODES as usize) {
+        let cache = CatalogCache::open(db.clone()).await.expect("the catalog");
+        runtime.spawn("jobs", Box::pin(jobs::run_loop(cache.clone())));
+        caches.push(cache);
+    }
+    let mut setup = Session::new(caches[0].clone());
+    for sql in [
+        "create table t (id int primary key, k int)",
+        "create table u (id int primary key)",
+        "insert into t select i, i from generate_series(1, 500) i",
+    ] {
+        setup.retry(sql).await.expect("a table");
+    }
+    caches
+}
+
+/// A session in a block that uses `t`.
+async fn reader_of_t(cache: &Arc<CatalogCache>) -> Session {
+    let mut reader = Session::new(cache.clone());
+    loop {
+        reader.retry("begin").await.expect("a block");
+        match reader.run("select count(*) from t", &mut Vec::new()).await {
+            Ok(_) => return reader,
+            Err(e) => assert!(store::is_retryable(&e), "{e:?}"),
+        }
+        reader.retry("rollback").await.expect("the end");
+        reader.pause().await;
+    }
+}
+
+/// Runs the statement on the node and answers how long that took.
+async fn time(cache: &Arc<CatalogCache>, sql: &str) -> Duration {
+    let clock = cache.db().clock().clone();
+    let begun = clock.monotonic();
+    Session::new(cache.clone()).retry(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+    clock.monotonic() - begun
+}
+
+/// A job that waits for a table, because a transaction uses it, stands in the way of no change of another table: its node
+/// looks at the catalog meanwhile.
+#[test]
+fn a_job_that_waits_for_a_table_holds_up_no_other_change() {
+    let runtime = SimRuntime::shuffled(1);
+    let cluster = Cluster::new(&runtime, NODES);
+    runtime.block_on(async {
+        let caches = two_tables(&runtime, &cluster).await;
+        // The builder goes when the index has been published, and leaves a job to others.
+        let published = async {
+            loop {
+                let catalog = caches[0].refresh().await.expect("the catalog");
+                let t = catalog.tables.values().find(|t| t.name == "t").expect("the table");
+                if t.indexes.iter().any(|i| i.state != ElementState::Public) {
+                    return;
+                }
+                runtime.sleep(Duration::from_millis(1)).await;
+            }
+        };
+        {
+            let mut builder = Session::new(caches[1].clone());
+            let build = builder.retry("create index i on t (k)");
+            futures::pin_mut!(build, published);
+            let first = futures::future::select(build, published).await;
+            assert!(matches!(first, futures::future::Either::Right(_)), "the index is still being built");
+        }
+        let mut reader = reader_of_t(&caches[2]).await;
+        runtime.sleep(jobs::BUILD_PATIENCE + Duration::from_secs(3)).await;
+        for (n, cache) in caches.iter().enumerate() {
+            let took = time(cache, &format!("alter table u add column c{n} int")).await;
+            assert!(took < Duration::from_secs(5), "{took:?} through node {n}");
+        }
+        reader.retry("commit").await.expect("the end");
+    });
+    runtime.shut_down();
+}
+
+/// A change waits for a reader, on its own node or on another. If it is given up, the table is open to all again.
+#[test]
+fn a_change_that_is_given_up_leaves_the_table_open() {
+    for reading in [0, 2] {
+        let runtime = SimRuntime::shuffled(1);
+        let cluster = Cluster::new(&runtime, NODES);
+        runtime.block_on(async {
+            let caches = two_tables(&runtime, &cluster).await;
+            let mut reader = reader_of_t(&caches[reading]).await;
+            let mut changing = Session::new(caches[0].clone());
+            {
+                let change = changing.retry("alter table t add column c int");
+                let done = timeout(&runtime, Duration::from_secs(3), change).await;
+                assert!(done.is_none(), "the table is in use");
+            }
+            // Its session goes on, as after a cancelled statement.
+            changing.retry("begin").await.expect("a block");
+            changing.retry("rollback").await.expect("the end of the block");
+            reader.retry("commit").await.expect("the end");
+            for (n, cache) in caches.iter().enumerate() {
+                let took = time(cache, &format!("insert into t values ({}, 1)", 501 + n)).await;
+                assert!(took < Duration::from_secs(5), "{took:?} through node {n}");
+            }
+        });
+        runtime.shut_down();
+    }
+}
+
+/// A node that dies while it keeps a table closed keeps it closed no longer than its lease lasts, or until it starts again.
+#[test]
+fn a_dead_node_keeps_no_table_closed() {
+    for starts_again in [false, true] {
+        let runtime = SimRuntime::shuffled(1);
+        let cluster = Cluster::new(&runtime, NODES + 1);
+        runtime.block_on(async {
+            let caches = two_tables(&runtime, &cluster).await;
+            let dying = Arc::new(Notify::new());
+            let former = CatalogCache::open(cluster.gateways[3].clone()).await.expect("the catalog");
+            let mut session = Session::new(former.clone());
+            let life = {
+                let dying = dying.clone();
+                async move {
+                    futures::future::select(Box::pin(jobs::run_loop(former)), Box::pin(dying.notified()))
+                        .await;
+                }
+            };
+            runtime.spawn("jobs", Box::pin(life));
+            session.retry("begin").await.expect("a block");
+            session.retry("alter table t add column c int").await.expect("the table is closed");
+            dying.notify_one();
+            std::mem::forget(session);
+            let patience = if starts_again {
+                CatalogCache::open(cluster.gateways[3].clone()).await.expect("the catalog");
+                Duration::from_secs(2)
+            } else {
+                Duration::from_secs(20)
+            };
+            for (n, cache) in caches.iter().enumerate() {
+                let took = time(cache, &format!("insert into t values ({}, 1)", 501 + n)).await;
+                assert!(took < patience, "{took:?} through node {n}");
+            }
+        });
+        runtime.shut_down();
     }
 }
