@@ -273,18 +273,15 @@ async fn drop_index(ctx: &mut SchemaContext<'_>, name: &ObjectName, if_exists: b
                 format!("\"{}\" is not an index", name.name),
             ));
         }
-        if if_exists {
-            ctx.notice("00000", format!("index \"{}\" does not exist, skipping", name.name));
-            return Ok(());
-        }
-        return Err(SqlError::new(
-            state::UNDEFINED_OBJECT,
-            format!("index \"{}\" does not exist", name.shown()),
-        ));
+        return no_index(ctx, &name, if_exists);
     };
     let mut table = ctx.close(table).await?;
-    let Some(position) = table.indexes.iter().position(|i| i.id == index) else {
+    if table.primary.id == index {
         return Err(needed_by_constraint(&name.name, &table.name));
+    }
+    let Some(position) = table.indexes.iter().position(|i| i.id == index) else {
+        // Somebody else was first.
+        return no_index(ctx, &name, if_exists);
     };
     if table.indexes[position].constraint {
         return Err(needed_by_constraint(&name.name, &table.name));
@@ -292,6 +289,14 @@ async fn drop_index(ctx: &mut SchemaContext<'_>, name: &ObjectName, if_exists: b
     remove_index(ctx, &mut table, position)?;
     ctx.put_table(table);
     Ok(())
+}
+
+fn no_index(ctx: &mut SchemaContext<'_>, name: &Name, if_exists: bool) -> SqlResult<()> {
+    if if_exists {
+        ctx.notice("00000", format!("index \"{}\" does not exist, skipping", name.name));
+        return Ok(());
+    }
+    Err(SqlError::new(state::UNDEFINED_OBJECT, format!("index \"{}\" does not exist", name.shown())))
 }
 
 fn needed_by_constraint(index: &str, table: &str) -> SqlError {

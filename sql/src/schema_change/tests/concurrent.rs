@@ -337,3 +337,34 @@ fn a_dead_node_keeps_no_table_closed() {
         runtime.shut_down();
     }
 }
+
+/// Of two that drop an index, the second finds none.
+#[test]
+fn an_index_is_dropped_once() {
+    let runtime = SimRuntime::shuffled(1);
+    let cluster = Cluster::new(&runtime, NODES);
+    runtime.block_on(async {
+        let caches = two_tables(&runtime, &cluster).await;
+        Session::new(caches[0].clone()).retry("create index i on t (k)").await.expect("an index");
+        let mut reader = reader_of_t(&caches[2]).await;
+        let drop_it = |node: usize, sql| {
+            let mut session = Session::new(caches[node].clone());
+            async move { session.retry(sql).await }
+        };
+        let end = async {
+            runtime.sleep(Duration::from_secs(1)).await;
+            reader.retry("commit").await.expect("the end");
+        };
+        let all = futures::join!(
+            drop_it(0, "drop index i"),
+            drop_it(1, "drop index i"),
+            drop_it(2, "drop index if exists i"),
+            end
+        );
+        let all = [all.0, all.1, all.2];
+        let refused: Vec<_> = all.iter().filter_map(|r| r.as_ref().err()).collect();
+        assert!(!refused.is_empty() && refused.iter().all(|e| e.code() == "42704"), "{all:?}");
+        assert!(all[2].is_ok(), "{all:?}");
+    });
+    runtime.shut_down();
+}
