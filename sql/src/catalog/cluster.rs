@@ -26,6 +26,7 @@ use meridian_txn::{Db, LockStrength, ScanOptions, Txn, TxnOptions, WaitPolicy};
 use rustc_hash::FxHashMap;
 
 use super::codec::{self, Stored};
+use super::gate::timed_out;
 use super::{CatalogCache, TableId, store};
 use crate::error::{SqlError, SqlResult, state};
 
@@ -251,30 +252,38 @@ impl CatalogCache {
     }
 
     /// Closes a table on all other nodes and waits until none of them uses it. Its gate on this node is closed.
-    pub(super) async fn close_elsewhere(&self, table: TableId) -> SqlResult<ClosureId> {
+    pub(super) async fn close_elsewhere(
+        &self,
+        table: TableId,
+        lock_timeout: Option<Duration>,
+    ) -> SqlResult<ClosureId> {
         let runtime = self.db().runtime().clone();
         let id = ClosureId(runtime.random(), runtime.random());
         let closing = Closing { db: self.db().clone(), table, id, ended: false };
-        let deadline = self.db().clock().monotonic() + PATIENCE;
+        let began = self.db().clock().monotonic();
         // Others open what is kept closed without a lease.
         if !self.lease_holds() {
             self.keep_up().await?;
         }
         while !self.try_write_closure(table, id).await? {
-            self.wait_or_give_up(deadline).await?;
+            self.wait_or_give_up(began, lock_timeout).await?;
         }
         loop {
             let waiting = others_now(self.db()).await?;
             if waiting.iter().all(|(_, lease)| lease.acknowledged.contains(&id)) {
                 return Ok(closing.done());
             }
-            self.wait_or_give_up(deadline).await?;
+            self.wait_or_give_up(began, lock_timeout).await?;
         }
     }
 
-    async fn wait_or_give_up(&self, deadline: Duration) -> SqlResult<()> {
-        if self.db().clock().monotonic() > deadline {
-            return Err(SqlError::new(state::LOCK_NOT_AVAILABLE, "canceling statement due to lock timeout")
+    async fn wait_or_give_up(&self, began: Duration, lock_timeout: Option<Duration>) -> SqlResult<()> {
+        let waited = self.db().clock().monotonic().saturating_sub(began);
+        if lock_timeout.is_some_and(|limit| waited >= limit) {
+            return Err(timed_out());
+        }
+        if waited > PATIENCE {
+            return Err(timed_out()
                 .with_detail("Transactions on other nodes have been using the table for too long.")
                 .with_hint("End the transactions that use the table, then try again."));
         }

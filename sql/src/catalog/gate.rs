@@ -6,6 +6,7 @@
 //! What must stay true: a pin first writes its slot and then looks at the gates; a close first shuts the gate and then
 //! looks at the slots. So of a pin and a close at the same time at least one sees the other.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use std::time::Duration;
@@ -23,6 +24,9 @@ use crate::error::{SqlError, SqlResult, state};
 
 /// A change that has waited for so long gives up: who holds the pin may be waiting for us.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
+/// So does a transaction that waits at a gate and itself has what the change may be waiting for. The detection of
+/// deadlocks knows nothing of gates.
+const PIN_PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Default)]
 pub struct Gates {
@@ -84,8 +88,22 @@ impl Gates {
         false
     }
 
-    /// As [`try_pin`](Self::try_pin), waiting for the gate to open.
-    pub async fn pin(&self, slot: &Slot, table: TableId) {
+    /// As [`try_pin`](Self::try_pin), waiting for the gate to open: as long as it takes, unless the transaction has a
+    /// lock timeout, or `holds` something that others may be waiting for.
+    pub async fn pin(
+        &self,
+        runtime: &dyn Runtime,
+        slot: &Slot,
+        table: TableId,
+        lock_timeout: Option<Duration>,
+        holds: bool,
+    ) -> SqlResult<()> {
+        let pin = self.pin_when_open(slot, table);
+        let patience = holds.then_some(PIN_PATIENCE);
+        within(runtime, lock_timeout, patience, pin, &BEING_CHANGED).await
+    }
+
+    async fn pin_when_open(&self, slot: &Slot, table: TableId) {
         loop {
             let changed = self.changed.notified();
             futures::pin_mut!(changed);
@@ -112,16 +130,19 @@ impl Gates {
     }
 
     /// Closes a table's gate for everybody but `slot` and waits until nobody else has it pinned. Idempotent.
-    pub async fn close(&self, runtime: &dyn Runtime, slot: &Slot, table: TableId) -> SqlResult<()> {
-        match timeout(runtime, CLOSE_PATIENCE, self.close_and_drain(slot, table)).await {
-            Some(()) => Ok(()),
-            None => {
-                self.open(slot, table);
-                Err(SqlError::new(state::LOCK_NOT_AVAILABLE, "canceling statement due to lock timeout")
-                    .with_detail("Other transactions have been using the table for too long.")
-                    .with_hint("End the transactions that use the table, then try again."))
-            }
+    pub async fn close(
+        &self,
+        runtime: &dyn Runtime,
+        slot: &Slot,
+        table: TableId,
+        lock_timeout: Option<Duration>,
+    ) -> SqlResult<()> {
+        let close = self.close_and_drain(slot, table);
+        let closed = within(runtime, lock_timeout, Some(CLOSE_PATIENCE), close, &BEING_USED).await;
+        if closed.is_err() {
+            self.open(slot, table);
         }
+        closed
     }
 
     async fn close_and_drain(&self, slot: &Slot, table: TableId) {
@@ -208,6 +229,41 @@ impl Gates {
     }
 }
 
+/// Why it took too long, and what to do: detail and hint.
+type Reason = (&'static str, &'static str);
+
+const BEING_CHANGED: Reason = (
+    "Another transaction has been changing the table for too long.",
+    "End the transaction that changes the table, then try again.",
+);
+const BEING_USED: Reason = (
+    "Other transactions have been using the table for too long.",
+    "End the transactions that use the table, then try again.",
+);
+
+/// Waits no longer than the lock timeout and our own patience, of which only the latter needs a reason.
+async fn within(
+    runtime: &dyn Runtime,
+    lock_timeout: Option<Duration>,
+    patience: Option<Duration>,
+    work: impl Future<Output = ()>,
+    reason: &Reason,
+) -> SqlResult<()> {
+    let Some(limit) = lock_timeout.into_iter().chain(patience).min() else {
+        work.await;
+        return Ok(());
+    };
+    match timeout(runtime, limit, work).await {
+        Some(()) => Ok(()),
+        None if lock_timeout == Some(limit) => Err(timed_out()),
+        None => Err(timed_out().with_detail(reason.0).with_hint(reason.1)),
+    }
+}
+
+pub(super) fn timed_out() -> SqlError {
+    SqlError::new(state::LOCK_NOT_AVAILABLE, "canceling statement due to lock timeout")
+}
+
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
@@ -235,16 +291,16 @@ mod tests {
         let (reader, changer, late) = (gates.add_slot(), gates.add_slot(), gates.add_slot());
         assert!(gates.try_pin(&reader, T));
         assert!(gates.try_pin(&changer, T), "the changer may use the table itself");
-        let mut close = gates.close(&NoTime, &changer, T).boxed();
+        let mut close = gates.close(&NoTime, &changer, T, None).boxed();
         assert!((&mut close).now_or_never().is_none());
-        let mut pin = gates.pin(&late, T).boxed();
+        let mut pin = gates.pin(&NoTime, &late, T, None, false).boxed();
         assert!((&mut pin).now_or_never().is_none(), "new users wait, so that the change is not starved");
         gates.unpin_all(&reader);
         block_on(close).unwrap();
         assert!((&mut pin).now_or_never().is_none());
         assert!(gates.try_pin(&reader, TableId(2)), "other tables are free");
         gates.open(&changer, T);
-        block_on(pin);
+        block_on(pin).unwrap();
     }
 
     #[test]
@@ -259,7 +315,7 @@ mod tests {
         assert!(gates.is_drained(T));
         assert!(!gates.try_pin(&reader, T));
         assert!(gates.is_drained(T), "a refused pin leaves nothing behind");
-        block_on(gates.close(&NoTime, &changer, T)).unwrap();
+        block_on(gates.close(&NoTime, &changer, T, None)).unwrap();
         assert!(!gates.try_pin(&changer, T));
         gates.set_remote(&FxHashMap::default());
         assert!(gates.try_pin(&changer, T));
@@ -272,9 +328,9 @@ mod tests {
     fn two_changes_of_a_table_go_one_after_the_other() {
         let gates = Gates::default();
         let (a, b) = (gates.add_slot(), gates.add_slot());
-        block_on(gates.close(&NoTime, &a, T)).unwrap();
-        block_on(gates.close(&NoTime, &a, T)).unwrap();
-        let mut second = gates.close(&NoTime, &b, T).boxed();
+        block_on(gates.close(&NoTime, &a, T, None)).unwrap();
+        block_on(gates.close(&NoTime, &a, T, None)).unwrap();
+        let mut second = gates.close(&NoTime, &b, T, None).boxed();
         assert!((&mut second).now_or_never().is_none());
         gates.open(&a, T);
         block_on(second).unwrap();

@@ -4,11 +4,12 @@
 //! own changes on top; they are written through its [`Txn`], so they commit, roll back and go back to savepoints with it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use meridian_txn::Txn;
 
 use super::cluster::{ClosureId, remove_closure_later};
-use super::gate::Slot;
+use super::gate::{Gates, Slot};
 use super::store::{self, Change};
 use super::{Catalog, CatalogCache, TableDescriptor, TableId};
 use crate::error::{SqlError, SqlResult, state};
@@ -26,6 +27,8 @@ pub struct SessionCatalog {
     ending: bool,
     /// Whether the transaction has pinned anything.
     pinned: bool,
+    /// How long the statement waits for others at a table; `None`: for ever.
+    lock_timeout: Option<Duration>,
 }
 
 /// A point to go back to.
@@ -44,6 +47,7 @@ impl SessionCatalog {
             closed: Vec::new(),
             ending: false,
             pinned: false,
+            lock_timeout: None,
         }
     }
 
@@ -68,19 +72,28 @@ impl SessionCatalog {
     /// To be called before a plan over these tables runs: from now to the end of the transaction, their descriptors do not
     /// change under it. A retryable error if they have changed since the plan was made, or the transaction's snapshot
     /// is older than they are.
+    ///
+    /// May be dropped while it waits. A transaction that has nothing yet keeps no table from others meanwhile, so that
+    /// nobody can be waiting for it.
     pub async fn use_tables(&mut self, txn: &Txn, tables: &[Arc<TableDescriptor>]) -> SqlResult<()> {
         if !self.cache.lease_holds() {
             self.cache.keep_up().await?;
         }
-        for table in tables {
-            if !self.cache.gates.try_pin(&self.slot, table.id) {
-                self.pinned = true;
-                self.cache.gates.pin(&self.slot, table.id).await;
+        let gates = &self.cache.gates;
+        let holds = self.pinned || !self.closed.is_empty() || !self.changes.is_empty();
+        self.pinned |= !tables.is_empty();
+        while let Some(refused) = tables.iter().find(|t| !gates.try_pin(&self.slot, t.id)) {
+            if !holds {
+                gates.unpin_all(&self.slot);
             }
-            self.pinned = true;
-            self.check_current(txn, table)?;
+            let runtime = &**self.cache.db().runtime();
+            gates.pin(runtime, &self.slot, refused.id, self.lock_timeout, holds).await?;
         }
-        Ok(())
+        tables.iter().try_for_each(|table| self.check_current(txn, table))
+    }
+
+    pub fn set_lock_timeout(&mut self, limit: Option<Duration>) {
+        self.lock_timeout = limit;
     }
 
     fn check_current(&self, txn: &Txn, table: &TableDescriptor) -> SqlResult<()> {
@@ -96,18 +109,16 @@ impl SessionCatalog {
     }
 
     /// Before a change of a table's descriptor: waits until no other transaction uses the table, keeps others from it until
-    /// this transaction ends, and makes sure that the newest descriptor is known.
+    /// this transaction ends, and makes sure that the newest descriptor is known. If it is dropped while it waits, others
+    /// are let at the table again.
     pub async fn close_table(&mut self, table: TableId) -> SqlResult<()> {
         if !self.closed.iter().any(|(closed, _)| *closed == table) {
-            let runtime = self.cache.db().runtime().clone();
-            self.cache.gates.close(&*runtime, &self.slot, table).await?;
-            match self.cache.close_elsewhere(table).await {
-                Ok(id) => self.closed.push((table, id)),
-                Err(error) => {
-                    self.cache.gates.open(&self.slot, table);
-                    return Err(error);
-                }
-            }
+            let mut closing = Closing { gates: &self.cache.gates, slot: &self.slot, table: Some(table) };
+            let runtime = &**self.cache.db().runtime();
+            self.cache.gates.close(runtime, &self.slot, table, self.lock_timeout).await?;
+            let id = self.cache.close_elsewhere(table, self.lock_timeout).await?;
+            closing.table = None;
+            self.closed.push((table, id));
         }
         self.refresh().await
     }
@@ -226,6 +237,21 @@ impl Drop for SessionCatalog {
     fn drop(&mut self) {
         self.finish();
         self.cache.gates.remove_slot(&self.slot);
+    }
+}
+
+/// A gate of this node that is being closed: opened again if nothing comes of it.
+struct Closing<'a> {
+    gates: &'a Gates,
+    slot: &'a Slot,
+    table: Option<TableId>,
+}
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        if let Some(table) = self.table {
+            self.gates.open(self.slot, table);
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::catalog::{
 use crate::error::{SqlError, SqlResult, state};
 use crate::exec::Surroundings;
 use crate::registry::EvalContext;
+use crate::session::Guard;
 use crate::types::Oid;
 
 pub struct SchemaContext<'a> {
@@ -28,6 +29,8 @@ pub struct SchemaContext<'a> {
     /// In a transaction block: other statements may have run before this one, and may follow.
     pub in_block: bool,
     pub cancel: Arc<AtomicBool>,
+    /// For what waits, where nothing is lost if it is dropped.
+    pub guard: &'a Guard,
     /// For the client, in order.
     pub notices: &'a mut Vec<SqlError>,
 }
@@ -81,7 +84,7 @@ impl SchemaContext<'_> {
 
     /// Keeps everybody else from the table until the transaction ends, and answers its newest descriptor.
     pub async fn close(&mut self, id: TableId) -> SqlResult<TableDescriptor> {
-        self.catalog.close_table(id).await?;
+        self.guard.run(self.catalog.close_table(id)).await?;
         let snapshot = self.snapshot();
         let table = snapshot.tables.get(&id);
         table.map(|t| TableDescriptor::clone(t)).ok_or_else(|| {

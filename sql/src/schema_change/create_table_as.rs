@@ -38,7 +38,7 @@ pub async fn execute(
     let mut table = empty(ctx, schema, name).await?;
     set_columns(&mut table, &output, create)?;
     let id = finish(ctx, table, Constraints::default(), Vec::new()).await?;
-    ctx.catalog.use_tables(ctx.txn, &tables).await?;
+    ctx.guard.run(ctx.catalog.use_tables(ctx.txn, &tables)).await?;
     let snapshot = ctx.snapshot();
     let table = snapshot.tables.get(&id).ok_or_else(|| SqlError::internal("the new table is gone"))?;
     let rows = insert(ctx, table, &plan).await?;
@@ -80,7 +80,7 @@ async fn insert(
         exec::Statement::new(ctx.txn.clone(), ctx.snapshot(), ctx.session.clone(), cancel, now, now);
     let mut operator = exec::execute(plan, ExecContext::new(Arc::new(statement), Arc::from([])));
     let mut count = 0;
-    while let Some(batch) = operator.next().await? {
+    while let Some(batch) = ctx.guard.run(operator.next()).await? {
         let ids = ctx.session.row_ids(table.id, batch.rows as u64).await?;
         let mut columns = batch.columns;
         // The row id is the last column.

@@ -39,7 +39,7 @@ impl Session {
         active.has_ddl = true;
         let txn = active.txn.clone();
         let mut notices = Vec::new();
-        let cancel = self.cancel.clone();
+        let guard = self.guard();
         let done = {
             let context = SchemaContext {
                 db: &self.node.db,
@@ -51,7 +51,8 @@ impl Session {
                 session: view.clone(),
                 // Several statements in one message are a transaction together.
                 in_block: in_block || !delivery.autocommit,
-                cancel: cancel.flag().clone(),
+                cancel: guard.cancel.flag().clone(),
+                guard: &guard,
                 notices: &mut notices,
             };
             schema_change::execute(context, parsed).await

@@ -59,7 +59,7 @@ use crate::catalog::{DatabaseId, SessionCatalog};
 use crate::error::{SqlError, SqlResult, state};
 use crate::types::Datum;
 
-pub use cancel::CancelHandle;
+pub use cancel::{CancelHandle, Guard};
 pub use client::{Client, FLUSH_AT, Format, Severity, column_format, type_len};
 pub use extended::Described;
 pub use node::{Activity, ActivityNow, Counters, POSTGRES_EPOCH_MICROS, SqlNode};

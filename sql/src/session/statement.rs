@@ -2,12 +2,12 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use meridian_txn::Isolation;
 
 use super::Session;
+use super::cancel::Guard;
 use super::characteristics::Modes;
 use super::classify::{answers_at_once, ends_failed, is_utility};
 use super::client::{Client, FLUSH_AT, Format};
@@ -349,30 +349,17 @@ impl Session {
     where
         F: Future<Output = SqlResult<T>>,
     {
-        let (cancel, runtime) = (self.cancel.clone(), self.node.runtime().clone());
-        let left = |deadline: Duration| deadline.saturating_sub(self.node.clock().monotonic());
-        let timeout = self.deadline.map(left).or(self.settings.cached().statement_timeout);
-        async move {
-            let mut work = std::pin::pin!(work);
-            let watched = std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
-                Poll::Ready(result) => Poll::Ready(result),
-                Poll::Pending => match cancel.poll_cancelled(cx) {
-                    Poll::Ready(()) => Poll::Ready(Err(cancelled())),
-                    Poll::Pending => Poll::Pending,
-                },
-            });
-            match timeout {
-                None => watched.await,
-                Some(limit) => {
-                    let in_time = meridian_storage::base::runtime::timeout(&*runtime, limit, watched).await;
-                    in_time.unwrap_or_else(|| {
-                        Err(SqlError::new(
-                            state::QUERY_CANCELED,
-                            "canceling statement due to statement timeout",
-                        ))
-                    })
-                }
-            }
+        let guard = self.guard();
+        async move { guard.run(work).await }
+    }
+
+    pub(super) fn guard(&self) -> Guard {
+        let limit = self.settings.cached().statement_timeout;
+        let from_now = |limit| self.node.clock().monotonic().saturating_add(limit);
+        Guard {
+            cancel: self.cancel.clone(),
+            db: self.node.db.clone(),
+            deadline: self.deadline.or_else(|| limit.map(from_now)),
         }
     }
 
@@ -445,8 +432,8 @@ impl Session {
     /// From here to the end of the transaction, nobody changes these tables' descriptors.
     pub(super) async fn use_tables(&mut self, tables: &[Arc<TableDescriptor>]) -> SqlResult<()> {
         let Some(active) = self.state.active() else { return Ok(()) };
-        let txn = active.txn.clone();
-        self.catalog.use_tables(&txn, tables).await
+        let (guard, txn) = (self.guard(), active.txn.clone());
+        guard.run(self.catalog.use_tables(&txn, tables)).await
     }
 
     pub(super) async fn exec_context(
@@ -571,10 +558,6 @@ impl Session {
 fn is_missing_name(e: &SqlError) -> bool {
     [state::UNDEFINED_TABLE, state::UNDEFINED_COLUMN, state::INVALID_SCHEMA_NAME, state::UNDEFINED_OBJECT]
         .contains(&e.code())
-}
-
-pub(super) fn cancelled() -> SqlError {
-    SqlError::new(state::QUERY_CANCELED, "canceling statement due to user request")
 }
 
 /// The command tag of a plan.

@@ -135,6 +135,7 @@ impl Session {
         let lock_timeout = self.settings.cached().lock_timeout;
         if let Some(active) = self.state.active_mut() {
             active.txn.set_lock_timeout(lock_timeout);
+            self.catalog.set_lock_timeout(lock_timeout);
             active.txn.begin_statement();
             // One that began with BEGIN, or with a SET before in its pipeline, may have waited for its client since.
             if !begins && !active.has_snapshot {

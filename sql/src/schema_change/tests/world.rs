@@ -22,6 +22,7 @@ use crate::plan::{Field, LogicalPlan, Schema};
 use crate::registry::context::{DefinitionKind, VisibleKind};
 use crate::registry::{EvalContext, SessionFunctions};
 use crate::schema_change::{SchemaContext, execute, jobs};
+use crate::session::{CancelHandle, Guard};
 use crate::types::text::{FormatSettings, ObjectNames, output};
 use crate::types::{Batch, Datum, Oid};
 
@@ -320,6 +321,8 @@ impl Session {
             }
         };
         let Some((plan, fields, kind, tables)) = bound else {
+            let cancel = Arc::new(CancelHandle::default());
+            let guard = Guard { cancel, db: self.db.clone(), deadline: None };
             let context = SchemaContext {
                 db: &self.db,
                 txn,
@@ -329,7 +332,8 @@ impl Session {
                 user: "postgres",
                 session: self.view.clone(),
                 in_block,
-                cancel: Arc::new(AtomicBool::new(false)),
+                cancel: guard.cancel.flag().clone(),
+                guard: &guard,
                 notices,
             };
             return execute(context, parsed).await;

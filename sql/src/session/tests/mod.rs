@@ -12,6 +12,7 @@ mod parameters;
 mod savepoints;
 mod schema_changes;
 mod settings;
+mod waiting;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
