@@ -7,20 +7,34 @@ use crate::error::{SqlError, state};
 
 /// The byte offset of a location in `source`.
 pub fn offset_of(source: &str, at: Location) -> usize {
-    let mut rest = source;
-    let mut offset = 0;
-    for _ in 1..at.line {
-        match rest.find('\n') {
-            Some(i) => {
-                offset += i + 1;
-                rest = &rest[i + 1..];
-            }
-            None => break,
-        }
+    Places::of(source).offset_of(at)
+}
+
+/// Byte offsets of locations, each behind the one before: all of them in one walk through the text.
+pub struct Places<'a> {
+    source: &'a str,
+    at: Location,
+    offset: usize,
+}
+
+impl<'a> Places<'a> {
+    pub fn of(source: &'a str) -> Self {
+        Places { source, at: Location { line: 1, column: 1 }, offset: 0 }
     }
-    let column = (at.column.max(1) - 1) as usize;
-    let within = rest.char_indices().nth(column).map_or(rest.len(), |(i, _)| i);
-    offset + within
+
+    pub fn offset_of(&mut self, at: Location) -> usize {
+        while self.at.line < at.line
+            && let Some(i) = self.source[self.offset..].find('\n')
+        {
+            self.offset += i + 1;
+            self.at = Location { line: self.at.line + 1, column: 1 };
+        }
+        let further = at.column.saturating_sub(self.at.column) as usize;
+        let mut chars = self.source[self.offset..].char_indices();
+        self.offset = chars.nth(further).map_or(self.source.len(), |(i, _)| self.offset + i);
+        self.at.column += further as u64;
+        self.offset
+    }
 }
 
 /// The 1-based character position of a location, as ErrorResponse gives it; `None` for an unknown location.

@@ -18,6 +18,7 @@ mod split;
 mod tokens;
 mod utility;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 pub use sqlparser::ast;
@@ -27,7 +28,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 pub use declare::DeclareCursor;
 pub use dialect::MeridianDialect;
-pub use error::{offset_of, position_of};
+pub use error::{Places, offset_of, position_of};
 pub use explain::{Explain, ExplainFormat};
 pub use maintenance::{Cluster, Reindex, ReindexKind, Vacuum, VacuumTable};
 pub use rewrite::LOCK_STRENGTH_MARK;
@@ -60,7 +61,7 @@ pub struct ParsedStatement {
     /// The whole string that the client sent; positions in errors count from its beginning.
     pub source: Arc<str>,
     /// Bytes of `source`.
-    pub span: std::ops::Range<usize>,
+    pub span: Range<usize>,
     operators: usize,
 }
 
@@ -137,22 +138,20 @@ fn with_stack_for<R>(operators: usize, f: impl FnOnce() -> R) -> R {
 pub fn parse(sql: &str) -> SqlResult<Vec<ParsedStatement>> {
     let source: Arc<str> = Arc::from(sql);
     let mut statements = Vec::new();
-    let mut rest = tokenize(sql)?;
-    loop {
-        let end = rest.iter().position(|t| t.token == Token::SemiColon);
-        let tail = end.map(|end| {
-            let mut tail = rest.split_off(end);
-            tail.remove(0);
-            tail
-        });
-        if rest.iter().any(|t| !matches!(t.token, Token::Whitespace(_))) {
-            statements.push(parse_one(&source, rest)?);
-        }
-        match tail {
-            Some(tail) if !tail.is_empty() => rest = tail,
-            _ => return Ok(statements),
+    let mut places = Places::of(&source);
+    let mut tokens = tokenize(sql)?.into_iter();
+    while tokens.len() > 0 {
+        let own: Vec<_> = tokens.by_ref().take_while(|t| t.token != Token::SemiColon).collect();
+        if let (Some(first), Some(last)) = (own.iter().find(is_solid), own.iter().rfind(is_solid)) {
+            let span = places.offset_of(first.span.start)..places.offset_of(last.span.end);
+            statements.push(parse_one(&source, own, span)?);
         }
     }
+    Ok(statements)
+}
+
+fn is_solid(t: &&TokenWithSpan) -> bool {
+    !matches!(t.token, Token::Whitespace(_))
 }
 
 /// Exactly one statement (the extended protocol's Parse); `None` for an empty string.
@@ -190,31 +189,33 @@ fn parser_over(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
     Parser::new(&DIALECT).with_recursion_limit(4 * MAX_NESTING).with_tokens_with_locations(tokens)
 }
 
-fn parse_one(source: &Arc<str>, tokens: Vec<TokenWithSpan>) -> SqlResult<ParsedStatement> {
+fn parse_one(
+    source: &Arc<str>,
+    tokens: Vec<TokenWithSpan>,
+    span: Range<usize>,
+) -> SqlResult<ParsedStatement> {
     check_nesting(&tokens)?;
     let operators = tokens.iter().filter(|t| can_chain(&t.token)).count();
     if operators > LONG_CHAIN {
         // An error on the way drops half a tree: that, too, needs the stack.
-        with_stack_for(operators, || parse_tokens(source, tokens, operators))
+        with_stack_for(operators, || parse_tokens(source, tokens, span, operators))
     } else {
-        parse_tokens(source, tokens, operators)
+        parse_tokens(source, tokens, span, operators)
     }
 }
 
 fn parse_tokens(
     source: &Arc<str>,
     tokens: Vec<TokenWithSpan>,
+    span: Range<usize>,
     operators: usize,
 ) -> SqlResult<ParsedStatement> {
-    let solid = |t: &&TokenWithSpan| !matches!(t.token, Token::Whitespace(_));
-    let start = tokens.iter().find(solid).map_or(0, |t| offset_of(source, t.span.start));
-    let end = tokens.iter().rev().find(solid).map_or(0, |t| offset_of(source, t.span.end));
     let tokens = rewrite::rewrite(tokens);
     let mut parser = parser_over(tokens);
     let statement =
         utility::parse_statement(&mut parser).map_err(|e| error::from_parser(source, &parser, &e))?;
     expect_end(source, &parser)?;
-    Ok(ParsedStatement { statement, source: source.clone(), span: start..end, operators })
+    Ok(ParsedStatement { statement, source: source.clone(), span, operators })
 }
 
 fn expect_end(source: &str, parser: &Parser<'_>) -> SqlResult<()> {

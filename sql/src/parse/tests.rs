@@ -126,3 +126,26 @@ fn clients_statements() {
 fn adjacent_strings_join_across_lines() {
     assert!(parse("select 'a'\n'b'").is_ok());
 }
+
+/// In a time that grows as the text does, on one line or on many.
+#[test]
+fn long_strings_of_statements() {
+    const STATEMENTS: usize = 20_000;
+    for (between, statement) in
+        [(" ", "INSERT INTO t VALUES (1, 'é')"), ("\n", "INSERT INTO t\n VALUES (1, 'é')")]
+    {
+        let one = format!("{statement};{between}");
+        let sql = one.repeat(STATEMENTS);
+        let began = std::time::Instant::now();
+        let parsed = parse(&sql).expect("statements");
+        let took = began.elapsed();
+        assert!(took < std::time::Duration::from_secs(4), "{took:?}");
+        assert_eq!(parsed.len(), STATEMENTS);
+        for (n, p) in parsed.iter().enumerate() {
+            assert_eq!((p.span.start, p.text()), (n * one.len(), statement));
+        }
+        let position = sql.chars().count() + 1;
+        let expected = format!("42601 syntax error at or near \"selec\" Some({position})");
+        assert_eq!(fails(&(sql + "selec 1; SELECT 1")), expected);
+    }
+}
