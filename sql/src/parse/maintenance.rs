@@ -17,6 +17,9 @@ pub struct Vacuum {
     pub only_analyze: bool,
     pub analyze: bool,
     pub full: bool,
+    /// With one worker at least.
+    pub parallel: bool,
+    pub disable_page_skipping: bool,
     pub verbose: bool,
     /// Empty: all tables of the database.
     pub tables: Vec<VacuumTable>,
@@ -96,13 +99,13 @@ impl Choice {
         wrong(&self.at, &format!("unrecognized {statement} option \"{}\"", self.name))
     }
 
-    /// VACUUM's number of workers: checked, and not needed.
-    fn check_workers(&self) -> Result<()> {
+    /// VACUUM's number of workers.
+    fn workers(&self) -> Result<i64> {
         let Some(value) = &self.value else {
             return wrong(&self.at, "parallel option requires a value between 0 and 1024");
         };
         match value.parse::<i64>() {
-            Ok(0..=1024) => Ok(()),
+            Ok(n @ 0..=1024) => Ok(n),
             Ok(_) => wrong(&self.at, "parallel workers for vacuum must be between 0 and 1024"),
             Err(_) => Err(ParserError::ParserError(format!("{WRONG}parallel requires an integer value"))),
         }
@@ -126,8 +129,15 @@ pub(super) fn vacuum(p: &mut Parser<'_>, only_analyze: bool) -> Result<Statement
 
 /// After the first word.
 pub(super) fn vacuum_tail(p: &mut Parser<'_>, only_analyze: bool) -> Result<Statement> {
-    let mut v =
-        Vacuum { only_analyze, analyze: only_analyze, full: false, verbose: false, tables: Vec::new() };
+    let mut v = Vacuum {
+        only_analyze,
+        analyze: only_analyze,
+        full: false,
+        parallel: false,
+        disable_page_skipping: false,
+        verbose: false,
+        tables: Vec::new(),
+    };
     if p.peek_token_ref().token == Token::LParen {
         for choice in choices(p)? {
             vacuum_choice(&mut v, &choice)?;
@@ -161,10 +171,11 @@ fn vacuum_choice(v: &mut Vacuum, choice: &Choice) -> Result<()> {
         _ if v.only_analyze => return choice.unknown("ANALYZE"),
         "analyze" => v.analyze = choice.is_on()?,
         "full" => v.full = choice.is_on()?,
-        "freeze" | "disable_page_skipping" | "process_toast" | "truncate" => drop(choice.is_on()?),
+        "disable_page_skipping" => v.disable_page_skipping = choice.is_on()?,
+        "freeze" | "process_toast" | "truncate" => drop(choice.is_on()?),
         "index_cleanup" if choice.value.as_ref().is_some_and(|v| v.eq_ignore_ascii_case("auto")) => {}
         "index_cleanup" => drop(choice.is_on()?),
-        "parallel" => choice.check_workers()?,
+        "parallel" => v.parallel = choice.workers()? > 0,
         _ => return choice.unknown("VACUUM"),
     }
     Ok(())

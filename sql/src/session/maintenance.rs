@@ -27,11 +27,15 @@ impl Session {
         if !v.only_analyze && self.state.in_block() {
             return Err(inside_block("VACUUM"));
         }
+        let refused = |text| Err(SqlError::new(state::FEATURE_NOT_SUPPORTED, text));
+        if v.full && v.parallel {
+            return refused("VACUUM FULL cannot be performed in parallel");
+        }
+        if v.full && v.disable_page_skipping {
+            return refused("VACUUM option DISABLE_PAGE_SKIPPING cannot be used with FULL");
+        }
         if !v.analyze && v.tables.iter().any(|t| !t.columns.is_empty()) {
-            return Err(SqlError::new(
-                state::FEATURE_NOT_SUPPORTED,
-                "ANALYZE option must be specified when a column list is provided",
-            ));
+            return refused("ANALYZE option must be specified when a column list is provided");
         }
         let targets = self.analyze_targets(v, delivery.client)?;
         // Dead versions go by themselves, in compactions: VACUUM has nothing to do but what ANALYZE does.
@@ -137,35 +141,36 @@ impl Session {
         let catalog = self.catalog.snapshot();
         match find_target(&catalog, self.database, view.search_path(), table)? {
             Target::Table(table) => {
-                if let Some(index) = &c.index {
-                    let index = fold(index);
-                    let (code, text) = match catalog.index_named(table.schema, &index) {
-                        Some((of, _)) if of.id == table.id => {
-                            client.complete("CLUSTER");
-                            return Ok(());
-                        }
-                        Some(_) => (
-                            state::WRONG_OBJECT_TYPE,
-                            format!("\"{index}\" is not an index for table \"{}\"", table.name),
-                        ),
-                        None => (
-                            state::UNDEFINED_OBJECT,
-                            format!("index \"{index}\" for table \"{}\" does not exist", table.name),
-                        ),
-                    };
-                    return Err(SqlError::new(code, text));
-                }
+                let Some(index) = &c.index else {
+                    // What a table was clustered by is not kept: there is no order to restore.
+                    return Err(SqlError::new(
+                        state::UNDEFINED_OBJECT,
+                        format!("there is no previously clustered index for table \"{}\"", table.name),
+                    ));
+                };
+                let index = fold(index);
+                let (code, text) = match catalog.index_named(table.schema, &index) {
+                    Some((of, _)) if of.id == table.id => {
+                        client.complete("CLUSTER");
+                        return Ok(());
+                    }
+                    Some(_) => (
+                        state::WRONG_OBJECT_TYPE,
+                        format!("\"{index}\" is not an index for table \"{}\"", table.name),
+                    ),
+                    None => (
+                        state::UNDEFINED_OBJECT,
+                        format!("index \"{index}\" for table \"{}\" does not exist", table.name),
+                    ),
+                };
+                Err(SqlError::new(code, text))
             }
-            Target::System(_) => return Err(SqlError::unsupported("CLUSTER of a system catalog")),
-            Target::Index(name) | Target::Other(name) => {
-                return Err(SqlError::new(
-                    state::WRONG_OBJECT_TYPE,
-                    format!("\"{name}\" is not a table or materialized view"),
-                ));
-            }
+            Target::System(_) => Err(SqlError::unsupported("CLUSTER of a system catalog")),
+            Target::Index(name) | Target::Other(name) => Err(SqlError::new(
+                state::WRONG_OBJECT_TYPE,
+                format!("\"{name}\" is not a table or materialized view"),
+            )),
         }
-        client.complete("CLUSTER");
-        Ok(())
     }
 
     pub(super) fn lock_table(&mut self, client: &mut dyn Client) -> SqlResult<()> {

@@ -43,9 +43,12 @@ fn cluster_names_what_is_there() {
     talk(&[
         SETUP,
         ("CLUSTER", &["CLUSTER"]),
+        ("CLUSTER t", &["42704"]),
         ("CLUSTER t USING t_pkey", &["CLUSTER"]),
         ("CLUSTER (VERBOSE) t USING i", &["CLUSTER"]),
         ("CLUSTER i ON t", &["CLUSTER"]),
+        // Nor does it remember.
+        ("CLUSTER t", &["42704"]),
         ("CLUSTER nosuch", &["42P01"]),
         ("CLUSTER nosuch USING i", &["42P01"]),
         ("CLUSTER t USING nosuch", &["42704"]),
@@ -72,6 +75,10 @@ fn vacuum_knows_its_options() {
         ("VACUUM (PARALLEL 2, VERBOSE off, ANALYZE) t", &["VACUUM"]),
         ("VACUUM (PARALLEL) t", &["42601"]),
         ("VACUUM (PARALLEL many) t", &["42601"]),
+        ("VACUUM (FULL, PARALLEL 2) t", &["0A000"]),
+        ("VACUUM (FULL, PARALLEL 0) t", &["VACUUM"]),
+        ("VACUUM (FULL, DISABLE_PAGE_SKIPPING) t", &["0A000"]),
+        ("VACUUM (FULL off, PARALLEL 2, DISABLE_PAGE_SKIPPING) t", &["VACUUM"]),
         ("VACUUM ()", &["42601"]),
         ("VACUUM (FULL) nosuch", &["42P01"]),
         ("VACUUM FULL FREEZE VERBOSE ANALYZE t", &["VACUUM"]),
