@@ -89,13 +89,19 @@ impl Session {
             self.ensure_transaction()?;
             let savepoint = self.statement_savepoint();
             match self.begin_query(&planned, query, params).await {
-                Ok(begun) => break (prepared, query.output.clone(), Running::Suspended(begun)),
+                Ok(begun) => {
+                    self.keep_statement(savepoint);
+                    break (prepared, query.output.clone(), Running::Suspended(begun));
+                }
                 // A table was changed while it was being pinned, for instance.
                 Err(e) if attempt < MAX_ATTEMPTS && self.may_retry(&e) => {
                     Counters::add(&self.node.counters.retries);
                     self.prepare_retry(savepoint, attempt).await?;
                 }
-                Err(e) => return Err(e),
+                Err(e) => {
+                    self.undo_statement(savepoint);
+                    return Err(e);
+                }
             }
         };
         let params = params.clone();

@@ -112,7 +112,11 @@ impl Session {
             let mark = delivery.client.mark();
             let (savepoint, settings_mark) = (self.statement_savepoint(), self.settings.mark());
             let modes = self.modes();
-            match self.attempt(prepared, params, &mut delivery).await {
+            let attempted = self.attempt(prepared, params, &mut delivery).await;
+            if attempted.is_ok() {
+                self.keep_statement(savepoint);
+            }
+            match attempted {
                 Ok(Outcome::Tag(tag)) => {
                     delivery.client.complete(&tag);
                     return Ok(Running::Finished);
@@ -127,6 +131,7 @@ impl Session {
                 }
                 Err(e) => {
                     if attempt >= MAX_ATTEMPTS || !self.may_retry(&e) || !delivery.client.rewind(mark) {
+                        self.undo_statement(savepoint);
                         return Err(e);
                     }
                     Counters::add(&self.node.counters.retries);
@@ -480,10 +485,27 @@ impl Session {
         Ok(())
     }
 
-    /// READ COMMITTED restarts a statement from here; the others restart the transaction.
+    /// READ COMMITTED restarts a statement from here; the others restart the transaction. It ends with the statement: as
+    /// long as there is one, the transaction keeps what every write has overwritten.
     pub(super) fn statement_savepoint(&self) -> Option<meridian_txn::Savepoint> {
         let active = self.state.active()?;
         (active.modes.isolation == Isolation::ReadCommitted).then(|| active.txn.savepoint())
+    }
+
+    /// The statement has run: nobody goes back to where it began.
+    pub(super) fn keep_statement(&self, savepoint: Option<meridian_txn::Savepoint>) {
+        if let (Some(active), Some(savepoint)) = (self.state.active(), savepoint) {
+            active.txn.release(savepoint);
+        }
+    }
+
+    /// The statement has failed, and is not run again. A block may wait long for its end, without what was written in
+    /// vain; any other transaction ends at once.
+    pub(super) fn undo_statement(&self, savepoint: Option<meridian_txn::Savepoint>) {
+        if let (State::Block(active), Some(savepoint)) = (&self.state, savepoint) {
+            active.txn.rollback_to(savepoint);
+            active.txn.release(savepoint);
+        }
     }
 
     /// Whether running the statement once more is invisible to the client, but for the time.
@@ -514,6 +536,8 @@ impl Session {
                         || !active.txn.can_restart() =>
                 {
                     active.txn.rollback_to(sp);
+                    // The next attempt begins with one of its own.
+                    active.txn.release(sp);
                 }
                 _ => {
                     active.txn.restart();

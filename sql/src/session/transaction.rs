@@ -134,6 +134,10 @@ impl Session {
         }
         let lock_timeout = self.settings.cached().lock_timeout;
         if let Some(active) = self.state.active_mut() {
+            debug_assert!(
+                !active.savepoints.is_empty() || !active.txn.has_savepoints(),
+                "a statement's savepoint ends with it"
+            );
             active.txn.set_lock_timeout(lock_timeout);
             self.catalog.set_lock_timeout(lock_timeout);
             active.txn.begin_statement();

@@ -142,6 +142,11 @@ impl Txn {
         }
     }
 
+    /// Whether what is overwritten is kept, to be gone back to.
+    pub fn has_savepoints(&self) -> bool {
+        self.lock_state().buffer.has_savepoints()
+    }
+
     /// To be called before each statement. READ COMMITTED: takes a new snapshot.
     pub fn begin_statement(&self) {
         let renew = {

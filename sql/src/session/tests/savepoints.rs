@@ -3,8 +3,8 @@
 use meridian_txn::testing::SimRuntime;
 use meridian_txn::testing::cluster::Cluster;
 
-use super::{nodes, say, session, talk};
-use crate::session::TransactionStatus;
+use super::{bind, execute, nodes, say, session, talk, with_session};
+use crate::session::{Session, TransactionStatus};
 
 #[test]
 fn a_cursor_goes_with_its_subtransaction() {
@@ -84,4 +84,40 @@ fn an_unknown_savepoint_fails_the_block_as_any_error() {
         assert_eq!(say(&mut a, "ROLLBACK TO s; COMMIT").await.1, None);
     });
     runtime.shut_down();
+}
+
+/// What lets READ COMMITTED run a statement again ends with the statement: a long transaction does not keep all that it
+/// has overwritten.
+#[test]
+fn a_statement_leaves_no_savepoint_behind() {
+    let keeps = |s: &Session| s.state.active().expect("a transaction").txn.has_savepoints();
+    with_session(async |s| {
+        assert_eq!(say(s, "CREATE TABLE t (k int PRIMARY KEY, v text)").await.1, None);
+        assert_eq!(say(s, "BEGIN ISOLATION LEVEL READ COMMITTED").await.1, None);
+        let insert = "INSERT INTO t SELECT k, repeat('x', 100000) FROM generate_series(1, 100) k";
+        for sql in [
+            insert,
+            // More than is buffered: what it writes is spilled.
+            "UPDATE t SET v = v || 'y'",
+            "DELETE FROM t WHERE k < 0 RETURNING k",
+            "DECLARE c CURSOR FOR SELECT k FROM t",
+            "FETCH 1 c",
+        ] {
+            assert_eq!(say(s, sql).await.1, None, "{sql}");
+            assert!(!keeps(s), "{sql}");
+        }
+        bind(s, "p", "SELECT k FROM t ORDER BY k").await;
+        assert_eq!(execute(s, "p", 1).await, ["1", "suspended"]);
+        assert!(!keeps(s), "a suspended portal");
+        // Savepoints of the client's stay, and take back what has failed as well as what has not.
+        assert_eq!(say(s, "SAVEPOINT s; UPDATE t SET v = 'z'; DELETE FROM t WHERE k > 1").await.1, None);
+        assert!(keeps(s));
+        assert_eq!(say(s, "UPDATE t SET k = k + 1 / (k - 1)").await.1, Some("22012"));
+        assert_eq!(say(s, "ROLLBACK TO s; RELEASE s").await.1, None);
+        assert!(!keeps(s));
+        let count = "SELECT count(*), max(length(v)) FROM t";
+        assert_eq!(say(s, count).await.0, ["100|100001", "SELECT 1"]);
+        assert_eq!(say(s, "COMMIT").await.1, None);
+        assert_eq!(say(s, count).await.0, ["100|100001", "SELECT 1"]);
+    });
 }
