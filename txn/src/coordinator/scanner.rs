@@ -107,12 +107,14 @@ impl Snapshot {
     /// makes a difference.
     pub fn pass_met(&self) -> Option<Timestamp> {
         let mut drift = self.drift.as_ref()?.lock();
-        if drift.met <= drift.read_ts {
+        // What is later is no older than the statement, whatever was met.
+        let to = drift.met.min(self.uncertainty_limit);
+        if to <= drift.read_ts {
             return None;
         }
-        drift.read_ts = drift.met;
+        drift.read_ts = to;
         drift.alone = true;
-        Some(drift.met)
+        Some(to)
     }
 
     /// Whether reads that do not see today's buffer are right still.

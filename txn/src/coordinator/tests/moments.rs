@@ -122,3 +122,18 @@ fn a_moment_of_the_last_statement_can_move_without_it() {
         assert_eq!(at(&txn, &moment).await, [Ok("2".into()), Ok("2".into())]);
     });
 }
+
+/// However long after its statement it meets something: what others committed meanwhile is not of the moment.
+#[test]
+fn a_moment_moves_no_further_than_what_may_be_older() {
+    with_uncertain(async |other, txn, moment| {
+        assert_eq!(at(&txn, &moment).await, [Ok("1".into()), Ok("1".into())]);
+        set(other, &table("a"), "2").await;
+        other.runtime().sleep(Duration::from_secs(10)).await;
+        set(other, &table("a"), "3").await;
+        assert_eq!(at(&txn, &moment).await, [Err("40001"), Err("40001")]);
+        assert!(txn.move_moment(&moment));
+        assert_eq!(at(&txn, &moment).await, [Ok("2".into()), Ok("2".into())]);
+        assert!(!txn.move_moment(&moment), "it is past it");
+    });
+}
