@@ -204,7 +204,7 @@ impl Session {
                 return Err(SqlError::new(state::STATEMENT_TOO_COMPLEX, "stack depth limit exceeded")
                     .with_hint("The cursor fetches from others, one from the next."));
             }
-            return Ok(Running::Stored(self.run_whole(prepared, params, client, false).await?));
+            return Ok(Running::Stored(self.run_whole(prepared, params, client).await?));
         };
         Ok(Running::Suspended(self.begin_query(&planned, query, params).await?))
     }

@@ -92,7 +92,8 @@ impl Session {
         };
         if delivery.max_rows > 0 && self.is_run_at_once(prepared, &parsed.statement).await? {
             let fields = self.result_fields(prepared)?.unwrap_or_default();
-            let stored = self.run_whole(prepared, params, delivery.client, delivery.autocommit).await?;
+            // Its transaction ends at Sync: what fails on the way to the client must not have been committed.
+            let stored = self.run_whole(prepared, params, delivery.client).await?;
             return self.deliver(stored, &fields, delivery).await;
         }
         Counters::add(&self.node.counters.statements);

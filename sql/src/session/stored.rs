@@ -22,18 +22,22 @@ use crate::types::text::TextContext;
 use crate::types::{Batch, Datum};
 
 impl Session {
-    /// Runs a statement to its end and keeps its rows.
+    /// Runs a statement to its end and keeps its rows. It is not committed: they are to be handed over first.
     pub(super) fn run_whole<'a>(
         &'a mut self,
         prepared: &'a Arc<Prepared>,
         params: &'a Arc<[Datum]>,
         client: &'a mut dyn Client,
-        autocommit: bool,
     ) -> BoxFuture<'a, SqlResult<Stored>> {
         Box::pin(async move {
             let mut store = Store { client, rows: VecDeque::new(), tag: String::new() };
-            let delivery =
-                Delivery { client: &mut store, formats: &[], describe: false, max_rows: 0, autocommit };
+            let delivery = Delivery {
+                client: &mut store,
+                formats: &[],
+                describe: false,
+                max_rows: 0,
+                autocommit: false,
+            };
             self.run(prepared, params, delivery).await?;
             Ok(Stored { rows: store.rows, tag: store.tag })
         })

@@ -3,7 +3,7 @@
 use meridian_txn::testing::SimRuntime;
 use meridian_txn::testing::cluster::Cluster;
 
-use super::{Recorder, execute, nodes, say, session, with_session};
+use super::{Recorder, bind, execute, nodes, say, session, with_session};
 use crate::session::{Format, Session};
 
 #[test]
@@ -249,5 +249,34 @@ fn portals_that_fetch_from_one_another() {
         }
         assert_eq!(execute(s, "c3", 0).await, ["1", "FETCH 1"]);
         assert_eq!(execute(s, "c99", 0).await, ["54001"]);
+    });
+}
+
+/// What changes data under a row limit has run to its end before its first row is seen, and is committed after the last.
+#[test]
+fn rows_that_do_not_arrive_are_not_committed() {
+    with_session(async |s| {
+        assert_eq!(say(s, "CREATE TABLE t (k int PRIMARY KEY)").await.1, None);
+        let insert = "INSERT INTO t SELECT generate_series(1, 3) RETURNING k";
+        for text in [insert, &format!("WITH i AS ({insert}) SELECT k FROM i ORDER BY k")] {
+            assert_eq!(say(s, "SET statement_timeout = '1s'").await.1, None);
+            bind(s, "", text).await;
+            let mut client = Recorder { stalled: true, ..Recorder::default() };
+            let e = s.execute("", 2, true, &mut client).await.expect_err("the client takes nothing");
+            assert_eq!(e.code(), "57014");
+            s.fail(&e, &mut client).await;
+            s.sync(&mut client).await.expect("nothing is left to be done");
+            assert_eq!(say(s, "SELECT count(*) FROM t").await.0, ["0", "SELECT 1"], "{text}");
+
+            bind(s, "", text).await;
+            let mut client = Recorder::default();
+            s.execute("", 2, true, &mut client).await.expect("the first rows");
+            assert_eq!(client.told, ["1", "2", "suspended"]);
+            let rest = execute(s, "", 2).await;
+            assert_eq!(rest[0], "3", "{text}");
+            s.sync(&mut client).await.expect("a commit");
+            assert_eq!(say(s, "SELECT count(*) FROM t").await.0, ["3", "SELECT 1"], "{text}");
+            assert_eq!(say(s, "DELETE FROM t").await.1, None);
+        }
     });
 }

@@ -37,6 +37,8 @@ struct Recorder {
     cancel: Option<Arc<CancelHandle>>,
     /// The data of a COPY: all there, without a pause. With `cancel`, that happens at the first piece.
     data: VecDeque<Bytes>,
+    /// Much is on its way to it, and it takes nothing.
+    stalled: bool,
 }
 
 impl Client for Recorder {
@@ -71,7 +73,7 @@ impl Client for Recorder {
         self.cancel.iter().for_each(|c| c.cancel());
     }
     fn pending(&self) -> usize {
-        0
+        if self.stalled { usize::MAX } else { 0 }
     }
     fn mark(&self) -> (u64, usize) {
         (0, self.told.len())
@@ -81,6 +83,9 @@ impl Client for Recorder {
         true
     }
     fn flush(&mut self) -> BoxFuture<'_, SqlResult<()>> {
+        if self.stalled {
+            return Box::pin(std::future::pending());
+        }
         Box::pin(async { Ok(()) })
     }
     fn copy_in_begin(&mut self, _: Format, _: usize) {}
