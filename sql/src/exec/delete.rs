@@ -6,9 +6,10 @@ use std::sync::Arc;
 use meridian_storage::base::BoxFuture;
 use rustc_hash::FxHashSet;
 
+use super::context::Reservation;
 use super::foreign_key::Pending;
 use super::update::first_of_each;
-use super::{ExecContext, Operator, build, drain, eval, write};
+use super::{ExecContext, Operator, build, drain, eval, vector, write};
 use crate::error::SqlResult;
 use crate::plan::physical::DeleteNode;
 use crate::types::Batch;
@@ -19,6 +20,8 @@ pub struct Delete {
     ctx: ExecContext,
     affected: u64,
     output: VecDeque<Batch>,
+    /// For `output`.
+    returned: Reservation,
 }
 
 impl Delete {
@@ -29,6 +32,7 @@ impl Delete {
             ctx: ctx.clone(),
             affected: 0,
             output: VecDeque::new(),
+            returned: ctx.reserve(),
         }
     }
 
@@ -69,8 +73,9 @@ impl Delete {
         pending.deleted(target, &old);
         self.affected += batch.rows as u64;
         if let Some(exprs) = &self.plan.returning {
-            let columns = eval::columns(exprs, &batch, &self.ctx)?;
-            self.output.push_back(Batch { columns, rows: batch.rows });
+            let returned = Batch { columns: eval::columns(exprs, &batch, &self.ctx)?, rows: batch.rows };
+            self.returned.grow(vector::size(&returned))?;
+            self.output.push_back(returned);
         }
         Ok(())
     }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use meridian_storage::base::BoxFuture;
 
 use super::conflict::Conflicts;
+use super::context::Reservation;
 use super::foreign_key::Pending;
-use super::{ExecContext, Operator, build, drain, eval, write};
+use super::{ExecContext, Operator, build, drain, eval, vector, write};
 use crate::catalog::TableDescriptor;
 use crate::error::{SqlError, SqlResult};
 use crate::plan::physical::InsertNode;
@@ -19,6 +20,8 @@ pub struct Insert {
     ctx: ExecContext,
     affected: u64,
     output: VecDeque<Batch>,
+    /// For `output`.
+    returned: Reservation,
 }
 
 impl Insert {
@@ -29,6 +32,7 @@ impl Insert {
             ctx: ctx.clone(),
             affected: 0,
             output: VecDeque::new(),
+            returned: ctx.reserve(),
         }
     }
 
@@ -66,8 +70,10 @@ impl Insert {
             };
             self.affected += stored.rows as u64;
             if let (Some(exprs), true) = (&plan.returning, stored.rows > 0) {
-                let columns = eval::columns(exprs, &stored, &self.ctx)?;
-                self.output.push_back(Batch { columns, rows: stored.rows });
+                let returned =
+                    Batch { columns: eval::columns(exprs, &stored, &self.ctx)?, rows: stored.rows };
+                self.returned.grow(vector::size(&returned))?;
+                self.output.push_back(returned);
             }
         }
         pending.finish(&plan.targets, target, &self.ctx).await

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use meridian_storage::base::BoxFuture;
 use rustc_hash::FxHashSet;
 
+use super::context::Reservation;
 use super::foreign_key::Pending;
 use super::write::{self, Touched};
 use super::{ExecContext, Operator, build, drain, vector};
@@ -21,6 +22,8 @@ pub struct Update {
     ctx: ExecContext,
     affected: u64,
     output: VecDeque<Batch>,
+    /// For `output`.
+    returned: Reservation,
 }
 
 impl Update {
@@ -31,6 +34,7 @@ impl Update {
             ctx: ctx.clone(),
             affected: 0,
             output: VecDeque::new(),
+            returned: ctx.reserve(),
         }
     }
 
@@ -79,7 +83,9 @@ impl Update {
         self.affected += new.rows as u64;
         if let Some(exprs) = &self.plan.returning {
             let beside = write::right_columns(&batch, width);
-            self.output.push_back(write::returning(exprs, &new, &beside, &self.ctx)?);
+            let returned = write::returning(exprs, &new, &beside, &self.ctx)?;
+            self.returned.grow(vector::size(&returned))?;
+            self.output.push_back(returned);
         }
         Ok(())
     }

@@ -160,3 +160,27 @@ fn memory_is_bounded() {
         assert_eq!(world.run(&top).await.trim(), "9999");
     });
 }
+
+/// Rows that RETURNING gives are all there before the first is taken.
+#[test]
+fn what_is_returned_is_bounded() {
+    run(async |db| {
+        let mut world = World::new(db);
+        world.run("create table t (id int primary key, v int)").await;
+        world.run("insert into t select g, g from generate_series(1, 300) g").await;
+        world.memory = 200_000;
+        let large = "returning repeat('x', 1000)";
+        for sql in [
+            "insert into t select g, g from generate_series(301, 600) g",
+            "update t set v = v + 1",
+            "delete from t where id > 0",
+        ] {
+            let result = world.run(&format!("{sql} {large}")).await;
+            assert!(result.starts_with("ERROR 53200"), "{sql}: {result}");
+            let result =
+                world.run(&format!("with c as ({sql} returning 1 as one) select count(*) from c")).await;
+            assert_eq!(result.trim(), "300", "{sql}");
+            world.run("delete from t where id > 300").await;
+        }
+    });
+}
