@@ -255,7 +255,7 @@ pub fn decode_into(
         (KeyKind::Text | KeyKind::BlankPadded, ColumnData::Text(v)) => {
             let raw = take_text(input, mask)?;
             v.bytes.extend(raw.iter().map(|b| b ^ mask));
-            v.offsets.push(v.bytes.len() as u32);
+            v.end_value();
         }
         _ => {
             *input = saved;

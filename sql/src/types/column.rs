@@ -72,7 +72,14 @@ impl Default for VarBytes {
 impl VarBytes {
     pub fn push(&mut self, value: &[u8]) {
         self.bytes.extend_from_slice(value);
-        self.offsets.push(self.bytes.len() as u32);
+        self.end_value();
+    }
+
+    /// What `bytes` has gained is a value. Whoever fills batches bounds their bytes: going on beyond what an offset can say
+    /// would mix up the values.
+    pub fn end_value(&mut self) {
+        let end = u32::try_from(self.bytes.len()).expect("a batch holds less than 4 GiB of a column");
+        self.offsets.push(end);
     }
 
     pub fn get(&self, i: usize) -> &[u8] {

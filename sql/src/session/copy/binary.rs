@@ -21,6 +21,8 @@ pub struct Reader {
     state: Progress,
     /// 1-based number of the row, or trailer, that was begun last, for errors; 0 within the header.
     pub line: u64,
+    /// Bytes of the values of the row that was given last.
+    pub row_bytes: usize,
 }
 
 #[derive(Default)]
@@ -86,6 +88,7 @@ impl Reader {
                         });
                     }
                     self.state = Progress::Rows;
+                    self.row_bytes = size;
                     return Ok(Some(taken));
                 }
             }

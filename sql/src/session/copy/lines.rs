@@ -78,6 +78,11 @@ impl RowFields {
         })
     }
 
+    /// Of all fields.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();

@@ -113,7 +113,7 @@ impl Session {
                 while let Some(row) =
                     reader.next_row(&columns).map_err(|e| located(e, &table.name, reader.line))?
                 {
-                    sink.push(&row);
+                    sink.push(&row, reader.row_bytes);
                     self.drain_if_full(&mut sink).await?;
                 }
             }
@@ -137,7 +137,7 @@ impl Session {
                     }
                     let values =
                         sink.parse(&row, &options).map_err(|e| located(e, &table.name, splitter.line))?;
-                    sink.push(&values);
+                    sink.push(&values, row.bytes());
                     self.drain_if_full(&mut sink).await?;
                 }
             }
@@ -284,14 +284,12 @@ impl Sink {
         self.bytes = 0;
     }
 
-    fn push(&mut self, row: &[Datum]) {
+    /// `bytes`: of the data that the row has come as.
+    fn push(&mut self, row: &[Datum], bytes: usize) {
         for (column, value) in self.batch.iter_mut().zip(row) {
             column.push(value);
-            if let Datum::Text(s) = value {
-                self.bytes += s.len();
-            }
         }
-        self.bytes += 16 * row.len();
+        self.bytes += bytes + 16 * row.len();
     }
 
     fn take(&mut self) -> Option<Batch> {

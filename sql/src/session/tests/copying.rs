@@ -60,3 +60,27 @@ fn an_error_in_text_names_its_line() {
         ),
     ]);
 }
+
+/// What has been collected is inserted before much more is: an early row is refused before a later one is read, whatever
+/// the types of what is large.
+#[test]
+fn large_rows_are_inserted_as_they_come() {
+    const LARGE: usize = 600_000;
+    let text = |value: &str| format!("1\t{value}\n").repeat(3) + "x\t\n";
+    let value = vec![b'7'; LARGE];
+    let row = [b"\0\x02\0\0\0\x04\0\0\0\x01", &(LARGE as i32).to_be_bytes()[..], &value].concat();
+    let hex = format!("\\\\x{}", "77".repeat(LARGE));
+    for (ty, statement, data) in [
+        ("text", "COPY c FROM STDIN", text(&"7".repeat(LARGE)).into_bytes()),
+        ("bytea", "COPY c FROM STDIN", text(&hex).into_bytes()),
+        ("bytea", "COPY c FROM STDIN BINARY", [HEADER, &row.repeat(3), b"\0\x03"].concat()),
+    ] {
+        with_session(async |s| {
+            let create = format!("CREATE TABLE c (k int PRIMARY KEY, v {ty})");
+            assert_eq!(say(s, &create).await.1, None);
+            let mut client = Recorder { data: [Bytes::from(data)].into(), ..Default::default() };
+            let e = s.simple_query(statement, &mut client).await.expect_err("twice the same key");
+            assert_eq!(e.code(), "23505", "{ty}: {}", e.message());
+        });
+    }
+}
