@@ -123,7 +123,7 @@ pub struct Queued {
 #[derive(Default)]
 pub struct Proposals {
     pub queued: Vec<Queued>,
-    /// Index, term, completion; indexes ascend.
+    /// Index, term, completion. Indexes ascend and terms never fall: each was the last of its log, in the term of its time.
     in_flight: VecDeque<(u64, u64, Completion)>,
     /// When those in flight are given up as ambiguous: set when leadership is lost.
     pub give_up_at: Option<Duration>,
@@ -142,10 +142,11 @@ impl Proposals {
     }
 
     /// The entry at `(index, term)` is applied: the completion of the proposal that it was. Proposals below it, or at
-    /// the same place in another term, can never be committed any more; they are refused.
+    /// the same place in another term, can never be committed any more, nor can those of an earlier term above it: terms
+    /// never fall within a log, and every log in which they might be committed has this entry. They are refused.
     pub fn applied(&mut self, range: RangeId, index: u64, term: u64) -> Option<Completion> {
         while let Some((i, t, _)) = self.in_flight.front() {
-            if *i > index {
+            if *i > index && *t >= term {
                 break;
             }
             let matches = (*i, *t) == (index, term);
@@ -205,12 +206,34 @@ mod tests {
         }
         let done = p.applied(range, 5, 1).expect("the first");
         answer(done, Ok(()));
-        assert!(p.applied(range, 6, 2).is_none(), "another term's entry stands there");
-        assert!(matches!(answers[0].try_recv(), Ok(Some(Ok(())))));
-        assert!(matches!(answers[1].try_recv(), Ok(Some(Err(StorageError::NotLeaseholder { .. })))));
         let (tx, _rx) = oneshot::channel();
         p.appended(7, 3, tx);
         assert!(matches!(answers[2].try_recv(), Ok(Some(Err(StorageError::Ambiguous { .. })))));
-        assert!(p.any_in_flight());
+        assert!(p.applied(range, 6, 3).is_none(), "another term's entry stands there");
+        assert!(matches!(answers[0].try_recv(), Ok(Some(Ok(())))));
+        assert!(matches!(answers[1].try_recv(), Ok(Some(Err(StorageError::NotLeaseholder { .. })))));
+        assert!(p.any_in_flight(), "the third is of the term that goes on");
+        assert!(p.applied(range, 7, 3).is_some());
+    }
+
+    /// Another leader's entries have cut them off, and the log has not grown as far since.
+    #[test]
+    fn proposals_of_an_earlier_term_above_an_applied_entry_are_refused() {
+        let range = RangeId(1);
+        let mut p = Proposals::default();
+        let mut answers = Vec::new();
+        for (index, term) in [(5, 1), (6, 1), (7, 1), (8, 3)] {
+            let (tx, rx) = oneshot::channel();
+            p.appended(index, term, tx);
+            answers.push(rx);
+        }
+        assert!(p.applied(range, 4, 1).is_none());
+        assert!(matches!(answers[0].try_recv(), Ok(None)), "it may still be committed");
+        assert!(p.applied(range, 5, 2).is_none());
+        for answer in &mut answers[..3] {
+            assert!(matches!(answer.try_recv(), Ok(Some(Err(StorageError::NotLeaseholder { .. })))));
+        }
+        assert!(matches!(answers[3].try_recv(), Ok(None)));
+        assert!(p.applied(range, 8, 3).is_some());
     }
 }

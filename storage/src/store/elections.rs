@@ -130,8 +130,9 @@ impl StoreCore {
         if role.leads && !(old.leads && role.term == old.term) {
             d.promised.clear();
             d.election_at = None;
-            // What is in flight is in this log: its outcome will be learnt, and until then it must not be given up. Whoever
-            // reads here waits for it.
+            // What is in flight is in this log, or another leader's entries have taken its place, which this term's first
+            // entry will tell: its outcome will be learnt, and until then it must not be given up. Whoever reads here
+            // waits for it.
             d.proposals.give_up_at = None;
         }
         // Whoever leads in a new term ends the transfer.
