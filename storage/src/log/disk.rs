@@ -81,7 +81,7 @@ struct Writer {
     /// A file that may become a segment.
     spare: Option<PathBuf>,
     encoder: Encoder,
-    /// The first error of a write or a sync; the last thing that was tried.
+    /// The first error of a write or a sync, of files or of the folder; the last thing that was tried.
     failed: Option<StorageError>,
 }
 
@@ -259,27 +259,35 @@ impl DiskLog {
         Ok(true)
     }
 
-    /// Gives up the oldest segment: its file becomes the spare one, or goes.
+    /// Gives up the oldest segment: its file becomes the spare one, or goes. Remembers an error for ever.
     fn give_up(&self, w: &mut Writer, number: u64) -> StorageResult<()> {
-        if let Err(e) = w.manifest.set_oldest(number + 1) {
+        let given_up = self.try_give_up(w, number);
+        if let Err(e) = &given_up {
             w.failed = Some(e.clone());
-            return Err(e);
         }
+        given_up
+    }
+
+    fn try_give_up(&self, w: &mut Writer, number: u64) -> StorageResult<()> {
+        w.manifest.set_oldest(number + 1)?;
         self.shared.write().segments.remove(&number);
         let path = self.folder.join(segment::name(number));
-        let mut retire = || {
-            let recycle = w.spare.is_none() && std::fs::metadata(&path)?.len() == self.options.segment_bytes;
-            if recycle {
-                let spare = path.with_extension("spare");
-                std::fs::rename(&path, &spare)?;
-                w.spare = Some(spare);
-            } else {
-                std::fs::remove_file(&path)?;
+        let recycle = w.spare.is_none();
+        let retire = || {
+            let recycle = recycle && std::fs::metadata(&path)?.len() == self.options.segment_bytes;
+            let spare = recycle.then(|| path.with_extension("spare"));
+            match &spare {
+                Some(spare) => std::fs::rename(&path, spare)?,
+                None => std::fs::remove_file(&path)?,
             }
             // The name must be gone before the file is written again.
-            File::open(&self.folder)?.sync_all()
+            File::open(&self.folder)?.sync_all()?;
+            Ok(spare)
         };
-        retire().map_err(|e| segment::io_error(&path, &e))
+        if let Some(spare) = retire().map_err(|e| segment::io_error(&path, &e))? {
+            w.spare = Some(spare);
+        }
+        Ok(())
     }
 
     /// Gives the entries to `take`, until it says that it has enough. A record is read once for all of its entries that

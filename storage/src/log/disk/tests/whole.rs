@@ -299,3 +299,18 @@ fn what_makes_a_segment_unneeded_is_durable_before_it_goes() {
     assert!(!image(c.folder.path()).contains_key(&segment::name(1)), "the first segment has gone");
     assert_eq!(w.synced + 1, w.number);
 }
+
+/// What the folder then holds is not known; a file that is about to go must not be written again either.
+#[test]
+fn nothing_is_written_after_a_segment_could_not_be_given_up() {
+    let c = OnDisk::new(SMALL);
+    (1..=12).for_each(|index| append(c.log(), R1, index, index, 1));
+    write(c.log(), vec![(R1, LogOp::Truncate { first: 12, prev_term: 1 })]);
+    std::fs::create_dir(c.folder.path().join("000000000001.spare")).expect("in the way of the new name");
+    let refused = c.log().purge().expect_err("the file cannot be renamed");
+    assert!(c.open_log().writer.lock().spare.is_none());
+    let ops = vec![(R1, LogOp::Append(entries(13, 13, 1)))];
+    for again in [c.log().write(&LogBatch { ops }, true), c.log().purge()] {
+        assert_eq!(again.expect_err("it is remembered").to_string(), refused.to_string());
+    }
+}
