@@ -10,7 +10,8 @@
 //! 4. the log's first segment.
 //!
 //! A crash after any of them leaves a store that is begun again, or that opens. Everything else is refused: a log with a
-//! segment beside a state without ids, ids without a founded log, and ids that differ.
+//! segment beside a state without ids, ids without a founded log, and ids that differ. A refused start leaves what it
+//! found as it was: it may be put right by hand.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -32,11 +33,12 @@ pub(super) fn open_state(
     let at = |e| fault(folder, e);
     std::fs::create_dir_all(folder).map_err(|e| format!("cannot create {}: {e}", folder.display()))?;
     let state = folder.join("state");
-    // Before an empty state stands where the lost one may be put back.
-    if !state.exists() {
+    // Before an empty state stands where the lost one may be put back, or in place of one that has lost a file.
+    let create = !RocksEngine::exists(&state).map_err(at)?;
+    if create {
         refuse_log_without_state(folder)?;
     }
-    let options = RocksOptions { cache_bytes, filter: Some(filter), ..RocksOptions::default() };
+    let options = RocksOptions { create, cache_bytes, filter: Some(filter), ..RocksOptions::default() };
     let engine = RocksEngine::open(state, options).map_err(at)?;
     match store::identity(&engine).map_err(at)? {
         None => refuse_log_without_state(folder)?,
@@ -154,6 +156,36 @@ mod tests {
             std::fs::create_dir(&path).expect("created");
             refused();
             refused();
+        }
+    }
+
+    /// An empty state in its place would have removed all that can still be saved.
+    #[test]
+    fn a_state_that_lost_its_current_file_is_refused_and_left_as_it_is() {
+        for log in [true, false] {
+            let folder = TempDir::new().expect("a folder");
+            start(folder.path(), OWNER, 4).expect("a new store");
+            let (state, kept) = (folder.path().join("state"), folder.path().join("kept"));
+            let tables = || {
+                let files = std::fs::read_dir(&state).expect("a folder").map(|f| f.expect("a file").path());
+                files.filter(|f| f.extension().is_some_and(|e| e == "sst")).count()
+            };
+            let before = tables();
+            assert!(before > 0);
+            std::fs::rename(state.join("CURRENT"), &kept).expect("moved away");
+            if !log {
+                std::fs::rename(folder.path().join("log"), folder.path().join("away")).expect("moved away");
+            }
+            for _ in 0..2 {
+                let e = start(folder.path(), OWNER, 4).expect_err("the state is not whole");
+                assert!(e.contains("missing") && e.contains("CURRENT"), "{e}");
+                assert_eq!((tables(), state.join("CURRENT").exists()), (before, false));
+            }
+            if !log {
+                std::fs::rename(folder.path().join("away"), folder.path().join("log")).expect("moved back");
+            }
+            std::fs::rename(&kept, state.join("CURRENT")).expect("moved back");
+            start(folder.path(), OWNER, 4).expect("the state is whole again");
         }
     }
 }

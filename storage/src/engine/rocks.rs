@@ -4,6 +4,7 @@
 //! - Nothing is written to RocksDB's own log: the Raft log is the only one. What was not flushed is lost with the
 //!   process, even in an orderly end (flushing is the store's decision, so that it knows what is durable).
 //! - All column families flush atomically, so that what survives a crash is a prefix of the batches.
+//! - A new database is never made in place of one that has lost its `CURRENT`: RocksDB would remove its files.
 //! - An error of the disk or a failed checksum is reported with the file that it concerns, and stops writes.
 //!
 //! Point reads of versions go through the *key part* (all but the timestamp): it is the prefix of the bloom filters, so
@@ -14,6 +15,7 @@
 //! every read), about 1.5 bytes per key. Memtables grow as they are filled.
 
 use std::ffi::CStr;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
@@ -44,6 +46,8 @@ const OTHER_MEMTABLE_BYTES: usize = 8 * MIB;
 /// How the engine is opened.
 #[derive(Clone)]
 pub struct RocksOptions {
+    /// An empty database, if there is none.
+    pub create: bool,
     /// For blocks of all families, uncompressed, and for rows that are read again and again.
     pub cache_bytes: usize,
     /// Threads for flushes and compactions, at low priority.
@@ -54,7 +58,7 @@ pub struct RocksOptions {
 
 impl Default for RocksOptions {
     fn default() -> Self {
-        RocksOptions { cache_bytes: 128 * MIB, background_threads: 2, filter: None }
+        RocksOptions { create: true, cache_bytes: 128 * MIB, background_threads: 2, filter: None }
     }
 }
 
@@ -106,9 +110,36 @@ struct LockWatch {
 const LOCK_TOMBSTONES: u64 = 20_000;
 
 impl RocksEngine {
-    /// Opens the engine in `path`, which is created if it does not exist.
+    /// Whether there is a database in `path`, whole or damaged: one that a crash has left half-made is none.
+    pub fn exists(path: impl AsRef<Path>) -> StorageResult<bool> {
+        let path = path.as_ref();
+        let error = |e: io::Error| StorageError::Io(format!("{}: {e}", path.display()));
+        let current = path.join("CURRENT");
+        if current.try_exists().map_err(error)? {
+            return Ok(true);
+        }
+        let files = match std::fs::read_dir(path) {
+            Ok(files) => files,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(error(e)),
+        };
+        for file in files {
+            let name = file.map_err(error)?.file_name();
+            let name = name.to_string_lossy();
+            // The first manifest is made before `CURRENT`, and gives way to another as soon as the database is opened.
+            if name.ends_with(".sst") || name.starts_with("MANIFEST-") && name != "MANIFEST-000001" {
+                return Err(StorageError::Corruption(format!("{} is missing", current.display())));
+            }
+        }
+        Ok(false)
+    }
+
+    /// Opens the engine in `path`, which is created if it does not exist, unless the options forbid it.
     pub fn open(path: impl AsRef<Path>, options: RocksOptions) -> StorageResult<Self> {
         let path = path.as_ref().to_owned();
+        if !Self::exists(&path)? && !options.create {
+            return Err(StorageError::Corruption(format!("{} is missing", path.join("CURRENT").display())));
+        }
         let row_bytes = options.cache_bytes / ROWS_SHARE;
         let cache = Cache::new_lru_cache(options.cache_bytes - row_bytes);
         let error = |e| classify(&path, e);
@@ -230,7 +261,7 @@ fn database_options(options: &RocksOptions) -> Result<Options, rocksdb::Error> {
     env.lower_thread_pool_cpu_priority();
     env.lower_high_priority_thread_pool_cpu_priority();
     o.set_env(&env);
-    o.create_if_missing(true);
+    o.create_if_missing(options.create);
     o.create_missing_column_families(true);
     o.set_atomic_flush(true);
     o.set_paranoid_checks(true);
@@ -623,6 +654,36 @@ mod tests {
         d.engine = None;
         std::fs::remove_file(&file).expect("removed");
         assert!(matches!(open(d.folder.path()), Err(StorageError::Corruption(_) | StorageError::Io(_))));
+    }
+
+    #[test]
+    fn a_database_that_lost_its_current_file_is_left_as_it_is() {
+        let (mut d, file) = with_one_file();
+        d.engine = None;
+        let current = d.folder.path().join("CURRENT");
+        let content = std::fs::read(&current).expect("read");
+        std::fs::remove_file(&current).expect("removed");
+        match open(d.folder.path()).map(|_| ()) {
+            Err(StorageError::Corruption(text)) => assert!(text.contains("CURRENT is missing"), "{text}"),
+            other => panic!("{other:?}"),
+        }
+        assert!(file.exists() && !current.exists(), "the refusal has changed something");
+        std::fs::write(&current, content).expect("written");
+        let engine = open(d.folder.path()).expect("it is whole again");
+        assert!(engine.get(Cf::Data, &7u32.to_be_bytes()).expect("read").is_some());
+    }
+
+    #[test]
+    fn a_database_is_created_only_if_that_is_allowed() {
+        let folder = TempDir::new().expect("a folder");
+        // A crash of the first start has left it.
+        std::fs::write(folder.path().join("MANIFEST-000001"), b"").expect("written");
+        let options = RocksOptions { create: false, cache_bytes: 8 * MIB, ..RocksOptions::default() };
+        let refused = RocksEngine::open(folder.path(), options.clone()).map(|_| ());
+        assert!(matches!(refused, Err(StorageError::Corruption(_))), "{refused:?}");
+        drop(open(folder.path()).expect("created"));
+        assert!(!folder.path().join("MANIFEST-000001").exists(), "an opened database has another");
+        RocksEngine::open(folder.path(), options).expect("it exists");
     }
 
     #[test]
