@@ -27,6 +27,7 @@ pub struct Members {
     me: NodeId,
     clock: Clock,
     peers: Arc<Peers>,
+    /// Taken before the peers' locks, and after `file`.
     known: Mutex<Known>,
     /// Where addresses outlive the process; locked while it is written.
     file: Mutex<Option<PathBuf>>,
@@ -117,24 +118,21 @@ impl Members {
     fn enter(&self, mut state: NodeState) -> bool {
         let id = NodeId(state.node);
         let now = self.clock.monotonic();
-        let mut changed = false;
-        {
-            let mut known = self.known.lock();
-            match known.nodes.get_mut(&id) {
-                Some(old) => {
-                    let newer = (state.start, state.beat) > (old.state.start, old.state.beat);
-                    if newer {
-                        changed = old.state.address != state.address;
-                        state.decommissioning |= old.state.decommissioning;
-                        *old = Member { state: state.clone(), heard: now };
-                    }
-                }
-                None => {
-                    changed = true;
-                    known.nodes.insert(id, Member { state: state.clone(), heard: now });
-                }
+        // Held until the peers have it: of two merges at once, the later address must not be overtaken by the earlier one.
+        let mut known = self.known.lock();
+        let changed = match known.nodes.get_mut(&id) {
+            Some(old) if (state.start, state.beat) <= (old.state.start, old.state.beat) => false,
+            Some(old) => {
+                let changed = old.state.address != state.address;
+                state.decommissioning |= old.state.decommissioning;
+                *old = Member { state: state.clone(), heard: now };
+                changed
             }
-        }
+            None => {
+                known.nodes.insert(id, Member { state: state.clone(), heard: now });
+                true
+            }
+        };
         if changed {
             self.peers.set_address(id, &state.address);
         }
