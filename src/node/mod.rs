@@ -85,6 +85,9 @@ impl Node {
     /// Starts a node; returns when it takes statements.
     pub async fn start(config: NodeConfig) -> Result<Node, String> {
         config.check()?;
+        if let Err(e) = system::raise_open_files() {
+            tracing::warn!(error = %e, "the limit on open files stays as it is");
+        }
         let runtime = TokioRuntime::current();
         let (clock, bound) = system::clock(config.max_clock_offset);
         // All doors first: a port in use must not leave a half-made store behind.

@@ -35,6 +35,25 @@ impl PhysicalClock for SystemClock {
     }
 }
 
+/// Takes all the file descriptors that the process may have. The usual limit of 1024 is for programs that call `select`;
+/// the engine's files and the sessions' connections need more.
+pub fn raise_open_files() -> std::io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a valid pointer to what the call fills in.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    if limit.rlim_cur == limit.rlim_max {
+        return Ok(());
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: a valid pointer to what the call reads.
+    match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
 /// Where the bound on the clocks' difference came from, for the log and `SHOW meridian.consistency`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BoundSource {
@@ -98,5 +117,27 @@ impl Runtime for TokioRuntime {
 
     fn random(&self) -> u64 {
         rand::rng().next_u64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open_files() -> libc::rlimit {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: a valid pointer to what the call fills in.
+        assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) }, 0);
+        limit
+    }
+
+    #[test]
+    fn a_process_may_open_as_many_files_as_its_hard_limit_says() {
+        let limit = open_files();
+        let lower = libc::rlimit { rlim_cur: limit.rlim_max - 1, ..limit };
+        // SAFETY: a valid pointer to what the call reads.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &lower) }, 0);
+        raise_open_files().expect("it is allowed");
+        assert_eq!(open_files().rlim_cur, limit.rlim_max);
     }
 }

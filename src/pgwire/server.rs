@@ -68,7 +68,7 @@ impl PgServer {
     }
 
     async fn drive<S: Stream>(&self, mut wire: Wire<S>, count: usize) -> std::io::Result<End> {
-        let parameters = match startup::open(&mut wire).await? {
+        let parameters = match startup::open(&mut wire, startup::STARTUP_TIMEOUT).await? {
             Opening::Closed => return Ok(End::Closed),
             Opening::Cancel { pid, secret } => {
                 self.cancels.cancel(pid, secret);

@@ -2,6 +2,7 @@
 //! authentication.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::{Buf, BufMut, BytesMut};
 use meridian_sql::error::{SqlError, state};
@@ -12,6 +13,8 @@ use super::connection::{Stream, Wire};
 const SSL_REQUEST: i32 = 80_877_103;
 const GSS_REQUEST: i32 = 80_877_104;
 const CANCEL_REQUEST: i32 = 80_877_102;
+/// PostgreSQL's `authentication_timeout`, as it is there unless it is set.
+pub const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
 /// PostgreSQL's own limit.
 const STARTUP_MAX: usize = 10_000;
 
@@ -26,8 +29,14 @@ pub enum Opening {
     Closed,
 }
 
-/// Reads the opening exchange. Encryption is declined with `N`, as a server without certificates does.
-pub async fn open<S: Stream>(wire: &mut Wire<S>) -> std::io::Result<Opening> {
+/// Reads the opening exchange, if it is over within `time`: whoever says nothing, or half of it, is let go without a word,
+/// as PostgreSQL does.
+pub async fn open<S: Stream>(wire: &mut Wire<S>, time: Duration) -> std::io::Result<Opening> {
+    tokio::time::timeout(time, exchange(wire)).await.unwrap_or(Ok(Opening::Closed))
+}
+
+/// Encryption is declined with `N`, as a server without certificates does.
+async fn exchange<S: Stream>(wire: &mut Wire<S>) -> std::io::Result<Opening> {
     loop {
         let Some(mut packet) = packet(wire).await? else { return Ok(Opening::Closed) };
         if packet.len() < 4 {
@@ -159,7 +168,28 @@ pub fn key_data(out: &mut BytesMut, pid: u32, secret: u32) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Malformed, parameters};
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    /// A client keeps a connection from others by saying nothing, or a part of it, or by asking for encryption only.
+    #[tokio::test]
+    async fn a_client_that_does_not_open_in_time_is_let_go() {
+        let packet = [&18u32.to_be_bytes()[..], b"\0\x03\0\0user\0bob\0\0"].concat();
+        let ssl = [8i32.to_be_bytes(), SSL_REQUEST.to_be_bytes()].concat();
+        for said in [&[][..], &packet[..10], &ssl, &packet] {
+            let (server, mut client) = tokio::io::duplex(64);
+            let mut wire = Wire::new(server);
+            client.write_all(said).await.expect("room");
+            let time = Duration::from_millis(20);
+            let opening = tokio::time::timeout(Duration::from_secs(5), open(&mut wire, time)).await;
+            match opening.expect("it does not wait for ever").expect("no error") {
+                Opening::Session(parameters) => assert_eq!((said, &*parameters["user"]), (&*packet, "bob")),
+                Opening::Closed => assert_ne!(said, packet),
+                Opening::Cancel { .. } => panic!("nothing was to be cancelled"),
+            }
+        }
+    }
 
     #[test]
     fn parameters_are_pairs_that_end_with_an_empty_name() {
