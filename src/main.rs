@@ -4,6 +4,7 @@
 //! crates below: `meridian-sql`, `meridian-txn`, `meridian-storage`.
 
 mod cli;
+mod fault;
 mod workload;
 mod node;
 mod pgwire;
@@ -18,14 +19,13 @@ use cli::{Cli, Command};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// For a command that failed. Damage that is found later, while a node runs, is [`FAULT`].
+/// For a command that failed. Damage that is found later, while a node runs, ends it by [`fault`].
 const FAILURE: u8 = 1;
-/// The store failed or broke an invariant: nothing may be answered any more.
-const FAULT: u8 = 70;
 
 fn main() {
     let cli = Cli::parse();
     log();
+    fault::watch_panics();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.enable_all().thread_name("meridian").thread_stack_size(meridian_sql::STACK_BYTES);
     let runtime = match builder.build() {
@@ -52,15 +52,12 @@ fn main() {
     }
 }
 
-/// The only end of the process, from whichever thread. What has to last is on the disk by now.
+/// The only end of the process but a [`fault`]'s. What has to last is on the disk by now.
 ///
 /// Not `exit`, which runs the destructors of RocksDB's globals while its threads, and ours, may be at work with them: a lock that
 /// is gone then ends the process with SIGABRT, and a supervisor takes a clean stop for a crash.
 fn leave(code: u8) -> ! {
-    if code != FAULT {
-        // Another thread may hold it for as long as nobody reads: a node at fault would go on answering.
-        let _ = std::io::stdout().flush();
-    }
+    let _ = std::io::stdout().flush();
     let _ = std::io::stderr().flush();
     // SAFETY: ends the process; nothing of it is used afterwards.
     unsafe { libc::_exit(code.into()) }

@@ -35,14 +35,12 @@ pub fn start(inner: &Arc<Inner>, stop: watch::Receiver<bool>) -> JoinHandle<()> 
         while !*stop.borrow() {
             std::thread::park_timeout(MAINTAIN_EVERY);
             if let Err(e) = inner.store.maintain() {
-                tracing::error!(error = %e, "flushing the store failed; stopping at once");
-                crate::leave(crate::FAULT);
+                crate::fault::leave(&format_args!("flushing the store failed: {e}"));
             }
         }
     });
     spawned.unwrap_or_else(|e| {
-        tracing::error!(error = %e, "cannot start the maintenance thread; stopping");
-        crate::leave(crate::FAULT)
+        crate::fault::leave(&format_args!("the maintenance thread cannot be started: {e}"))
     })
 }
 

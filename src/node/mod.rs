@@ -228,20 +228,7 @@ impl Node {
 
 /// The store's thread. Its end by a fault is the end of the process: what was promised cannot be kept any more.
 fn run_store(core: store::StoreCore) {
-    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| core.run()));
-    match ended {
-        Ok(Ok(())) => {}
-        Ok(Err(e)) => {
-            tracing::error!(error = %e, "the store failed; stopping at once so that nothing wrong is answered");
-            crate::leave(crate::FAULT);
-        }
-        Err(_) => {
-            tracing::error!(
-                "the store broke an invariant; stopping at once so that nothing wrong is answered"
-            );
-            crate::leave(crate::FAULT);
-        }
-    }
+    crate::fault::guard("the store", || core.run());
 }
 
 fn fault(e: StorageError) -> String {
