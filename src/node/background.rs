@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use meridian_storage::base::{NodeId, Span};
+use meridian_storage::base::{NodeId, Span, StorageError};
 use meridian_txn::{ScanOptions, TxnOptions};
 use prost::Message;
 use tokio::sync::watch;
@@ -32,12 +32,13 @@ pub fn start(inner: &Arc<Inner>, stop: watch::Receiver<bool>) -> JoinHandle<()> 
     let inner = inner.clone();
     // Flushing blocks: it has a thread of its own, which must not need the runtime: it may see its end.
     let spawned = std::thread::Builder::new().name("maintenance".into()).spawn(move || {
-        while !*stop.borrow() {
-            std::thread::park_timeout(MAINTAIN_EVERY);
-            if let Err(e) = inner.store.maintain() {
-                crate::fault::leave(&format_args!("flushing the store failed: {e}"));
+        crate::fault::guard("flushing the store", || {
+            while !*stop.borrow() {
+                std::thread::park_timeout(MAINTAIN_EVERY);
+                inner.store.maintain()?;
             }
-        }
+            Ok::<(), StorageError>(())
+        });
     });
     spawned.unwrap_or_else(|e| {
         crate::fault::leave(&format_args!("the maintenance thread cannot be started: {e}"))
