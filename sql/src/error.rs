@@ -126,6 +126,7 @@ impl From<meridian_txn::TxnError> for SqlError {
     fn from(e: meridian_txn::TxnError) -> Self {
         let mut error = SqlError::new(e.sqlstate(), e.message);
         error.0.detail = e.detail;
+        error.0.hint = e.hint.map(String::from);
         error
     }
 }

@@ -180,9 +180,11 @@ impl ExecContext {
 
     /// Whether a row that was read as it is now, to be locked, is there for the statement: it is not if the transaction itself
     /// has written it since the statement's moment.
-    pub(super) fn stands(&self, key: &Key, value: &[u8]) -> bool {
-        let moment = self.statement.moment.as_ref();
-        moment.is_none_or(|moment| self.txn().stands_since(moment, key, value))
+    pub(super) fn stands(&self, key: &Key, value: &[u8]) -> SqlResult<bool> {
+        match &self.statement.moment {
+            Some(moment) => Ok(self.txn().stands_since(moment, key, value)?),
+            None => Ok(true),
+        }
     }
 
     pub(super) fn has_moment(&self) -> bool {

@@ -60,7 +60,10 @@ impl PointRead {
             None => self.ctx.get(key).await?,
             Some((strength, wait)) => {
                 let value = self.ctx.txn().get_locked(key, strength, wait).await?;
-                value.filter(|value| self.ctx.stands(key, value))
+                match value {
+                    Some(value) if self.ctx.stands(key, &value)? => Some(value),
+                    _ => None,
+                }
             }
         };
         let Some(value) = value else { return Ok(None) };

@@ -117,14 +117,19 @@ impl Entries {
     }
 
     /// Of locked rows, those that are there for the statement.
-    fn standing(self, ctx: &ExecContext) -> Self {
-        let Entries::Block { block, from, to } = &self else { return self };
-        let gone = |i: usize| !ctx.stands(&Key::new(block.key_bytes(i)), block.value(i));
-        if !ctx.has_moment() || !(*from..*to).any(gone) {
-            return self;
+    fn standing(self, ctx: &ExecContext) -> SqlResult<Self> {
+        let Entries::Block { block, from, to } = &self else { return Ok(self) };
+        if !ctx.has_moment() {
+            return Ok(self);
         }
-        let standing = (*from..*to).filter(|i| !gone(*i));
-        Entries::Pairs(standing.map(|i| (Key::new(block.key_bytes(i)), block.value_bytes(i))).collect())
+        let mut standing = Vec::with_capacity(to - from);
+        for i in *from..*to {
+            let key = Key::new(block.key_bytes(i));
+            if ctx.stands(&key, block.value(i))? {
+                standing.push((key, block.value_bytes(i)));
+            }
+        }
+        Ok(if standing.len() == to - from { self } else { Entries::Pairs(standing) })
     }
 }
 
@@ -195,7 +200,7 @@ impl Running {
                     if to == full.len() {
                         *block = None;
                     }
-                    return Ok(Some(if lock.is_some() { entries.standing(ctx) } else { entries }));
+                    return Ok(Some(if lock.is_some() { entries.standing(ctx)? } else { entries }));
                 }
                 let Some(running) = scanner else {
                     let Some(span) = spans.pop_front() else { return Ok(None) };
@@ -293,7 +298,14 @@ pub async fn get_pairs(keys: &[Key], lock: Option<Lock>, ctx: &ExecContext) -> S
     match (keys, lock) {
         (_, Some(lock)) => {
             let mut pairs = lock_pairs(keys, lock, ctx).await?;
-            pairs.retain(|(key, value)| ctx.stands(key, value));
+            if ctx.has_moment() {
+                let all = std::mem::take(&mut pairs);
+                for (key, value) in all {
+                    if ctx.stands(&key, &value)? {
+                        pairs.push((key, value));
+                    }
+                }
+            }
             Ok(pairs)
         }
         ([key], None) => Ok(ctx.get(key).await?.map(|v| (key.clone(), v)).into_iter().collect()),

@@ -19,10 +19,12 @@ use bytes::Bytes;
 use meridian_storage::base::{Key, Span, keys};
 
 use super::intents::IntentSet;
+use super::spills::{Moments, SinceMoment};
 use crate::rpc::Write;
 
 /// A point that the transaction's writes can be rolled back to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// Later ones are greater.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Savepoint(u64);
 
 /// What a key was before a write.
@@ -55,6 +57,8 @@ pub(super) struct WriteBuffer {
     savepoints: Vec<(Savepoint, usize)>,
     next_savepoint: u64,
     undone_over_intents: u64,
+    /// They are told of what is spilled.
+    moments: Moments,
 }
 
 impl WriteBuffer {
@@ -91,9 +95,9 @@ impl WriteBuffer {
         Arc::make_mut(&mut self.writes)
     }
 
-    /// All buffered writes, as they are now.
-    pub fn shared(&self) -> Arc<BTreeMap<Key, Option<Bytes>>> {
-        self.writes.clone()
+    /// All that is written, as it is now.
+    pub fn moment(&mut self) -> Arc<SinceMoment> {
+        self.moments.take(&self.writes)
     }
 
     pub fn writes(&self) -> Vec<Write> {
@@ -150,6 +154,7 @@ impl WriteBuffer {
         let Some(at) = self.savepoints.iter().position(|(s, _)| *s == savepoint) else { return };
         self.savepoints.truncate(at + 1);
         let keep = self.savepoints[at].1;
+        self.moments.rollback_to(savepoint);
         while self.undo.len() > keep {
             if let Some((key, before)) = self.undo.pop() {
                 self.restore(key, before);
@@ -160,6 +165,7 @@ impl WriteBuffer {
     pub fn release(&mut self, savepoint: Savepoint) {
         if let Some(at) = self.savepoints.iter().position(|(s, _)| *s == savepoint) {
             self.savepoints.truncate(at);
+            self.moments.release(savepoint, self.savepoints.last().map(|(s, _)| *s));
         }
         if self.savepoints.is_empty() {
             self.undo.clear();
@@ -220,6 +226,13 @@ impl WriteBuffer {
         }
     }
 
+    /// Before that: tells the moments that are read at.
+    pub fn note_for_moments(&mut self, writes: &[Write]) {
+        if !self.moments.is_empty() {
+            self.moments.note(writes, &self.savepoints, self.undo.iter().map(|(key, _)| key));
+        }
+    }
+
     /// The intents stand: the buffer need not hold these writes any more, unless they were overwritten meanwhile.
     pub fn note_spilled(&mut self, writes: &[Write]) {
         for (key, value) in writes {
@@ -271,6 +284,7 @@ impl WriteBuffer {
         self.live_spans = false;
         self.undo.clear();
         self.savepoints.clear();
+        self.moments = Moments::default();
     }
 }
 

@@ -58,17 +58,24 @@ pub struct TxnError {
     pub message: String,
     /// PostgreSQL's DETAIL line.
     pub detail: Option<String>,
+    /// PostgreSQL's HINT line.
+    pub hint: Option<&'static str>,
     /// The key that it is about, so that the SQL layer can name the relation.
     pub key: Option<Key>,
 }
 
 impl TxnError {
     pub fn new(kind: TxnErrorKind, message: impl Into<String>) -> Self {
-        TxnError { kind, message: message.into(), detail: None, key: None }
+        TxnError { kind, message: message.into(), detail: None, hint: None, key: None }
     }
 
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
+        self
+    }
+
+    pub fn with_hint(mut self, hint: &'static str) -> Self {
+        self.hint = Some(hint);
         self
     }
 

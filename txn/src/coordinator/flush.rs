@@ -43,6 +43,7 @@ impl Txn {
                 state.check_active()?;
                 state.meta.sequence += 1;
                 let writes = state.buffer.writes_in_tables();
+                state.buffer.note_for_moments(&writes);
                 state.buffer.note_spilling(&writes);
                 (writes, state.header(WaitPolicy::Block), state.held.rows().clone())
             };

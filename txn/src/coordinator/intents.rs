@@ -12,6 +12,15 @@ const KEYS: usize = if cfg!(test) { 3 } else { 4096 };
 /// To at most so many.
 const SPANS: usize = if cfg!(test) { 4 } else { 64 };
 
+/// Whether a key is in a set.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Known {
+    No,
+    /// It lies where many are.
+    Perhaps,
+    Yes,
+}
+
 #[derive(Clone, Default, Debug)]
 pub(super) struct IntentSet {
     keys: BTreeSet<Key>,
@@ -38,6 +47,31 @@ impl IntentSet {
     pub fn is_in_span(&self, key: &[u8]) -> bool {
         let after = self.spans.partition_point(|s| *s.start <= *key);
         after > 0 && self.spans[after - 1].contains(key)
+    }
+
+    pub fn find(&self, key: &Key) -> Known {
+        match self.is_in_span(key) {
+            _ if self.keys.contains(key) => Known::Yes,
+            true => Known::Perhaps,
+            false => Known::No,
+        }
+    }
+
+    /// Whether anything in the span is in the set, or may be.
+    pub fn meets(&self, span: &Span) -> bool {
+        let after = self.spans.partition_point(|s| s.end <= span.start);
+        let in_spans = self.spans.get(after).is_some_and(|s| s.start < span.end);
+        let from = || self.keys.range::<Key, _>(&span.start..);
+        in_spans || from().next().is_some_and(|key| *key < span.end)
+    }
+
+    /// Adds another set.
+    pub fn absorb(&mut self, other: IntentSet) {
+        if !other.spans.is_empty() {
+            self.spans.extend(other.spans);
+            self.spans = condense(std::mem::take(&mut self.spans));
+        }
+        self.add(other.keys.iter());
     }
 
     /// Adds keys in ascending order. True: the set is condensed now.

@@ -10,42 +10,54 @@
 //!
 //! What must stay true: a moment is of no use after a rollback to a savepoint that is older than it, nor after a restart.
 //!
-//! Not covered: writes that come after the moment and are spilled into intents; the ranges know only the newest of those. If
-//! such are rolled back, reads at the moment are refused (0A000).
+//! Writes that come after the moment and are spilled into intents hide what they replace: the ranges know only the newest of a
+//! transaction's intents. What is spilled is noted as long as there are moments ([`spills`](super::spills)), and a read at a
+//! moment that meets it is refused (0A000); what lies elsewhere can be read still. What was buffered at the moment is always
+//! known, wherever it is by now. If values are rolled back that lie beneath intents, all reads at the moment are refused.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
 use meridian_storage::base::{Key, Span};
 
+use super::intents::Known;
 use super::read::{MAX_TRIES, take_value, too_many_tries};
-use super::scanner::Snapshot;
+use super::scanner::{Snapshot, hidden};
+use super::spills::{SinceMoment, is_same_write};
 use super::{ScanOptions, Scanner, Txn, TxnResult};
 use crate::rpc::{BatchRequest, Isolation, KvError, Request, WaitPolicy};
 
 pub struct Moment {
-    own: Arc<BTreeMap<Key, Option<Bytes>>>,
+    since: Arc<SinceMoment>,
     snapshot: Snapshot,
 }
 
 impl Txn {
     /// What the transaction sees now.
     pub fn moment(&self) -> Moment {
-        let state = self.lock_state();
-        Moment { own: state.buffer.shared(), snapshot: Snapshot::lasting(&state) }
+        let mut state = self.lock_state();
+        let since = state.buffer.moment();
+        Moment { snapshot: Snapshot::lasting(&state, since.clone()), since }
     }
 
-    /// Whether a row is not one that the transaction has written since the moment; `value`: what it has now.
-    pub fn stands_since(&self, moment: &Moment, key: &Key, value: &[u8]) -> bool {
-        match (moment.own.get(key), self.lock_state().buffer.get(key)) {
-            (None, now) => now.is_none(),
-            // It has been spilled since.
-            (Some(then), None) => then.as_deref() == Some(value),
-            // Both hold what they show: another write, even of the same value, is at another place.
-            (Some(Some(then)), Some(Some(now))) => then.as_ptr() == now.as_ptr(),
-            (Some(then), Some(now)) => then.is_none() && now.is_none(),
+    /// Whether a row is not one that the transaction has written since the moment; `value`: what it has now. Refused where
+    /// that is not known any more.
+    pub fn stands_since(&self, moment: &Moment, key: &Key, value: &[u8]) -> TxnResult<bool> {
+        let state = self.lock_state();
+        let written = match (moment.since.own.get(key), state.buffer.get(key)) {
+            (None, Some(_)) => Known::Yes,
+            (None, None) => moment.since.spilled(key),
+            (Some(then), Some(now)) if is_same_write(then, &now) => Known::No,
+            (Some(_), Some(_)) => Known::Yes,
+            (Some(then), None) if then.as_deref() != Some(value) => Known::Yes,
+            (Some(_), None) => moment.since.rewritten(key),
+        };
+        match written {
+            Known::No => Ok(true),
+            Known::Perhaps => Err(hidden()),
+            // Unless it was only put back.
+            Known::Yes => moment.snapshot.check(&state).map(|()| false),
         }
     }
 
@@ -64,7 +76,7 @@ impl Txn {
 
     /// As [`scan`](Self::scan), of what there was at the moment.
     pub fn scan_at(&self, moment: &Moment, span: Span, options: ScanOptions) -> Scanner {
-        let own = moment.own.range::<Key, _>(&span.start..&span.end);
+        let own = moment.since.own.range::<Key, _>(&span.start..&span.end);
         let own = own.map(|(k, v)| (k.clone(), v.clone())).collect();
         Scanner::over(self.clone(), span, options, own, moment.snapshot.clone())
     }
@@ -80,8 +92,9 @@ impl Txn {
             moment.snapshot.check(&state)?;
             let outlived = moment.snapshot.outlived(&state);
             for (i, key) in keys.iter().enumerate() {
-                match moment.own.get(key) {
+                match moment.since.own.get(key) {
                     Some(own) => values[i] = own.clone(),
+                    None if moment.since.spilled(key) != Known::No => return Err(hidden()),
                     None if outlived => past.push((i, key.clone())),
                     None if state.buffer.get(key).is_some() => beneath.push(i),
                     None => same.push(i),

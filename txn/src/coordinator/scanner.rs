@@ -15,6 +15,7 @@ use meridian_storage::base::{Key, Span, Timestamp};
 use parking_lot::Mutex;
 
 use super::read::{MAX_TRIES, Noted, too_many_tries};
+use super::spills::SinceMoment;
 use super::state::State;
 use super::{ScanOptions, Txn, TxnError, TxnErrorKind, TxnResult};
 use crate::route::Route;
@@ -49,6 +50,8 @@ pub(super) struct Snapshot {
     undone_over_intents: u64,
     /// Where it has moved to since; of a scan that ends with its statement, the transaction's does.
     drift: Option<Arc<Mutex<Drift>>>,
+    /// Of a moment: what has been spilled since it.
+    since: Option<Arc<SinceMoment>>,
 }
 
 /// Where a snapshot is by now that is read in after its statement.
@@ -68,14 +71,15 @@ impl Snapshot {
             uncertainty_limit: state.uncertainty_limit,
             undone_over_intents: state.buffer.undone_over_intents(),
             drift: None,
+            since: None,
         }
     }
 
     /// For reads that come later. Clones move together.
-    pub fn lasting(state: &State) -> Self {
+    pub fn lasting(state: &State, since: Arc<SinceMoment>) -> Self {
         let read_ts = state.meta.read_ts;
         let drift = Drift { read_ts, met: Timestamp::default(), alone: false };
-        Snapshot { drift: Some(Arc::new(Mutex::new(drift))), ..Snapshot::of(state) }
+        Snapshot { drift: Some(Arc::new(Mutex::new(drift))), since: Some(since), ..Snapshot::of(state) }
     }
 
     fn read_ts(&self) -> Timestamp {
@@ -127,11 +131,27 @@ impl Snapshot {
         Err(TxnError::new(TxnErrorKind::Unsupported, what))
     }
 
+    /// Whether what was read in the span is right: nothing there was spilled after the moment.
+    fn check_seen(&self, span: &Span) -> TxnResult<()> {
+        match &self.since {
+            Some(since) if since.hides(span) => Err(hidden()),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the transaction has another one by now.
     pub fn outlived(&self, state: &State) -> bool {
         let alone = || self.drift.as_ref().is_some_and(|drift| drift.lock().alone);
         state.meta.isolation == Isolation::ReadCommitted && (state.statement != self.statement || alone())
     }
+}
+
+/// What is to be read lies beneath what the transaction has spilled since.
+pub(super) fn hidden() -> TxnError {
+    let what = "a cursor cannot go on where its transaction has since written more than is kept in memory";
+    TxnError::new(TxnErrorKind::Unsupported, what)
+        .with_detail("The cursor must not see these writes, and what they have replaced is not known any more.")
+        .with_hint("Fetch the cursor's rows before writing so much to the same tables, or close it and open it again.")
 }
 
 fn read_at(header: &mut Header, read_ts: Timestamp, uncertainty_limit: Timestamp) {
@@ -294,6 +314,7 @@ impl Scanner {
         };
         let (seen, left) = split_at_resume(rest, piece, resume, self.options.reverse);
         if let Some(seen) = &seen {
+            self.snapshot.check_seen(seen)?;
             let mut state = self.txn.lock_state();
             if self.note(&mut state, seen, &rows, at, response.ts) == Noted::Stale {
                 return Ok(None);

@@ -143,6 +143,97 @@ fn what_its_transaction_has_written_since_is_not_locked() {
     });
 }
 
+/// More than a transaction keeps in memory: what it has written is written to the ranges.
+const SPILL: &str = "INSERT INTO big SELECT repeat('x', 9000000)";
+
+fn with_spills(work: impl AsyncFnOnce(&mut Session)) {
+    with_two(async |a, _, _| {
+        done(a, "CREATE TABLE big (b text); CREATE TABLE u (k int PRIMARY KEY)").await;
+        done(a, "INSERT INTO u VALUES (1), (2)").await;
+        work(a).await;
+    });
+}
+
+/// The ranges know only the newest that a transaction has written: what the cursor would have to see is not known any more.
+#[test]
+fn a_cursor_refuses_to_go_on_beneath_what_its_transaction_has_spilled() {
+    with_spills(async |a| {
+        for query in QUERIES {
+            done(a, &format!("BEGIN; INSERT INTO t VALUES (9, 9); DECLARE c CURSOR FOR {query}")).await;
+            done(a, "DECLARE d CURSOR FOR SELECT k FROM u ORDER BY k; FETCH 1 d").await;
+            done(a, "INSERT INTO t VALUES (8, 8); UPDATE t SET v = 22 WHERE k = 2").await;
+            done(a, SPILL).await;
+            assert_eq!(say(a, "FETCH ALL d").await.0, ["2", "FETCH 1"], "another table: {query}");
+            assert_eq!(say(a, "FETCH ALL c").await, (vec![], Some("0A000")), "{query}");
+            done(a, "ROLLBACK").await;
+        }
+        // Rows that move ahead of the cursor, twice.
+        done(a, "BEGIN; DECLARE c CURSOR FOR SELECT k FROM t WHERE v > 0 ORDER BY v").await;
+        for _ in 0..2 {
+            done(a, "UPDATE t SET v = v + 3").await;
+            done(a, SPILL).await;
+        }
+        assert_eq!(say(a, "FETCH ALL c").await, (vec![], Some("0A000")));
+        done(a, "ROLLBACK").await;
+    });
+}
+
+#[test]
+fn a_cursor_goes_on_where_nothing_was_spilled_since() {
+    with_spills(async |a| {
+        for query in QUERIES {
+            done(a, "BEGIN; INSERT INTO t VALUES (9, 9)").await;
+            done(a, SPILL).await;
+            done(a, &format!("DELETE FROM t WHERE k = 1; DECLARE c CURSOR FOR {query}")).await;
+            // Of what was there then, only what was in memory is written anew.
+            done(a, "SAVEPOINT s; UPDATE t SET v = 22 WHERE k = 2").await;
+            done(a, SPILL).await;
+            done(a, "ROLLBACK TO s").await;
+            done(a, SPILL).await;
+            assert_eq!(say(a, "FETCH ALL c").await.0, ["2", "3", "9", "FETCH 3"], "{query}");
+            done(a, "ROLLBACK").await;
+        }
+    });
+}
+
+#[test]
+fn what_its_transaction_has_spilled_since_is_not_locked() {
+    with_spills(async |a| {
+        for after in [
+            "INSERT INTO t VALUES (9, 9); UPDATE t SET v = 5 WHERE k = 2",
+            "UPDATE t SET v = v WHERE k = 2",
+            "UPDATE t SET k = 4 WHERE k = 2",
+            "DELETE FROM t WHERE k = 2; INSERT INTO t VALUES (2, 2)",
+        ] {
+            done(a, "BEGIN; DECLARE c CURSOR FOR SELECT k FROM t ORDER BY k FOR UPDATE").await;
+            done(a, "DECLARE d CURSOR FOR SELECT v FROM t WHERE k = 2 FOR UPDATE").await;
+            done(a, after).await;
+            done(a, SPILL).await;
+            assert_eq!(say(a, "FETCH ALL c").await, (vec!["1".into(), "3".into(), "FETCH 2".into()], None));
+            assert_eq!(say(a, "FETCH ALL d").await.0, ["FETCH 0"], "{after}");
+            done(a, "ROLLBACK").await;
+        }
+        done(a, "INSERT INTO t SELECT g, g FROM generate_series(10, 5000) g").await;
+        done(a, "BEGIN; DECLARE c CURSOR FOR SELECT k FROM t ORDER BY k FOR UPDATE; UPDATE t SET w = 1 WHERE k > 9")
+            .await;
+        done(a, SPILL).await;
+        assert_eq!(say(a, "FETCH ALL c").await, (vec![], Some("0A000")));
+        done(a, "ROLLBACK").await;
+    });
+}
+
+#[test]
+fn a_suspended_portal_refuses_to_go_on_beneath_what_was_spilled() {
+    with_spills(async |a| {
+        done(a, "BEGIN").await;
+        bind(a, "p", "SELECT k FROM t WHERE k = 1 UNION ALL SELECT k FROM t").await;
+        assert_eq!(execute(a, "p", 1).await, ["1", "suspended"]);
+        done(a, "INSERT INTO t VALUES (4, 4)").await;
+        done(a, SPILL).await;
+        assert_eq!(execute(a, "p", 0).await, ["0A000"]);
+    });
+}
+
 #[test]
 fn what_is_rolled_back_is_not_seen() {
     talk(&[
