@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use meridian_storage::base::runtime::yield_now;
+
 use super::client::Client;
 use super::prepared::Prepared;
 use super::statement::Delivery;
@@ -9,6 +11,9 @@ use super::transaction::State;
 use super::{Session, classify};
 use crate::error::SqlResult;
 use crate::parse;
+
+/// After so many statements of a string, others have their turn: none of them may have waited for anything.
+const YIELD_EVERY: usize = 16;
 
 impl Session {
     /// Runs all statements of `text` in order, in one implicit transaction unless they make their own. An error ends the
@@ -25,7 +30,14 @@ impl Session {
         }
         let alone = statements.len() == 1;
         let params = self.no_params.clone();
-        for parsed in statements {
+        for (n, parsed) in statements.into_iter().enumerate() {
+            if n > 0 && n.is_multiple_of(YIELD_EVERY) {
+                let others = async {
+                    yield_now().await;
+                    Ok(())
+                };
+                self.guarded(others).await?;
+            }
             let text = parsed.text().to_string();
             if !alone && !matches!(self.state, State::Block(_)) {
                 classify::refuse_among_others(&parsed.statement, "cannot run inside a transaction block")?;

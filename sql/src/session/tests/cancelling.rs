@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_storage::base::Runtime;
+use meridian_storage::base::runtime::yield_now;
 use meridian_txn::testing::SimRuntime;
 use meridian_txn::testing::cluster::Cluster;
 
@@ -96,4 +97,24 @@ fn a_retry_takes_back_the_modes() {
         retried(&node, &runtime, statement).await;
     });
     runtime.shut_down();
+}
+
+/// None of the statements waits for anything.
+#[test]
+fn a_string_of_many_statements_lets_others_run_and_hears_of_it() {
+    with_session(async |s| {
+        let turns = std::cell::Cell::new(0);
+        let cancel = s.cancel_handle();
+        let sql = "SET work_mem = '4MB';".repeat(1000);
+        let others = async {
+            while turns.get() < 10 {
+                turns.set(turns.get() + 1);
+                yield_now().await;
+            }
+            cancel.cancel();
+        };
+        let ((told, error), ()) = futures::join!(say(s, &sql), others);
+        assert_eq!((error, turns.get()), (Some("57014"), 10));
+        assert!(told.len() < 1000);
+    });
 }
