@@ -112,10 +112,12 @@ impl Prepared {
         self.planned.lock().as_ref().filter(|(k, _)| *k == key).map(|(_, p)| p.clone())
     }
 
-    /// Keeps a new plan. Refuses one whose result has other columns than the one before.
+    /// Keeps a new plan. Refuses one whose result has other columns than the one before, unless the statement is run at
+    /// once, as a simple query is: nobody has been told of them.
     pub fn keep(&self, key: PlanKey, planned: Planned) -> SqlResult<Arc<Planned>> {
         let mut slot = self.planned.lock();
-        if let Some((_, old)) = &*slot
+        if self.hints.is_some()
+            && let Some((_, old)) = &*slot
             && let (Planned::Query(old), Planned::Query(new)) = (&**old, &planned)
             && !same_columns(old.output.as_ref(), new.output.as_ref())
         {
