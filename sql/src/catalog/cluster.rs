@@ -159,6 +159,22 @@ impl CatalogCache {
         now < self.membership().valid_until.load(Ordering::Acquire)
     }
 
+    /// Sees to it that the node may use tables: waits for what others have closed meanwhile.
+    pub(super) async fn ensure_lease(&self) -> SqlResult<()> {
+        let deadline = self.db().clock().monotonic() + PATIENCE;
+        while !self.lease_holds() {
+            match self.keep_up().await {
+                Err(e)
+                    if e.code() == state::CANNOT_CONNECT_NOW && self.db().clock().monotonic() < deadline =>
+                {
+                    self.db().runtime().sleep(POLL).await;
+                }
+                done => return done,
+            }
+        }
+        Ok(())
+    }
+
     /// Looks at the stored catalog: loads it if it has changed, closes and opens gates as other nodes ask, and renews
     /// the lease. To be called every [`PERIOD`].
     pub async fn keep_up(&self) -> SqlResult<()> {
@@ -262,14 +278,14 @@ impl CatalogCache {
         let closing = Closing { db: self.db().clone(), table, id, ended: false };
         let began = self.db().clock().monotonic();
         // Others open what is kept closed without a lease.
-        if !self.lease_holds() {
-            self.keep_up().await?;
-        }
+        self.ensure_lease().await?;
         while !self.try_write_closure(table, id).await? {
             self.wait_or_give_up(began, lock_timeout).await?;
         }
         loop {
-            let waiting = others_now(self.db()).await?;
+            let Some(waiting) = self.others_unless_open(table, id).await? else {
+                return Err(super::session::changed());
+            };
             if waiting.iter().all(|(_, lease)| lease.acknowledged.contains(&id)) {
                 return Ok(closing.done());
             }
@@ -289,6 +305,23 @@ impl CatalogCache {
         }
         self.db().runtime().sleep(POLL).await;
         Ok(())
+    }
+
+    /// The others' leases; `None` if somebody has removed the closure.
+    async fn others_unless_open(
+        &self,
+        table: TableId,
+        id: ClosureId,
+    ) -> SqlResult<Option<Vec<(u32, Lease)>>> {
+        store::transact(self.db(), |txn| async move {
+            let held = txn.get(&closure_key(table)).await?;
+            let held: Option<Closure> = held.map(|bytes| codec::decode(&bytes)).transpose()?;
+            match held.is_some_and(|held| held.id == id) {
+                true => others(self.db(), &txn).await.map(Some),
+                false => Ok(None),
+            }
+        })
+        .await
     }
 
     /// False while a living node holds the table closed.

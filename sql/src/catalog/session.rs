@@ -76,9 +76,7 @@ impl SessionCatalog {
     /// May be dropped while it waits. A transaction that has nothing yet keeps no table from others meanwhile, so that
     /// nobody can be waiting for it.
     pub async fn use_tables(&mut self, txn: &Txn, tables: &[Arc<TableDescriptor>]) -> SqlResult<()> {
-        if !self.cache.lease_holds() {
-            self.cache.keep_up().await?;
-        }
+        self.cache.ensure_lease().await?;
         let gates = &self.cache.gates;
         let holds = self.pinned || !self.closed.is_empty() || !self.changes.is_empty();
         self.pinned |= !tables.is_empty();

@@ -10,7 +10,9 @@ use meridian_txn::testing::SimRuntime;
 use meridian_txn::testing::cluster::{Cluster, Faults};
 
 use super::{Recorder, nodes, session};
+use crate::catalog::CatalogCache;
 use crate::error::SqlResult;
+use crate::schema_change::jobs::run_loop;
 use crate::session::{Session, SqlNode};
 
 /// How often the client was told of success.
@@ -57,9 +59,21 @@ fn a_schema_change_that_meets_another_is_repeated_unseen() {
     cluster.set_faults(Faults { delay: Duration::from_millis(3), ..Faults::default() });
     runtime.block_on(async {
         let nodes = nodes(&cluster).await;
+        for node in &nodes {
+            runtime.spawn("jobs", Box::pin(run_loop(node.catalog.clone())));
+        }
         run(&mut session(&nodes[0]).await, "CREATE TABLE t (k int)").await.expect("creates");
         runtime.sleep(Duration::from_secs(2)).await;
-        let all = join_all(nodes.iter().enumerate().map(|(n, node)| run_all(node, add_column(n)))).await;
+        let all = join_all(nodes.iter().enumerate().map(|(n, node)| run_all(node, add_column(n))));
+        // As if the second node had been taken for dead: what it keeps closed is opened.
+        let db = nodes[1].db.clone();
+        let opened = async {
+            for _ in 0..20 {
+                runtime.sleep(Duration::from_millis(100)).await;
+                CatalogCache::open(db.clone()).await.expect("the catalog");
+            }
+        };
+        let (all, ()) = futures::join!(all, opened);
         for (sql, outcome) in all.concat() {
             assert_eq!(outcome.map_err(|e| format!("{} {}", e.code(), e.message())), Ok(1), "{sql}");
         }
