@@ -22,4 +22,5 @@ pub mod catalog;
 pub mod expr;
 pub mod registry;
 pub mod types;
+pub mod cancel;
 pub mod error;

@@ -7,6 +7,7 @@ use meridian_storage::base::{Span, keys};
 use meridian_txn::{Db, Isolation, Txn, TxnOptions};
 
 use crate::bind::BindContext;
+use crate::cancel::Guard;
 use crate::catalog::store::{self, Change, NameSpace};
 use crate::catalog::{
     Catalog, DatabaseId, SchemaId, SessionCatalog, TableDescriptor, TableId, virtual_tables,
@@ -14,7 +15,6 @@ use crate::catalog::{
 use crate::error::{SqlError, SqlResult, state};
 use crate::exec::Surroundings;
 use crate::registry::EvalContext;
-use crate::session::Guard;
 use crate::types::Oid;
 
 pub struct SchemaContext<'a> {

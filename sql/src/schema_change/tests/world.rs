@@ -11,6 +11,7 @@ use meridian_txn::{Db, ScanOptions, Txn, TxnOptions};
 use parking_lot::Mutex;
 
 use crate::bind::{BindContext, BoundStatement, bind_statement};
+use crate::cancel::{CancelHandle, Guard};
 use crate::catalog::bootstrap::{POSTGRES, PUBLIC};
 use crate::catalog::virtual_tables::{self, NodeState, SessionInfo, SettingInfo};
 use crate::catalog::*;
@@ -22,7 +23,6 @@ use crate::plan::{Field, LogicalPlan, Schema};
 use crate::registry::context::{DefinitionKind, VisibleKind};
 use crate::registry::{EvalContext, SessionFunctions};
 use crate::schema_change::{SchemaContext, execute, jobs};
-use crate::session::{CancelHandle, Guard};
 use crate::types::text::{FormatSettings, ObjectNames, output};
 use crate::types::{Batch, Datum, Oid};
 
