@@ -59,6 +59,9 @@ pub struct StartArgs {
     /// Memory for the block cache: bytes, or with a unit (64MiB, 1GiB).
     #[arg(long, value_name = "SIZE", default_value = "128MiB")]
     pub cache: Size,
+    /// A range is split when it has grown beyond this, old versions included.
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = parse_range_size)]
+    pub range_size: Size,
     /// Allows other addresses than loopback without encryption and passwords.
     #[arg(long)]
     pub insecure: bool,
@@ -79,6 +82,14 @@ pub const DEFAULT_GC_AFTER: Duration = Duration::from_secs(300);
 fn parse_gc_after(text: &str) -> Result<Duration, String> {
     let time = parse_duration(text)?;
     if time < Duration::from_secs(5) { Err("must be at least 5s".into()) } else { Ok(time) }
+}
+
+pub const DEFAULT_RANGE_SIZE: u64 = 512 << 20;
+
+/// Each range is a Raft group with costs of its own.
+fn parse_range_size(text: &str) -> Result<Size, String> {
+    let size: Size = text.parse()?;
+    if size.0 < 1 << 20 { Err("must be at least 1MiB".into()) } else { Ok(size) }
 }
 
 #[derive(Args, Clone, Debug)]

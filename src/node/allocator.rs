@@ -21,7 +21,11 @@ const TURN: Duration = Duration::from_secs(2);
 const PUBLISH_EVERY: u32 = 120;
 
 pub async fn run(inner: Arc<Inner>) {
-    let policy = Policy { dead_after: inner.config.replace_after, ..Policy::default() };
+    let policy = Policy {
+        dead_after: inner.config.replace_after,
+        split_bytes: inner.config.range_size,
+        ..Policy::default()
+    };
     let mut round = 0u32;
     let mut sizes = std::collections::BTreeMap::new();
     loop {

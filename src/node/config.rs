@@ -18,6 +18,8 @@ pub struct NodeConfig {
     pub join_for: Duration,
     /// Bytes of block cache.
     pub cache: u64,
+    /// A range is split when it is larger, in bytes.
+    pub range_size: u64,
     pub insecure: bool,
     pub max_clock_offset: Option<Duration>,
     /// How long a node may be silent before its replicas are replaced.

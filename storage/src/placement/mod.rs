@@ -39,7 +39,7 @@ impl Default for Policy {
         Policy {
             replicas: 3,
             dead_after: Duration::from_secs(300),
-            split_bytes: 256 << 20,
+            split_bytes: 512 << 20,
             tolerance_percent: 10,
             max_balance_moves: 1,
         }
