@@ -262,6 +262,12 @@ impl Reservation {
         Ok(())
     }
 
+    /// Gives a part of it back.
+    pub fn shrink(&mut self, bytes: usize) {
+        self.statement.memory.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.bytes -= bytes;
+    }
+
     pub fn release_all(&mut self) {
         self.statement.memory.used.fetch_sub(self.bytes, Ordering::Relaxed);
         self.bytes = 0;

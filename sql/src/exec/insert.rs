@@ -98,7 +98,9 @@ impl Operator for Insert {
             if let Some(input) = self.input.take() {
                 self.run(input).await?;
             }
-            Ok(self.output.pop_front())
+            let batch = self.output.pop_front();
+            self.returned.shrink(batch.as_ref().map_or(0, vector::size));
+            Ok(batch)
         })
     }
 
