@@ -142,7 +142,11 @@ impl Session {
         match find_target(&catalog, self.database, view.search_path(), table)? {
             Target::Table(table) => {
                 let Some(index) = &c.index else {
-                    // What a table was clustered by is not kept: there is no order to restore.
+                    // What a table was clustered by is not kept: it may be any of its indexes.
+                    if table.primary.is_primary_key || !table.indexes.is_empty() {
+                        client.complete("CLUSTER");
+                        return Ok(());
+                    }
                     return Err(SqlError::new(
                         state::UNDEFINED_OBJECT,
                         format!("there is no previously clustered index for table \"{}\"", table.name),

@@ -43,12 +43,13 @@ fn cluster_names_what_is_there() {
     talk(&[
         SETUP,
         ("CLUSTER", &["CLUSTER"]),
-        ("CLUSTER t", &["42704"]),
         ("CLUSTER t USING t_pkey", &["CLUSTER"]),
         ("CLUSTER (VERBOSE) t USING i", &["CLUSTER"]),
         ("CLUSTER i ON t", &["CLUSTER"]),
-        // Nor does it remember.
-        ("CLUSTER t", &["42704"]),
+        // By which is not kept; by none is known.
+        ("CLUSTER t", &["CLUSTER"]),
+        ("CREATE TABLE bare (k int)", &["CREATE TABLE"]),
+        ("CLUSTER bare", &["42704"]),
         ("CLUSTER nosuch", &["42P01"]),
         ("CLUSTER nosuch USING i", &["42P01"]),
         ("CLUSTER t USING nosuch", &["42704"]),
