@@ -161,6 +161,9 @@ impl CatalogCache {
 
     /// Sees to it that the node may use tables: waits for what others have closed meanwhile.
     pub(super) async fn ensure_lease(&self) -> SqlResult<()> {
+        if self.lease_holds() {
+            return Ok(());
+        }
         let deadline = self.db().clock().monotonic() + PATIENCE;
         while !self.lease_holds() {
             match self.keep_up().await {
@@ -219,7 +222,9 @@ impl CatalogCache {
             if living.iter().any(|(node, _)| *node == closure.node.0) {
                 remote.insert(TableId(table), closure.id);
             } else {
-                remove_closure(self.db(), TableId(table), closure.id).await?;
+                // Not waiting: the lease is at stake. Who still holds the key is about to end it, or is met again.
+                let removed = remove_closure(self.db(), TableId(table), closure.id, WaitPolicy::NoWait).await;
+                removed.or_else(|e| if e.code() == state::LOCK_NOT_AVAILABLE { Ok(()) } else { Err(e) })?;
             }
         }
         Ok(remote)
@@ -230,7 +235,7 @@ impl CatalogCache {
         let closures: BTreeMap<u32, Closure> = read_all(&reader(self.db()), "catalog_closure").await?;
         for (table, closure) in closures {
             if closure.node == self.db().node() {
-                remove_closure(self.db(), TableId(table), closure.id).await?;
+                remove_closure(self.db(), TableId(table), closure.id, WaitPolicy::Block).await?;
             }
         }
         Ok(())
@@ -361,7 +366,7 @@ impl CatalogCache {
 
     /// Ends a closure whose transaction has changed nothing.
     pub(super) async fn remove_closure(&self, table: TableId, id: ClosureId) -> SqlResult<()> {
-        remove_closure(self.db(), table, id).await
+        remove_closure(self.db(), table, id, WaitPolicy::Block).await
     }
 
     /// Waits until every other node knows the newest catalog, or has lost its lease.
@@ -411,7 +416,7 @@ pub(super) fn remove_closure_later(db: &Db, table: TableId, id: ClosureId) {
     let task = async move {
         let mut told = false;
         // Gone already if the transaction has committed; nobody knows that after an ambiguous error.
-        while let Err(error) = remove_closure(&db, table, id).await {
+        while let Err(error) = remove_closure(&db, table, id, WaitPolicy::Block).await {
             if !std::mem::replace(&mut told, true) {
                 tracing::warn!(%error, table = table.0, "other nodes cannot be let at a table again yet");
             }
@@ -421,10 +426,10 @@ pub(super) fn remove_closure_later(db: &Db, table: TableId, id: ClosureId) {
     runtime.spawn("end closure", Box::pin(task));
 }
 
-pub(super) async fn remove_closure(db: &Db, table: TableId, id: ClosureId) -> SqlResult<()> {
+async fn remove_closure(db: &Db, table: TableId, id: ClosureId, wait: WaitPolicy) -> SqlResult<()> {
     store::transact(db, |txn| async move {
         let key = closure_key(table);
-        let held = txn.get_locked(&key, LockStrength::Update, WaitPolicy::Block).await?;
+        let held = txn.get_locked(&key, LockStrength::Update, wait).await?;
         let held: Option<Closure> = held.map(|bytes| codec::decode(&bytes)).transpose()?;
         if held.is_some_and(|held| held.id == id) {
             txn.delete(key);

@@ -90,6 +90,20 @@ impl SessionCatalog {
         tables.iter().try_for_each(|table| self.check_current(txn, table))
     }
 
+    /// As [`use_tables`](Self::use_tables), if nothing has to be waited for; false if something has.
+    pub fn use_tables_at_once(&mut self, txn: &Txn, tables: &[Arc<TableDescriptor>]) -> SqlResult<bool> {
+        let gates = &self.cache.gates;
+        if !self.cache.lease_holds() || !tables.iter().all(|t| gates.try_pin(&self.slot, t.id)) {
+            if !self.pinned {
+                gates.unpin_all(&self.slot);
+            }
+            return Ok(false);
+        }
+        self.pinned |= !tables.is_empty();
+        tables.iter().try_for_each(|table| self.check_current(txn, table))?;
+        Ok(true)
+    }
+
     pub fn set_lock_timeout(&mut self, limit: Option<Duration>) {
         self.lock_timeout = limit;
     }

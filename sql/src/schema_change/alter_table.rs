@@ -323,8 +323,8 @@ async fn add_unique(
         return create_index::build_in_transaction(ctx, table, index).await;
     }
     ctx.take_relation_name(table.schema, &index.name, index.oid.0).await?;
-    let build = jobs::begin_build(ctx.db, table.id, vec![index.id]).await?;
-    Fill::index(ctx, &table, &index, true)?.run_in_chunks(ctx, build).await?;
+    let mut build = jobs::begin_build(ctx.db, table.id, vec![index.id]).await?;
+    Fill::index(ctx, &table, &index, true)?.run_in_chunks(ctx, &mut build).await?;
     table.indexes.push(index);
     ctx.put_table(table);
     Ok(())

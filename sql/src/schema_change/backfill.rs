@@ -109,7 +109,7 @@ impl Fill {
     }
 
     /// In many transactions of its own.
-    pub async fn run_in_chunks(mut self, ctx: &SchemaContext<'_>, mut build: Build) -> SqlResult<()> {
+    pub async fn run_in_chunks(mut self, ctx: &SchemaContext<'_>, build: &mut Build) -> SqlResult<()> {
         let eval = ctx.eval();
         let mut from = Some(self.source.start.clone());
         while let Some(start) = from {

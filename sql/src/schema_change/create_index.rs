@@ -162,21 +162,30 @@ pub async fn build_online(
     mut index: IndexDescriptor,
 ) -> SqlResult<()> {
     let (id, index_id) = (table.id, index.id);
-    let build = jobs::begin_build(ctx.db, id, vec![index_id]).await?;
+    let mut build = jobs::begin_build(ctx.db, id, vec![index_id]).await?;
     index.state = ElementState::WriteOnly;
     table.indexes.push(index.clone());
     publish(ctx.db, ctx.catalog, table.clone(), Some(&index)).await?;
     ctx.catalog.open_table(id).await?;
     let filled = match Fill::index(ctx, &table, &index, false) {
-        Ok(fill) => fill.run_in_chunks(ctx, build).await,
+        Ok(fill) => fill.run_in_chunks(ctx, &mut build).await,
         Err(e) => Err(e),
     };
     if let Err(error) = filled {
         abandon(ctx.catalog.cache(), id, index_id).await?;
         return Err(error);
     }
+    if let Err(error) = open_for_reading(ctx, id, index_id).await {
+        // The table is in use: whoever takes the job waits for that.
+        build.give_up(ctx.db).await?;
+        return Err(error);
+    }
+    Ok(())
+}
+
+async fn open_for_reading(ctx: &mut SchemaContext<'_>, id: TableId, index: IndexId) -> SqlResult<()> {
     let mut table = ctx.close(id).await?;
-    let Some(built) = table.indexes.iter_mut().find(|i| i.id == index_id) else {
+    let Some(built) = table.indexes.iter_mut().find(|i| i.id == index) else {
         return Err(SqlError::new(state::UNDEFINED_OBJECT, "the index was dropped while it was being built"));
     };
     built.state = ElementState::Public;

@@ -81,6 +81,16 @@ impl Build {
             return Ok(());
         }
         self.job.due = due;
+        self.write(db).await
+    }
+
+    /// Has what is there removed as soon as somebody looks for jobs.
+    pub async fn give_up(&mut self, db: &Db) -> SqlResult<()> {
+        self.job.due = 0;
+        self.write(db).await
+    }
+
+    async fn write(&self, db: &Db) -> SqlResult<()> {
         let (key, job) = (self.key.clone(), codec::encode(&self.job));
         store::transact(db, |txn| {
             txn.put(key.clone(), job.clone().into());

@@ -149,8 +149,8 @@ pub async fn rewrite(
         ctx.note_new_storage(&new);
         fill.run_in_transaction(ctx).await?;
     } else {
-        let build = jobs::begin_build(ctx.db, old.id, new_ids).await?;
-        fill.run_in_chunks(ctx, build).await?;
+        let mut build = jobs::begin_build(ctx.db, old.id, new_ids).await?;
+        fill.run_in_chunks(ctx, &mut build).await?;
     }
     jobs::sweep_after(ctx.db, ctx.txn, old.id, old_ids);
     ctx.put_table(new);

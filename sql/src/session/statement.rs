@@ -434,6 +434,9 @@ impl Session {
     /// From here to the end of the transaction, nobody changes these tables' descriptors.
     pub(super) async fn use_tables(&mut self, tables: &[Arc<TableDescriptor>]) -> SqlResult<()> {
         let Some(active) = self.state.active() else { return Ok(()) };
+        if self.catalog.use_tables_at_once(&active.txn, tables)? {
+            return Ok(());
+        }
         let (guard, txn) = (self.guard(), active.txn.clone());
         guard.run(self.catalog.use_tables(&txn, tables)).await
     }

@@ -227,6 +227,18 @@ async fn reader_of_t(cache: &Arc<CatalogCache>) -> Session {
     }
 }
 
+/// Until `t` has an index that is being built.
+async fn half_built(runtime: &SimRuntime, cache: &CatalogCache) {
+    loop {
+        let catalog = cache.refresh().await.expect("the catalog");
+        let t = catalog.tables.values().find(|t| t.name == "t").expect("the table");
+        if t.indexes.iter().any(|i| i.state != ElementState::Public) {
+            return;
+        }
+        runtime.sleep(Duration::from_millis(1)).await;
+    }
+}
+
 /// Runs the statement on the node and answers how long that took.
 async fn time(cache: &Arc<CatalogCache>, sql: &str) -> Duration {
     let clock = cache.db().clock().clone();
@@ -244,16 +256,7 @@ fn a_job_that_waits_for_a_table_holds_up_no_other_change() {
     runtime.block_on(async {
         let caches = two_tables(&runtime, &cluster).await;
         // The builder goes when the index has been published, and leaves a job to others.
-        let published = async {
-            loop {
-                let catalog = caches[0].refresh().await.expect("the catalog");
-                let t = catalog.tables.values().find(|t| t.name == "t").expect("the table");
-                if t.indexes.iter().any(|i| i.state != ElementState::Public) {
-                    return;
-                }
-                runtime.sleep(Duration::from_millis(1)).await;
-            }
-        };
+        let published = half_built(&runtime, &caches[0]);
         {
             let mut builder = Session::new(caches[1].clone());
             let build = builder.retry("create index i on t (k)");
@@ -365,6 +368,30 @@ fn an_index_is_dropped_once() {
         let refused: Vec<_> = all.iter().filter_map(|r| r.as_ref().err()).collect();
         assert!(!refused.is_empty() && refused.iter().all(|e| e.code() == "42704"), "{all:?}");
         assert!(all[2].is_ok(), "{all:?}");
+    });
+    runtime.shut_down();
+}
+
+/// An index that is filled, but cannot be opened for reading as others use the table, does not stay behind.
+#[test]
+fn an_index_that_cannot_be_finished_is_gone_soon() {
+    let runtime = SimRuntime::shuffled(1);
+    let cluster = Cluster::new(&runtime, NODES);
+    runtime.block_on(async {
+        let caches = two_tables(&runtime, &cluster).await;
+        time(&caches[0], "insert into t select i, i from generate_series(501, 5000) i").await;
+        cluster.set_faults(Faults { delay: Duration::from_millis(3), ..Faults::default() });
+        let mut builder = Session::new(caches[0].clone());
+        let reading = async {
+            half_built(&runtime, &caches[0]).await;
+            reader_of_t(&caches[0]).await
+        };
+        let (built, mut reader) = futures::join!(builder.retry("create index i on t (k)"), reading);
+        assert_eq!(built.map_err(|e| e.code()), Err("55P03"));
+        reader.retry("commit").await.expect("the end");
+        runtime.sleep(Duration::from_secs(3)).await;
+        let took = time(&caches[1], "create index i on t (k)").await;
+        assert!(took < Duration::from_secs(5), "{took:?}");
     });
     runtime.shut_down();
 }
