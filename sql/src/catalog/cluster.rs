@@ -219,12 +219,18 @@ impl CatalogCache {
                 Some(living) => living,
                 None => living.insert(others_now(self.db()).await?),
             };
+            let (table, id) = (TableId(table), closure.id);
             if living.iter().any(|(node, _)| *node == closure.node.0) {
-                remote.insert(TableId(table), closure.id);
-            } else {
-                // Not waiting: the lease is at stake. Who still holds the key is about to end it, or is met again.
-                let removed = remove_closure(self.db(), TableId(table), closure.id, WaitPolicy::NoWait).await;
-                removed.or_else(|e| if e.code() == state::LOCK_NOT_AVAILABLE { Ok(()) } else { Err(e) })?;
+                remote.insert(table, id);
+                continue;
+            }
+            // Not waiting: the lease is at stake. Who holds the key may be committing its change, so that the table stays
+            // closed until it is known how that went.
+            match remove_closure(self.db(), table, id, WaitPolicy::NoWait).await {
+                Err(e) if e.code() == state::LOCK_NOT_AVAILABLE => {
+                    remote.insert(table, id);
+                }
+                removed => removed?,
             }
         }
         Ok(remote)

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use meridian_storage::base::Runtime;
 use meridian_storage::base::runtime::timeout;
+use meridian_storage::base::{Runtime, keys};
 use meridian_txn::testing::SimRuntime;
 use meridian_txn::testing::cluster::{Cluster, Faults};
-use meridian_txn::{Db, ScanOptions, TxnOptions};
+use meridian_txn::{Db, LockStrength, ScanOptions, TxnOptions, WaitPolicy};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -392,6 +392,42 @@ fn an_index_that_cannot_be_finished_is_gone_soon() {
         runtime.sleep(Duration::from_secs(3)).await;
         let took = time(&caches[1], "create index i on t (k)").await;
         assert!(took < Duration::from_secs(5), "{took:?}");
+    });
+    runtime.shut_down();
+}
+
+/// A node that was taken for dead may be committing its change at that moment: until that has ended, one way or the other,
+/// nobody uses the table as it was.
+#[test]
+fn a_change_that_is_being_committed_keeps_its_table_closed() {
+    let runtime = SimRuntime::shuffled(1);
+    let cluster = Cluster::new(&runtime, NODES + 1);
+    runtime.block_on(async {
+        let caches = two_tables(&runtime, &cluster).await;
+        let slow = &cluster.gateways[3];
+        let mut session = Session::new(CatalogCache::open(slow.clone()).await.expect("the catalog"));
+        session.retry("begin").await.expect("a block");
+        let looks = CatalogCache::open(slow.clone()).await.expect("the catalog");
+        let closed = futures::future::select(
+            Box::pin(session.retry("alter table t add column c int")),
+            Box::pin(jobs::run_loop(looks)),
+        );
+        let futures::future::Either::Left((Ok(_), _)) = closed.await else { panic!("the table is closed") };
+        let table = caches[0].current().tables.values().find(|t| t.name == "t").expect("the table").id;
+        let commit = slow.begin(TxnOptions::default());
+        let key = keys::system_key("catalog_closure", &table.0.to_be_bytes());
+        let held = commit.get_locked(&key, LockStrength::Update, WaitPolicy::Block).await.expect("readable");
+        assert!(held.is_some(), "the closure");
+        runtime.sleep(Duration::from_secs(20)).await;
+        {
+            let insert = time(&caches[0], "insert into t values (501, 1)");
+            let done = timeout(&runtime, Duration::from_secs(3), insert).await;
+            assert!(done.is_none(), "the table is used beside its change");
+        }
+        commit.rollback().await;
+        let took = time(&caches[0], "insert into t values (502, 1)").await;
+        assert!(took < Duration::from_secs(3), "{took:?}");
+        std::mem::forget(session);
     });
     runtime.shut_down();
 }
