@@ -84,8 +84,6 @@ fn parse_gc_after(text: &str) -> Result<Duration, String> {
     if time < Duration::from_secs(5) { Err("must be at least 5s".into()) } else { Ok(time) }
 }
 
-pub const DEFAULT_RANGE_SIZE: u64 = 512 << 20;
-
 /// Each range is a Raft group with costs of its own.
 fn parse_range_size(text: &str) -> Result<Size, String> {
     let size: Size = text.parse()?;
@@ -227,6 +225,17 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn ranges_are_of_the_usual_size_unless_it_is_given() {
+        let parsed = |flags: &[&str]| match Cli::try_parse_from([&["meridian", "start"], flags].concat()) {
+            Ok(Cli { command: Command::Start(args) }) => Some(args.range_size.0),
+            _ => None,
+        };
+        assert_eq!(parsed(&[]), Some(meridian_storage::placement::Policy::default().split_bytes));
+        assert_eq!(parsed(&["--range-size", "64MiB"]), Some(64 << 20));
+        assert_eq!(parsed(&["--range-size", "1023KiB"]), None);
     }
 
     #[test]

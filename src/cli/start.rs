@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use meridian_storage::placement::Policy;
 use meridian_storage::store::StoreConfig;
 use tokio_postgres::NoTls;
 
@@ -78,7 +79,7 @@ pub async fn demo(args: DemoArgs) -> Result<(), String> {
             join: nodes.first().map(|first| first.rpc.to_string()).into_iter().collect(),
             join_for: Duration::from_secs(30),
             cache: 32 << 20,
-            range_size: super::DEFAULT_RANGE_SIZE,
+            range_size: Policy::default().split_bytes,
             insecure: false,
             max_clock_offset: None,
             replace_after: Duration::from_secs(300),

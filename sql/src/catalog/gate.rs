@@ -129,7 +129,8 @@ impl Gates {
         }
     }
 
-    /// Closes a table's gate for everybody but `slot` and waits until nobody else has it pinned. Idempotent.
+    /// Closes a table's gate for everybody but `slot` and waits until nobody else has it pinned. Idempotent. If it fails,
+    /// or is dropped, the gate may be closed.
     pub async fn close(
         &self,
         runtime: &dyn Runtime,
@@ -138,11 +139,7 @@ impl Gates {
         lock_timeout: Option<Duration>,
     ) -> SqlResult<()> {
         let close = self.close_and_drain(slot, table);
-        let closed = within(runtime, lock_timeout, Some(CLOSE_PATIENCE), close, &BEING_USED).await;
-        if closed.is_err() {
-            self.open(slot, table);
-        }
-        closed
+        within(runtime, lock_timeout, Some(CLOSE_PATIENCE), close, &BEING_USED).await
     }
 
     async fn close_and_drain(&self, slot: &Slot, table: TableId) {
@@ -202,19 +199,6 @@ impl Gates {
 
     pub fn remote_closures(&self) -> Vec<ClosureId> {
         self.remote.lock().values().copied().collect()
-    }
-
-    /// Opens all gates that `slot` has closed, or was closing when its statement was given up.
-    pub fn open_all(&self, slot: &Slot) {
-        if self.closed_count.load(Ordering::SeqCst) == 0 {
-            return;
-        }
-        let mut closed = self.closed.lock();
-        let before = closed.len();
-        closed.retain(|_, owner| *owner != slot.id);
-        self.closed_count.fetch_sub(before - closed.len(), Ordering::SeqCst);
-        drop(closed);
-        self.changed.notify_waiters();
     }
 
     /// Opens a gate that `slot` has closed.

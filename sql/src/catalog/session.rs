@@ -125,7 +125,7 @@ impl SessionCatalog {
     /// are let at the table again.
     pub async fn close_table(&mut self, table: TableId) -> SqlResult<()> {
         if !self.closed.iter().any(|(closed, _)| *closed == table) {
-            let mut closing = Closing { gates: &self.cache.gates, slot: &self.slot, table: Some(table) };
+            let mut closing = ClosingGate { gates: &self.cache.gates, slot: &self.slot, table: Some(table) };
             let runtime = &**self.cache.db().runtime();
             self.cache.gates.close(runtime, &self.slot, table, self.lock_timeout).await?;
             let id = self.cache.close_elsewhere(table, self.lock_timeout).await?;
@@ -235,8 +235,8 @@ impl SessionCatalog {
             self.cache.gates.unpin_all(&self.slot);
             self.pinned = false;
         }
-        self.cache.gates.open_all(&self.slot);
         for (table, id) in std::mem::take(&mut self.closed) {
+            self.cache.gates.open(&self.slot, table);
             remove_closure_later(self.cache.db(), table, id);
         }
         self.ending = false;
@@ -253,13 +253,13 @@ impl Drop for SessionCatalog {
 }
 
 /// A gate of this node that is being closed: opened again if nothing comes of it.
-struct Closing<'a> {
+struct ClosingGate<'a> {
     gates: &'a Gates,
     slot: &'a Slot,
     table: Option<TableId>,
 }
 
-impl Drop for Closing<'_> {
+impl Drop for ClosingGate<'_> {
     fn drop(&mut self) {
         if let Some(table) = self.table {
             self.gates.open(self.slot, table);

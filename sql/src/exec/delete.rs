@@ -1,15 +1,14 @@
 //! DELETE: the input yields each row, with what USING gives beside it; the rows are locked already.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use meridian_storage::base::BoxFuture;
 use rustc_hash::FxHashSet;
 
-use super::context::Reservation;
 use super::foreign_key::Pending;
+use super::returned::Returned;
 use super::update::first_of_each;
-use super::{ExecContext, Operator, build, drain, eval, vector, write};
+use super::{ExecContext, Operator, build, drain, eval, write};
 use crate::error::SqlResult;
 use crate::plan::physical::DeleteNode;
 use crate::types::Batch;
@@ -19,9 +18,7 @@ pub struct Delete {
     input: Option<Box<dyn Operator>>,
     ctx: ExecContext,
     affected: u64,
-    output: VecDeque<Batch>,
-    /// For `output`.
-    returned: Reservation,
+    returned: Returned,
 }
 
 impl Delete {
@@ -31,8 +28,7 @@ impl Delete {
             plan: plan.clone(),
             ctx: ctx.clone(),
             affected: 0,
-            output: VecDeque::new(),
-            returned: ctx.reserve(),
+            returned: Returned::new(ctx),
         }
     }
 
@@ -74,8 +70,7 @@ impl Delete {
         self.affected += batch.rows as u64;
         if let Some(exprs) = &self.plan.returning {
             let returned = Batch { columns: eval::columns(exprs, &batch, &self.ctx)?, rows: batch.rows };
-            self.returned.grow(vector::size(&returned))?;
-            self.output.push_back(returned);
+            self.returned.push(returned)?;
         }
         Ok(())
     }
@@ -87,9 +82,7 @@ impl Operator for Delete {
             if let Some(input) = self.input.take() {
                 self.run(input).await?;
             }
-            let batch = self.output.pop_front();
-            self.returned.shrink(batch.as_ref().map_or(0, vector::size));
-            Ok(batch)
+            Ok(self.returned.pop())
         })
     }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use meridian_storage::base::BoxFuture;
 
 use super::conflict::Conflicts;
-use super::context::Reservation;
 use super::foreign_key::Pending;
-use super::{ExecContext, Operator, build, drain, eval, vector, write};
+use super::returned::Returned;
+use super::{ExecContext, Operator, build, drain, eval, write};
 use crate::catalog::TableDescriptor;
 use crate::error::{SqlError, SqlResult};
 use crate::plan::physical::InsertNode;
@@ -19,9 +19,7 @@ pub struct Insert {
     input: Option<Box<dyn Operator>>,
     ctx: ExecContext,
     affected: u64,
-    output: VecDeque<Batch>,
-    /// For `output`.
-    returned: Reservation,
+    returned: Returned,
 }
 
 impl Insert {
@@ -31,8 +29,7 @@ impl Insert {
             plan: plan.clone(),
             ctx: ctx.clone(),
             affected: 0,
-            output: VecDeque::new(),
-            returned: ctx.reserve(),
+            returned: Returned::new(ctx),
         }
     }
 
@@ -72,8 +69,7 @@ impl Insert {
             if let (Some(exprs), true) = (&plan.returning, stored.rows > 0) {
                 let returned =
                     Batch { columns: eval::columns(exprs, &stored, &self.ctx)?, rows: stored.rows };
-                self.returned.grow(vector::size(&returned))?;
-                self.output.push_back(returned);
+                self.returned.push(returned)?;
             }
         }
         pending.finish(&plan.targets, target, &self.ctx).await
@@ -98,9 +94,7 @@ impl Operator for Insert {
             if let Some(input) = self.input.take() {
                 self.run(input).await?;
             }
-            let batch = self.output.pop_front();
-            self.returned.shrink(batch.as_ref().map_or(0, vector::size));
-            Ok(batch)
+            Ok(self.returned.pop())
         })
     }
 

@@ -27,6 +27,7 @@ mod insert;
 mod conflict;
 mod foreign_key;
 mod write;
+mod returned;
 mod lock_rows;
 mod recursive;
 mod cte;

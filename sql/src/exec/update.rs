@@ -1,13 +1,12 @@
 //! UPDATE: the input yields each row as it is, with what FROM gives beside it; the rows are locked already.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use meridian_storage::base::BoxFuture;
 use rustc_hash::FxHashSet;
 
-use super::context::Reservation;
 use super::foreign_key::Pending;
+use super::returned::Returned;
 use super::write::{self, Touched};
 use super::{ExecContext, Operator, build, drain, vector};
 use crate::catalog::ColumnId;
@@ -21,9 +20,7 @@ pub struct Update {
     input: Option<Box<dyn Operator>>,
     ctx: ExecContext,
     affected: u64,
-    output: VecDeque<Batch>,
-    /// For `output`.
-    returned: Reservation,
+    returned: Returned,
 }
 
 impl Update {
@@ -33,8 +30,7 @@ impl Update {
             plan: plan.clone(),
             ctx: ctx.clone(),
             affected: 0,
-            output: VecDeque::new(),
-            returned: ctx.reserve(),
+            returned: Returned::new(ctx),
         }
     }
 
@@ -84,8 +80,7 @@ impl Update {
         if let Some(exprs) = &self.plan.returning {
             let beside = write::right_columns(&batch, width);
             let returned = write::returning(exprs, &new, &beside, &self.ctx)?;
-            self.returned.grow(vector::size(&returned))?;
-            self.output.push_back(returned);
+            self.returned.push(returned)?;
         }
         Ok(())
     }
@@ -109,9 +104,7 @@ impl Operator for Update {
             if let Some(input) = self.input.take() {
                 self.run(input).await?;
             }
-            let batch = self.output.pop_front();
-            self.returned.shrink(batch.as_ref().map_or(0, vector::size));
-            Ok(batch)
+            Ok(self.returned.pop())
         })
     }
 
