@@ -32,7 +32,7 @@ use meridian_storage::engine::{Engine, WriteBatch};
 use meridian_storage::replica::{RangeDescriptor, Trigger};
 use smallvec::SmallVec;
 
-use crate::record::{Standing, TxnRecord};
+use crate::record::{Standing, TxnRecord, expired};
 use crate::rpc::{Header, Isolation, KvError, LockStrength, Request, Response, TxnMeta, WaitPolicy};
 
 pub use conflict::{Blocker, Conflict, Stop, Want, holder_of};
@@ -84,6 +84,8 @@ pub struct Context<'a> {
     /// Reading of limited scans is bounded to what was announced to the timestamp cache.
     pub rows_left: u64,
     pub bytes_left: u64,
+    /// Transactions in the way that have been asked about already.
+    pub asked: &'a [TxnId],
 }
 
 impl Context<'_> {
@@ -109,15 +111,24 @@ impl Context<'_> {
 
     /// Decides about a key that a locking request cannot have: `Ok` if its row is to be left out.
     fn blocked(&self, conflict: Conflict) -> Evaluated<()> {
-        match self.header.wait {
-            WaitPolicy::Block => Err(Stop::Conflict(conflict)),
-            WaitPolicy::Skip => Ok(()),
-            // The holder of an intent may be dead: that is found out first.
-            WaitPolicy::NoWait if conflict.blockers.iter().any(|b| b.intent.is_some()) => {
-                Err(Stop::Conflict(conflict))
-            }
-            WaitPolicy::NoWait => Err(Stop::Fail(KvError::LockNotAvailable { key: conflict.key })),
+        let wait = self.header.wait;
+        if wait == WaitPolicy::Block || conflict.blockers.iter().any(|b| self.may_be_gone(b)) {
+            return Err(Stop::Conflict(conflict));
         }
+        match wait {
+            WaitPolicy::Skip => Ok(()),
+            _ => Err(Stop::Fail(KvError::LockNotAvailable { key: conflict.key })),
+        }
+    }
+
+    /// Whether it is worth asking if a holder has ended: of an intent nothing else is known, and who holds a lock may be
+    /// dead, which those that do not wait would never find out.
+    fn may_be_gone(&self, blocker: &Blocker) -> bool {
+        if blocker.waits_itself || self.asked.contains(&blocker.txn.id) {
+            return false;
+        }
+        let standing = self.memory.coordinator(blocker.txn.id, blocker.txn.min_ts);
+        blocker.intent.is_some() || expired(blocker.active, self.now, standing)
     }
 }
 

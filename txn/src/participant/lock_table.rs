@@ -283,6 +283,20 @@ impl LockTable {
         }
     }
 
+    /// The coordinator of `txn` was alive at `active`.
+    pub fn heard_of(&self, txn: TxnId, active: Timestamp) {
+        if self.is_empty() {
+            return;
+        }
+        let mut inner = self.inner.lock();
+        for key in inner.keys_of(txn, None) {
+            let holders = inner.queues.get_mut(&key).into_iter().flat_map(|q| &mut q.holders);
+            for holder in holders.filter(|h| h.txn.id == txn) {
+                holder.active.forward(active);
+            }
+        }
+    }
+
     /// Applies `f` to the holders of `key`, drops those that hold nothing, and lets waiters go on.
     fn change(&self, inner: &mut Inner, key: &Key, f: impl Fn(&mut Holder)) {
         let Some(queue) = inner.queues.get_mut(key) else { return };

@@ -112,13 +112,16 @@ impl Participant {
                 None => return Ok(()),
             };
         }
+        let txn = blocker.txn.id;
         let mut to = match (record.status, want) {
             (TxnStatus::Committed, _) => Resolution::Committed(record.meta.write_ts),
             (TxnStatus::Aborted, _) => Resolution::Aborted,
             (TxnStatus::Pending, Want::Read(at)) if record.meta.write_ts > at => Resolution::Pushed(at),
-            (TxnStatus::Pending | TxnStatus::Staging, _) => return Ok(()),
+            (TxnStatus::Pending | TxnStatus::Staging, _) => {
+                range.locks.heard_of(txn, record.heartbeat);
+                return Ok(());
+            }
         };
-        let txn = blocker.txn.id;
         if record.status.is_final() {
             range.locks.release(txn, &[]);
         }

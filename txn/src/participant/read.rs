@@ -179,6 +179,7 @@ impl Reading<'_> {
             reads_latched: false,
             rows_left: header.max_rows,
             bytes_left: header.max_bytes,
+            asked: &[],
         };
         let mut effects = Effects::default();
         effects.responses.reserve_exact(requests.len());

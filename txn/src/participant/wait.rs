@@ -26,6 +26,8 @@ const PUSH_INTERVAL: Duration = Duration::from_millis(100);
 pub(super) struct Waits<'a> {
     participant: &'a Participant,
     pub places: Vec<Place>,
+    /// Whom a request that does not wait has found in its way and asked about.
+    pub asked: Vec<TxnId>,
     txn: Option<Arc<TxnMeta>>,
     policy: WaitPolicy,
     lock_timeout: Option<Duration>,
@@ -36,6 +38,7 @@ impl Participant {
         Waits {
             participant: self,
             places: Vec::new(),
+            asked: Vec::new(),
             txn: header.txn.clone().map(Arc::new),
             policy: header.wait,
             lock_timeout: header.lock_timeout,
@@ -51,13 +54,13 @@ impl Waits<'_> {
         }
         let Conflict { key, want, mut blockers } = conflict;
         let locking = matches!(want, Want::Lock(_));
-        if self.policy == WaitPolicy::NoWait && locking {
+        if self.policy != WaitPolicy::Block && locking {
             for blocker in &blockers {
-                self.participant.push(range, self.txn.as_deref(), &key, want, blocker).await?;
+                // In nobody's name: a holder that lives does not give way to who would not wait for it.
+                self.participant.push(range, None, &key, want, blocker).await?;
+                self.asked.push(blocker.txn.id);
             }
-            let me = self.txn.as_ref().map(|t| t.id);
-            let still = range.locks.check(&key, want, me, &self.places);
-            return if still.is_some() { Err(KvError::LockNotAvailable { key }) } else { Ok(()) };
+            return Ok(());
         }
         let clock = &self.participant.clock;
         let deadline = self.lock_timeout.filter(|_| locking).map(|t| clock.monotonic() + t);

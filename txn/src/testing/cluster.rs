@@ -1,6 +1,6 @@
 //! One leaseholder and several gateways, in one thread: clocks that differ, messages that are late or lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -54,6 +54,8 @@ struct Network {
     runtime: SimRuntime,
     target: Weak<Participant>,
     faults: Mutex<Faults>,
+    /// Nodes that nobody hears any more.
+    cut_off: Mutex<BTreeSet<NodeId>>,
     /// How many messages went wrong in each way.
     lost: Mutex<BTreeMap<&'static str, u64>>,
 }
@@ -71,6 +73,7 @@ impl Cluster {
             runtime: runtime.clone(),
             target: Arc::downgrade(&first.participant),
             faults: Mutex::default(),
+            cut_off: Mutex::default(),
             lost: Mutex::default(),
         });
         let mut gateways = vec![first.db.clone()];
@@ -79,7 +82,7 @@ impl Cluster {
                 node: NodeId(node),
                 clock: clock(node),
                 runtime: Arc::new(runtime.clone()),
-                transport: Arc::new(Wire(network.clone())),
+                transport: Arc::new(Wire { network: network.clone(), from: NodeId(node) }),
                 seeds: Arc::new(FixedSeeds(first_range())),
             })
         }));
@@ -90,20 +93,31 @@ impl Cluster {
         *self.network.faults.lock() = faults;
     }
 
+    /// Nobody hears the node any more, as if it were dead.
+    pub fn cut_off(&self, node: NodeId) {
+        self.network.cut_off.lock().insert(node);
+    }
+
     /// How many messages were lost so far.
     pub fn lost(&self) -> u64 {
         self.network.lost.lock().values().sum()
     }
 }
 
-struct Wire(Arc<Network>);
+struct Wire {
+    network: Arc<Network>,
+    from: NodeId,
+}
 
 impl KvTransport for Wire {
     fn call(&self, to: NodeId, request: Bytes) -> BoxFuture<'static, Result<Bytes, TransportError>> {
-        let network = self.0.clone();
+        let (network, from) = (self.network.clone(), self.from);
         Box::pin(async move {
             if to != NodeId(1) {
                 return Err(TransportError::NotSent(format!("{to} has no data")));
+            }
+            if network.cut_off.lock().contains(&from) {
+                return Err(TransportError::NotSent(format!("{to} does not hear {from}")));
             }
             let faults = *network.faults.lock();
             network.delay(faults).await;
