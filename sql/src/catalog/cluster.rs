@@ -18,6 +18,7 @@
 //! That needs a deadline on commits, which the transaction layer does not have.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use meridian_txn::{Db, LockStrength, ScanOptions, Txn, TxnOptions, WaitPolicy};
 use rustc_hash::FxHashMap;
 
 use super::codec::{self, Stored};
-use super::gate::timed_out;
+use super::gate::{Slot, timed_out};
 use super::{CatalogCache, TableId, store};
 use crate::error::{SqlError, SqlResult, state};
 
@@ -416,20 +417,39 @@ impl Drop for Closing {
 }
 
 /// Removes a closure in the background, however long that takes.
-pub(super) fn remove_closure_later(db: &Db, table: TableId, id: ClosureId) {
-    let runtime = db.runtime().clone();
-    let db = db.clone();
-    let task = async move {
-        let mut told = false;
-        // Gone already if the transaction has committed; nobody knows that after an ambiguous error.
-        while let Err(error) = remove_closure(&db, table, id, WaitPolicy::Block).await {
-            if !std::mem::replace(&mut told, true) {
-                tracing::warn!(%error, table = table.0, "other nodes cannot be let at a table again yet");
+fn remove_closure_later(db: &Db, table: TableId, id: ClosureId) {
+    let task = {
+        let db = db.clone();
+        async move { remove_closure_at_last(&db, table, id).await }
+    };
+    db.runtime().spawn("end closure", Box::pin(task));
+}
+
+/// Ends a closure in the background, then opens the gate. The change may still be about to be committed, or be committed and
+/// not be known here: with the closure goes whatever has not been committed by then.
+pub(super) fn open_when_settled(cache: &Arc<CatalogCache>, gate: Slot, table: TableId, id: ClosureId) {
+    let task = {
+        let cache = cache.clone();
+        async move {
+            remove_closure_at_last(cache.db(), table, id).await;
+            while cache.refresh().await.is_err() {
+                cache.db().runtime().sleep(PERIOD).await;
             }
-            db.runtime().sleep(PERIOD).await;
+            cache.gates.open(&gate, table);
         }
     };
-    runtime.spawn("end closure", Box::pin(task));
+    cache.db().runtime().spawn("open table", Box::pin(task));
+}
+
+async fn remove_closure_at_last(db: &Db, table: TableId, id: ClosureId) {
+    let mut told = false;
+    // Gone already if the transaction has committed; nobody knows that after an ambiguous error.
+    while let Err(error) = remove_closure(db, table, id, WaitPolicy::Block).await {
+        if !std::mem::replace(&mut told, true) {
+            tracing::warn!(%error, table = table.0, "other transactions cannot be let at a table again yet");
+        }
+        db.runtime().sleep(PERIOD).await;
+    }
 }
 
 async fn remove_closure(db: &Db, table: TableId, id: ClosureId, wait: WaitPolicy) -> SqlResult<()> {

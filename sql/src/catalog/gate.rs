@@ -56,10 +56,14 @@ impl Slot {
 
 impl Gates {
     pub fn add_slot(&self) -> Arc<Slot> {
-        let id = self.next_slot.fetch_add(1, Ordering::Relaxed) + 1;
-        let slot = Arc::new(Slot { id, tables: Mutex::default() });
+        let slot = Arc::new(self.new_slot());
         self.slots.lock().push(slot.clone());
         slot
+    }
+
+    fn new_slot(&self) -> Slot {
+        let id = self.next_slot.fetch_add(1, Ordering::Relaxed) + 1;
+        Slot { id, tables: Mutex::default() }
     }
 
     pub fn remove_slot(&self, slot: &Slot) {
@@ -199,6 +203,15 @@ impl Gates {
 
     pub fn remote_closures(&self) -> Vec<ClosureId> {
         self.remote.lock().values().copied().collect()
+    }
+
+    /// Keeps closed, to `slot` too, a gate that it has closed, until what this returns opens it.
+    pub fn hand_over(&self, slot: &Slot, table: TableId) -> Slot {
+        let heir = self.new_slot();
+        if let Some(owner) = self.closed.lock().get_mut(&table).filter(|owner| **owner == slot.id) {
+            *owner = heir.id;
+        }
+        heir
     }
 
     /// Opens a gate that `slot` has closed.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use meridian_txn::Txn;
 
-use super::cluster::{ClosureId, remove_closure_later};
+use super::cluster::{ClosureId, open_when_settled};
 use super::gate::{Gates, Slot};
 use super::store::{self, Change};
 use super::{Catalog, CatalogCache, TableDescriptor, TableId};
@@ -23,8 +23,6 @@ pub struct SessionCatalog {
     changes: Vec<Change>,
     /// Gates that the transaction has closed, here and on the other nodes.
     closed: Vec<(TableId, ClosureId)>,
-    /// The closures end with the transaction, which is about to commit.
-    ending: bool,
     /// Whether the transaction has pinned anything.
     pinned: bool,
     /// How long the statement waits for others at a table; `None`: for ever.
@@ -45,7 +43,6 @@ impl SessionCatalog {
             generation: 0,
             changes: Vec::new(),
             closed: Vec::new(),
-            ending: false,
             pinned: false,
             lock_timeout: None,
         }
@@ -205,41 +202,42 @@ impl SessionCatalog {
         for (table, id) in &self.closed {
             self.cache.end_closure(txn, *table, *id).await?;
         }
-        self.ending = !self.closed.is_empty();
         Ok(())
     }
 
-    /// To be called after the transaction has committed, or may have (an ambiguous error).
+    /// To be called after the transaction has committed.
     pub async fn after_commit(&mut self) -> SqlResult<()> {
-        let mut result = Ok(());
-        if !self.changes.is_empty() || self.ending {
-            result = self.publish().await;
+        if self.changes.is_empty() && self.closed.is_empty() {
+            self.finish(true);
+            return Ok(());
         }
-        self.finish();
-        result
+        let loaded = self.cache.refresh().await;
+        let known = match &loaded {
+            Ok(_) => self.cache.wait_until_known().await,
+            Err(_) => Ok(()),
+        };
+        self.finish(loaded.is_ok());
+        loaded.and(known)
     }
 
-    async fn publish(&self) -> SqlResult<()> {
-        self.cache.refresh().await?;
-        self.cache.wait_until_known().await
-    }
-
-    /// To be called after the transaction has rolled back, or before it begins again.
+    /// To be called after the transaction has rolled back, before it begins again, and when it is not known how it has ended.
     pub fn rollback(&mut self) {
-        self.ending = false;
-        self.finish();
+        self.finish(false);
     }
 
-    fn finish(&mut self) {
+    /// `settled`: what has become of the closed tables is stored, and this node knows it.
+    fn finish(&mut self, settled: bool) {
         if self.pinned {
             self.cache.gates.unpin_all(&self.slot);
             self.pinned = false;
         }
         for (table, id) in std::mem::take(&mut self.closed) {
-            self.cache.gates.open(&self.slot, table);
-            remove_closure_later(self.cache.db(), table, id);
+            if settled {
+                self.cache.gates.open(&self.slot, table);
+            } else {
+                open_when_settled(&self.cache, self.cache.gates.hand_over(&self.slot, table), table, id);
+            }
         }
-        self.ending = false;
         self.changes.clear();
         self.overlay = None;
     }
@@ -247,7 +245,7 @@ impl SessionCatalog {
 
 impl Drop for SessionCatalog {
     fn drop(&mut self) {
-        self.finish();
+        self.finish(false);
         self.cache.gates.remove_slot(&self.slot);
     }
 }

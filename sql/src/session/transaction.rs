@@ -219,7 +219,8 @@ impl Session {
             Err(e) => {
                 if e.kind == meridian_txn::TxnErrorKind::Ambiguous {
                     // It may have happened: what others see of the schema must be asked for.
-                    if let Err(error) = self.catalog.after_commit().await {
+                    self.catalog.rollback();
+                    if let Err(error) = self.catalog.refresh().await {
                         tracing::debug!(%error, "the catalog is loaded later");
                     }
                 }

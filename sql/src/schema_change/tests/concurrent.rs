@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use meridian_storage::base::runtime::timeout;
-use meridian_storage::base::{Runtime, keys};
+use meridian_storage::base::{Key, Runtime, keys};
 use meridian_txn::testing::SimRuntime;
 use meridian_txn::testing::cluster::{Cluster, Faults};
 use meridian_txn::{Db, LockStrength, ScanOptions, TxnOptions, WaitPolicy};
@@ -227,6 +227,13 @@ async fn reader_of_t(cache: &Arc<CatalogCache>) -> Session {
     }
 }
 
+/// Where it is stored that `t` is closed.
+fn closure_of_t(cache: &CatalogCache) -> Key {
+    let catalog = cache.current();
+    let t = catalog.tables.values().find(|t| t.name == "t").expect("the table");
+    keys::system_key("catalog_closure", &t.id.0.to_be_bytes())
+}
+
 /// Until `t` has an index that is being built.
 async fn half_built(runtime: &SimRuntime, cache: &CatalogCache) {
     loop {
@@ -413,9 +420,8 @@ fn a_change_that_is_being_committed_keeps_its_table_closed() {
             Box::pin(jobs::run_loop(looks)),
         );
         let futures::future::Either::Left((Ok(_), _)) = closed.await else { panic!("the table is closed") };
-        let table = caches[0].current().tables.values().find(|t| t.name == "t").expect("the table").id;
         let commit = slow.begin(TxnOptions::default());
-        let key = keys::system_key("catalog_closure", &table.0.to_be_bytes());
+        let key = closure_of_t(&caches[0]);
         let held = commit.get_locked(&key, LockStrength::Update, WaitPolicy::Block).await.expect("readable");
         assert!(held.is_some(), "the closure");
         runtime.sleep(Duration::from_secs(20)).await;
@@ -427,6 +433,55 @@ fn a_change_that_is_being_committed_keeps_its_table_closed() {
         commit.rollback().await;
         let took = time(&caches[0], "insert into t values (502, 1)").await;
         assert!(took < Duration::from_secs(3), "{took:?}");
+        std::mem::forget(session);
+    });
+    runtime.shut_down();
+}
+
+/// The transaction may be committed after its session has gone: on its own node, too, nobody uses the table as it was.
+#[test]
+fn a_table_stays_closed_on_its_own_node_until_the_change_is_known() {
+    let runtime = SimRuntime::shuffled(1);
+    let cluster = Cluster::new(&runtime, NODES);
+    runtime.block_on(async {
+        let caches = two_tables(&runtime, &cluster).await;
+        let mut session = Session::new(caches[0].clone());
+        session.retry("begin").await.expect("a block");
+        session.retry("alter table t add column c int default 7").await.expect("a column");
+        let txn = session.leave_to_commit().await;
+        let mut insert = Box::pin(time(&caches[0], "insert into t (id, k) values (501, 1)"));
+        let early = timeout(&runtime, Duration::from_secs(3), &mut insert).await;
+        assert!(early.is_none(), "the table is used beside its change");
+        txn.commit().await.expect("nobody was let in");
+        timeout(&runtime, Duration::from_secs(3), insert).await.expect("the table is open again");
+        let rows = Session::new(caches[0].clone()).retry("update t set c = 0 where c = 7").await;
+        assert_eq!(rows.expect("a column"), "UPDATE 501");
+    });
+    runtime.shut_down();
+}
+
+/// A node that dies as it ends its change leaves a lock, which nobody waits for: it keeps no table closed.
+#[test]
+fn a_dead_nodes_lock_keeps_no_table_closed() {
+    let runtime = SimRuntime::shuffled(1);
+    let cluster = Cluster::new(&runtime, NODES + 1);
+    runtime.block_on(async {
+        let caches = two_tables(&runtime, &cluster).await;
+        let dead = &cluster.gateways[3];
+        let mut session = Session::new(CatalogCache::open(dead.clone()).await.expect("the catalog"));
+        session.retry("begin").await.expect("a block");
+        let looks = CatalogCache::open(dead.clone()).await.expect("the catalog");
+        let closed = futures::future::select(
+            Box::pin(session.retry("alter table t add column c int")),
+            Box::pin(jobs::run_loop(looks)),
+        );
+        let futures::future::Either::Left((Ok(_), _)) = closed.await else { panic!("the table is closed") };
+        let commit = dead.begin(TxnOptions::default());
+        let key = closure_of_t(&caches[0]);
+        commit.get_locked(&key, LockStrength::Update, WaitPolicy::Block).await.expect("readable");
+        cluster.cut_off(dead.node());
+        let insert = time(&caches[0], "insert into t values (501, 1)");
+        timeout(&runtime, Duration::from_secs(25), insert).await.expect("the table is open again");
         std::mem::forget(session);
     });
     runtime.shut_down();

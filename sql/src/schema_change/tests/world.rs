@@ -202,6 +202,13 @@ impl Session {
         }
     }
 
+    /// Has everything ready for the commit, then goes.
+    pub async fn leave_to_commit(mut self) -> Txn {
+        let txn = self.txn.take().expect("a block");
+        self.catalog.before_commit(&txn).await.expect("a table that is closed");
+        txn
+    }
+
     pub async fn pause(&self) {
         self.db.runtime().sleep(Duration::from_millis(20)).await;
     }
