@@ -84,7 +84,7 @@ pub struct Context<'a> {
     /// Reading of limited scans is bounded to what was announced to the timestamp cache.
     pub rows_left: u64,
     pub bytes_left: u64,
-    /// Transactions in the way that have been asked about already.
+    /// Transactions in the way that have been asked about already, and are not gone.
     pub asked: &'a [TxnId],
 }
 
@@ -110,12 +110,13 @@ impl Context<'_> {
     }
 
     /// Decides about a key that a locking request cannot have: `Ok` if its row is to be left out.
-    fn blocked(&self, conflict: Conflict) -> Evaluated<()> {
+    fn blocked(&self, mut conflict: Conflict) -> Evaluated<()> {
         let wait = self.header.wait;
-        if wait == WaitPolicy::Block || conflict.blockers.iter().any(|b| self.may_be_gone(b)) {
-            return Err(Stop::Conflict(conflict));
+        if wait != WaitPolicy::Block {
+            conflict.blockers.retain(|b| self.may_be_gone(b));
         }
         match wait {
+            _ if !conflict.blockers.is_empty() => Err(Stop::Conflict(conflict)),
             WaitPolicy::Skip => Ok(()),
             _ => Err(Stop::Fail(KvError::LockNotAvailable { key: conflict.key })),
         }
@@ -127,8 +128,8 @@ impl Context<'_> {
         if blocker.waits_itself || self.asked.contains(&blocker.txn.id) {
             return false;
         }
-        let standing = self.memory.coordinator(blocker.txn.id, blocker.txn.min_ts);
-        blocker.intent.is_some() || expired(blocker.active, self.now, standing)
+        let standing = || self.memory.coordinator(blocker.txn.id, blocker.txn.min_ts);
+        blocker.intent.is_some() || expired(blocker.active, self.now, standing())
     }
 }
 

@@ -35,7 +35,14 @@ struct Holder {
     lock: Option<LockStrength>,
     /// A replicated intent: its timestamp and the strength that it stands for.
     intent: Option<(Timestamp, LockStrength)>,
+}
+
+/// What is known of a transaction that may hold something.
+#[derive(Default)]
+struct Known {
+    /// When it was last known to be alive.
     active: Timestamp,
+    keys: BTreeSet<Key>,
 }
 
 impl Holder {
@@ -102,8 +109,7 @@ pub struct LockTable {
 #[derive(Default)]
 struct Inner {
     queues: BTreeMap<Key, Queue>,
-    /// The keys on which a transaction may hold something.
-    by_txn: FxHashMap<TxnId, BTreeSet<Key>>,
+    by_txn: FxHashMap<TxnId, Known>,
     next_place: u64,
     /// Why nobody may wait here any more.
     closed: Option<KvError>,
@@ -140,7 +146,7 @@ impl LockTable {
         let inner = self.inner.lock();
         let queue = inner.queues.get(key)?;
         let place = places.iter().find(|p| p.key == *key).map_or(u64::MAX, |p| p.place);
-        let blockers = queue.blockers(want, me, place);
+        let blockers = queue.blockers(want, me, place, &inner.by_txn);
         (!blockers.is_empty()).then(|| Conflict { key: key.clone(), want, blockers })
     }
 
@@ -210,16 +216,17 @@ impl LockTable {
             self.keys.fetch_add(1, Ordering::SeqCst);
         }
         let holders = &mut inner.queues.entry(key.clone()).or_default().holders;
+        let known = inner.by_txn.entry(txn.id).or_default();
+        known.active.forward(active);
         let index = match holders.iter().position(|h| h.txn.id == txn.id) {
             Some(index) => index,
             None => {
-                inner.by_txn.entry(txn.id).or_default().insert(key.clone());
-                holders.push(Holder { txn: txn.clone(), lock: None, intent: None, active });
+                known.keys.insert(key.clone());
+                holders.push(Holder { txn: txn.clone(), lock: None, intent: None });
                 holders.len() - 1
             }
         };
         let holder = &mut holders[index];
-        holder.active.forward(active);
         if txn.epoch > holder.txn.epoch
             || (txn.epoch == holder.txn.epoch && txn.write_ts > holder.txn.write_ts)
         {
@@ -285,15 +292,8 @@ impl LockTable {
 
     /// The coordinator of `txn` was alive at `active`.
     pub fn heard_of(&self, txn: TxnId, active: Timestamp) {
-        if self.is_empty() {
-            return;
-        }
-        let mut inner = self.inner.lock();
-        for key in inner.keys_of(txn, None) {
-            let holders = inner.queues.get_mut(&key).into_iter().flat_map(|q| &mut q.holders);
-            for holder in holders.filter(|h| h.txn.id == txn) {
-                holder.active.forward(active);
-            }
+        if let Some(known) = self.inner.lock().by_txn.get_mut(&txn) {
+            known.active.forward(active);
         }
     }
 
@@ -310,9 +310,9 @@ impl LockTable {
         queue.holders.retain(|h| h.lock.is_some() || h.intent.is_some());
         queue.wake();
         for txn in gone {
-            if let Some(keys) = inner.by_txn.get_mut(&txn) {
-                keys.remove(key);
-                if keys.is_empty() {
+            if let Some(known) = inner.by_txn.get_mut(&txn) {
+                known.keys.remove(key);
+                if known.keys.is_empty() {
                     inner.by_txn.remove(&txn);
                 }
             }
@@ -354,10 +354,6 @@ impl LockTable {
         let mut inner = self.inner.lock();
         let moved = inner.queues.split_off(at);
         self.keys.fetch_sub(moved.len(), Ordering::SeqCst);
-        for keys in inner.by_txn.values_mut() {
-            keys.retain(|k| k < at);
-        }
-        inner.by_txn.retain(|_, keys| !keys.is_empty());
         let mut theirs = right.inner.lock();
         for (key, queue) in moved {
             for waiter in queue.waiters {
@@ -367,10 +363,15 @@ impl LockTable {
                 continue;
             }
             for holder in &queue.holders {
-                theirs.by_txn.entry(holder.txn.id).or_default().insert(key.clone());
+                let Some(ours) = inner.by_txn.get_mut(&holder.txn.id) else { continue };
+                ours.keys.remove(&key);
+                let known = theirs.by_txn.entry(holder.txn.id).or_default();
+                known.active = ours.active;
+                known.keys.insert(key.clone());
             }
             theirs.queues.insert(key, Queue { holders: queue.holders, waiters: VecDeque::new() });
         }
+        inner.by_txn.retain(|_, known| !known.keys.is_empty());
         right.keys.store(theirs.queues.len(), Ordering::SeqCst);
         drop(theirs);
         Arc::new(right)
@@ -385,7 +386,7 @@ impl LockTable {
                 .get(*key)
                 .is_some_and(|q| q.holders.iter().any(|h| h.txn.id == txn && h.intent.is_some()))
         };
-        inner.by_txn.get(&txn).into_iter().flatten().filter(has_intent).cloned().collect()
+        inner.by_txn.get(&txn).into_iter().flat_map(|known| &known.keys).filter(has_intent).cloned().collect()
     }
 
     /// How many locks are held, and how many requests wait.
@@ -436,7 +437,7 @@ impl LockTable {
 impl Inner {
     /// The keys, in the span if there is one, on which `txn` may hold something.
     fn keys_of(&self, txn: TxnId, span: Option<&Span>) -> Vec<Key> {
-        let Some(keys) = self.by_txn.get(&txn) else { return Vec::new() };
+        let Some(Known { keys, .. }) = self.by_txn.get(&txn) else { return Vec::new() };
         match span {
             None => keys.iter().cloned().collect(),
             Some(span) => keys.range(span.start.clone()..span.end.clone()).cloned().collect(),
@@ -461,11 +462,17 @@ impl Queue {
         })
     }
 
-    fn blockers(&self, want: Want, me: Option<TxnId>, place: u64) -> Vec<Blocker> {
+    fn blockers(
+        &self,
+        want: Want,
+        me: Option<TxnId>,
+        place: u64,
+        known: &FxHashMap<TxnId, Known>,
+    ) -> Vec<Blocker> {
         let other = |id: TxnId| Some(id) != me;
         let holders = self.holders.iter().filter(|h| other(h.txn.id) && h.blocks(want)).map(|h| Blocker {
             txn: h.txn.clone(),
-            active: h.active,
+            active: known.get(&h.txn.id).map_or(Timestamp::ZERO, |known| known.active),
             waits_itself: false,
             intent: h.intent.map(|(ts, _)| ts),
         });

@@ -21,11 +21,19 @@ use crate::rpc::{
     WaitEdge,
 };
 
+/// What is known of a transaction that was asked about.
+pub(super) enum Asked {
+    /// It has ended, and holds the key no longer.
+    Gone,
+    /// It goes on, or nobody can tell at the moment.
+    Lives,
+}
+
 /// How many intents behind one that was met are resolved with it.
 const NEIGHBOURS: usize = 16 << 10;
 
 impl Participant {
-    /// Asks about one blocker. `Ok`: go on waiting, or find that it is gone.
+    /// Asks about one blocker.
     pub(super) fn push<'a>(
         &'a self,
         range: &'a Arc<RangeState>,
@@ -33,11 +41,11 @@ impl Participant {
         key: &'a Key,
         want: Want,
         blocker: &'a Blocker,
-    ) -> BoxFuture<'a, Result<(), KvError>> {
+    ) -> BoxFuture<'a, Result<Asked, KvError>> {
         Box::pin(async move {
-            let Some(sender) = self.sender() else { return Ok(()) };
+            let Some(sender) = self.sender() else { return Ok(Asked::Lives) };
             if blocker.txn.anchor.is_empty() {
-                return Ok(());
+                return Ok(Asked::Lives);
             }
             let edges = self.edges_of(&*sender, pusher, blocker).await?;
             let kind = match want {
@@ -56,9 +64,9 @@ impl Participant {
             let record = match ask(&*sender, &blocker.txn.anchor, self.batch(request)).await {
                 Ok(Some(record)) => record,
                 // Nobody knows at the moment: ask again later.
-                Ok(None) => return Ok(()),
+                Ok(None) => return Ok(Asked::Lives),
                 Err(e @ KvError::Deadlock { .. }) => return Err(e),
-                Err(_) => return Ok(()),
+                Err(_) => return Ok(Asked::Lives),
             };
             self.act_on(&*sender, range, key, want, blocker, record).await
         })
@@ -103,13 +111,13 @@ impl Participant {
         want: Want,
         blocker: &Blocker,
         mut record: TxnRecord,
-    ) -> Result<(), KvError> {
+    ) -> Result<Asked, KvError> {
         let coordinator = self.coordinator(record.meta.id, record.meta.min_ts);
         let silent = expired(record.heartbeat, self.clock.now(), coordinator);
         if record.status == TxnStatus::Staging && silent {
             record = match self.recover(sender, record).await {
                 Some(record) => record,
-                None => return Ok(()),
+                None => return Ok(Asked::Lives),
             };
         }
         let txn = blocker.txn.id;
@@ -119,14 +127,14 @@ impl Participant {
             (TxnStatus::Pending, Want::Read(at)) if record.meta.write_ts > at => Resolution::Pushed(at),
             (TxnStatus::Pending | TxnStatus::Staging, _) => {
                 range.locks.heard_of(txn, record.heartbeat);
-                return Ok(());
+                return Ok(Asked::Lives);
             }
         };
         if record.status.is_final() {
             range.locks.release(txn, &[]);
         }
         if blocker.intent.is_none() {
-            return Ok(());
+            return Ok(Asked::Gone);
         }
         let mut keys = match to {
             Resolution::Pushed(_) => Vec::new(),
@@ -148,9 +156,11 @@ impl Participant {
         let mut batch = self.batch(resolve);
         batch.header.range = range.replica.range_id();
         match self.write(batch).await {
+            Ok(_) if matches!(to, Resolution::Pushed(_)) => Ok(Asked::Lives),
+            Ok(_) => Ok(Asked::Gone),
             // The range was divided, or went away: our own request will find out.
-            Ok(_) | Err(KvError::RangeMismatch { .. }) => Ok(()),
-            Err(e) if e.is_routing() => Ok(()),
+            Err(KvError::RangeMismatch { .. }) => Ok(Asked::Lives),
+            Err(e) if e.is_routing() => Ok(Asked::Lives),
             Err(e) => Err(e),
         }
     }

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{Either, select};
+use meridian_storage::base::runtime::timeout;
 use meridian_storage::base::{Key, TxnId};
 use meridian_storage::mvcc::lock;
 
 use super::Participant;
 use super::lock_table::{Place, Slot};
+use super::push::Asked;
 use super::range::RangeState;
 use super::wait_graph::{self, Waiting};
 use crate::eval::{Blocker, Conflict, Want};
@@ -22,12 +24,17 @@ use crate::rpc::{Header, KvError, LockStrength, TxnMeta, WaitPolicy};
 const PUSH_DELAY: Duration = Duration::from_millis(50);
 const PUSH_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How long a request that does not wait asks in all about those in its way.
+const ASK_PATIENCE: Duration = Duration::from_secs(1);
+
 /// The waiting of one request: its places in queues, kept until it is done.
 pub(super) struct Waits<'a> {
     participant: &'a Participant,
     pub places: Vec<Place>,
-    /// Whom a request that does not wait has found in its way and asked about.
+    /// Those in the way of a request that does not wait who, when asked, were not gone.
     pub asked: Vec<TxnId>,
+    /// On the monotonic clock: it asks no longer than this.
+    ask_until: Option<Duration>,
     txn: Option<Arc<TxnMeta>>,
     policy: WaitPolicy,
     lock_timeout: Option<Duration>,
@@ -39,6 +46,7 @@ impl Participant {
             participant: self,
             places: Vec::new(),
             asked: Vec::new(),
+            ask_until: None,
             txn: header.txn.clone().map(Arc::new),
             policy: header.wait,
             lock_timeout: header.lock_timeout,
@@ -55,12 +63,7 @@ impl Waits<'_> {
         let Conflict { key, want, mut blockers } = conflict;
         let locking = matches!(want, Want::Lock(_));
         if self.policy != WaitPolicy::Block && locking {
-            for blocker in &blockers {
-                // In nobody's name: a holder that lives does not give way to who would not wait for it.
-                self.participant.push(range, None, &key, want, blocker).await?;
-                self.asked.push(blocker.txn.id);
-            }
-            return Ok(());
+            return self.ask(range, key, want, &blockers).await;
         }
         let clock = &self.participant.clock;
         let deadline = self.lock_timeout.filter(|_| locking).map(|t| clock.monotonic() + t);
@@ -91,6 +94,31 @@ impl Waits<'_> {
             blockers = now.blockers;
             self.push_all(range, &key, want, &blockers, &slot).await?;
         }
+    }
+
+    /// Finds out which of those in the way are gone. Whoever is not, or does not let us know soon, is passed over from now on.
+    async fn ask(
+        &mut self,
+        range: &Arc<RangeState>,
+        key: Key,
+        want: Want,
+        blockers: &[Blocker],
+    ) -> Result<(), KvError> {
+        if blockers.iter().all(|b| self.asked.contains(&b.txn.id)) {
+            return Err(KvError::LockNotAvailable { key });
+        }
+        let participant = self.participant;
+        let until = *self.ask_until.get_or_insert_with(|| participant.clock.monotonic() + ASK_PATIENCE);
+        for blocker in blockers {
+            let left = until.saturating_sub(participant.clock.monotonic());
+            // In nobody's name: a holder that lives does not give way to who would not wait for it.
+            let push = participant.push(range, None, &key, want, blocker);
+            match timeout(&*participant.runtime, left, push).await.transpose()? {
+                Some(Asked::Gone) => {}
+                Some(Asked::Lives) | None => self.asked.push(blocker.txn.id),
+            }
+        }
+        Ok(())
     }
 
     /// Enters intents that were met in the engine into the lock table. True if one is gone already: try again at once.
@@ -133,7 +161,7 @@ impl Waits<'_> {
             match select(Box::pin(slot.moved()), push).await {
                 // The caller will see it, too.
                 Either::Left(_) => return Ok(()),
-                Either::Right((pushed, _)) => pushed?,
+                Either::Right((pushed, _)) => drop(pushed?),
             }
         }
         Ok(())

@@ -43,7 +43,7 @@ impl Participant {
             self.admit(&range, progress.read_ts, &batch)?;
             let (spans, at) = self.latch_spans(&batch, progress.reads_latched);
             let guard = range.latches.acquire(spans, at).await;
-            let stop = match self.evaluate(&range, &batch, &waits, &mut progress, txn.as_ref()) {
+            let stop = match self.evaluate(&range, &batch, Some(&waits), &mut progress, txn.as_ref()) {
                 Ok(mut effects) => {
                     let rest = what_is_left(&mut effects.afterwards);
                     let answer = self.carry_out(&range, guard, effects, &progress, txn.as_ref()).await?;
@@ -78,7 +78,7 @@ impl Participant {
             let Some(guard) = range.latches.try_acquire(spans, at) else { return Ok(None) };
             let txn = batch.header.txn.clone().map(Arc::new);
             let mut progress = Progress { read_ts: batch.header.read_ts, reads_latched: false };
-            match self.evaluate(&range, batch, &self.waits_of(&batch.header), &mut progress, txn.as_ref()) {
+            match self.evaluate(&range, batch, None, &mut progress, txn.as_ref()) {
                 Ok(mut effects) => {
                     range.writes.fetch_add(1, Ordering::Relaxed);
                     self.take_locks(&range, &mut effects, txn.as_ref(), self.clock.now());
@@ -117,14 +117,15 @@ impl Participant {
         &self,
         range: &RangeState,
         batch: &BatchRequest,
-        waits: &Waits<'_>,
+        waits: Option<&Waits<'_>>,
         progress: &mut Progress,
         txn: Option<&Arc<TxnMeta>>,
     ) -> Result<Effects, Stop> {
+        let (places, asked) = waits.map_or((&[][..], &[][..]), |w| (&w.places[..], &w.asked[..]));
         loop {
             // Latching may have taken long: is the range still ours, and as large?
             let descriptor = self.admit(range, progress.read_ts, batch)?;
-            let memory = self.memory(range, &batch.header, &waits.places);
+            let memory = self.memory(range, &batch.header, places);
             let now = self.clock.now();
             let mut cx = Context {
                 engine: &**range.replica.engine(),
@@ -136,7 +137,7 @@ impl Participant {
                 reads_latched: progress.reads_latched,
                 rows_left: batch.header.max_rows,
                 bytes_left: batch.header.max_bytes,
-                asked: &waits.asked,
+                asked,
             };
             let mut effects = Effects::default();
             let mut stop = None;
