@@ -417,7 +417,7 @@ impl Drop for Closing {
 }
 
 /// Removes a closure in the background, however long that takes.
-fn remove_closure_later(db: &Db, table: TableId, id: ClosureId) {
+pub(super) fn remove_closure_later(db: &Db, table: TableId, id: ClosureId) {
     let task = {
         let db = db.clone();
         async move { remove_closure_at_last(&db, table, id).await }

@@ -4,11 +4,12 @@
 //! own changes on top; they are written through its [`Txn`], so they commit, roll back and go back to savepoints with it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use meridian_txn::Txn;
 
-use super::cluster::{ClosureId, open_when_settled};
+use super::cluster::{ClosureId, open_when_settled, remove_closure_later};
 use super::gate::{Gates, Slot};
 use super::store::{self, Change};
 use super::{Catalog, CatalogCache, TableDescriptor, TableId};
@@ -23,10 +24,23 @@ pub struct SessionCatalog {
     changes: Vec<Change>,
     /// Gates that the transaction has closed, here and on the other nodes.
     closed: Vec<(TableId, ClosureId)>,
+    /// A change of a closed table has been begun, beside the transaction, and has not been seen to end.
+    publishing: AtomicBool,
     /// Whether the transaction has pinned anything.
     pinned: bool,
     /// How long the statement waits for others at a table; `None`: for ever.
     lock_timeout: Option<Duration>,
+}
+
+/// How a transaction has ended, as far as the tables are concerned that it has closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    /// With its changes, which this node knows.
+    Committed,
+    /// Nothing was changed.
+    RolledBack,
+    /// A change may yet be committed, or not be known here.
+    Unsettled,
 }
 
 /// A point to go back to.
@@ -43,6 +57,7 @@ impl SessionCatalog {
             generation: 0,
             changes: Vec::new(),
             closed: Vec::new(),
+            publishing: AtomicBool::new(false),
             pinned: false,
             lock_timeout: None,
         }
@@ -153,6 +168,17 @@ impl SessionCatalog {
         Ok(true)
     }
 
+    /// Changes closed tables in a transaction of its own; `change` answers whether it did. Known here when this returns.
+    pub async fn publish(&self, change: impl Future<Output = SqlResult<bool>>) -> SqlResult<()> {
+        self.publishing.store(true, Ordering::Relaxed);
+        if !change.await? {
+            return Err(changed());
+        }
+        self.cache.refresh().await?;
+        self.publishing.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Makes sure that the newest version is known: before looking anything up that the statement is to change.
     pub async fn refresh(&mut self) -> SqlResult<()> {
         let base = self.cache.refresh().await?;
@@ -208,7 +234,7 @@ impl SessionCatalog {
     /// To be called after the transaction has committed.
     pub async fn after_commit(&mut self) -> SqlResult<()> {
         if self.changes.is_empty() && self.closed.is_empty() {
-            self.finish(true);
+            self.finish(End::Committed);
             return Ok(());
         }
         let loaded = self.cache.refresh().await;
@@ -216,36 +242,48 @@ impl SessionCatalog {
             Ok(_) => self.cache.wait_until_known().await,
             Err(_) => Ok(()),
         };
-        self.finish(loaded.is_ok());
+        self.finish(if loaded.is_ok() { End::Committed } else { End::Unsettled });
         loaded.and(known)
     }
 
-    /// To be called after the transaction has rolled back, before it begins again, and when it is not known how it has ended.
+    /// To be called after the transaction has rolled back, or before it begins again.
     pub fn rollback(&mut self) {
-        self.finish(false);
+        let unsettled = *self.publishing.get_mut();
+        self.finish(if unsettled { End::Unsettled } else { End::RolledBack });
     }
 
-    /// `settled`: what has become of the closed tables is stored, and this node knows it.
-    fn finish(&mut self, settled: bool) {
+    /// To be called when it is not known whether the transaction has committed.
+    pub fn give_up(&mut self) {
+        self.finish(End::Unsettled);
+    }
+
+    fn finish(&mut self, end: End) {
         if self.pinned {
             self.cache.gates.unpin_all(&self.slot);
             self.pinned = false;
         }
         for (table, id) in std::mem::take(&mut self.closed) {
-            if settled {
-                self.cache.gates.open(&self.slot, table);
-            } else {
-                open_when_settled(&self.cache, self.cache.gates.hand_over(&self.slot, table), table, id);
+            let gates = &self.cache.gates;
+            match end {
+                End::Committed => gates.open(&self.slot, table),
+                End::RolledBack => {
+                    gates.open(&self.slot, table);
+                    remove_closure_later(self.cache.db(), table, id);
+                }
+                End::Unsettled => {
+                    open_when_settled(&self.cache, gates.hand_over(&self.slot, table), table, id);
+                }
             }
         }
         self.changes.clear();
         self.overlay = None;
+        *self.publishing.get_mut() = false;
     }
 }
 
 impl Drop for SessionCatalog {
     fn drop(&mut self) {
-        self.finish(false);
+        self.finish(End::Unsettled);
         self.cache.gates.remove_slot(&self.slot);
     }
 }

@@ -12,7 +12,6 @@ use super::jobs;
 use super::names::{Name, choose_name, join_columns};
 use super::{SchemaContext, validate};
 use crate::bind::fold;
-use crate::catalog::session::changed;
 use crate::catalog::store::{self, Change, NameSpace};
 use crate::catalog::{
     CatalogCache, ColumnId, ElementState, IndexColumn, IndexDescriptor, IndexId, SessionCatalog,
@@ -218,13 +217,8 @@ pub async fn publish(
             store::touch_version(&txn);
             Ok(true)
         }
-    })
-    .await?;
-    if !published {
-        return Err(changed());
-    }
-    catalog.cache().refresh().await?;
-    Ok(())
+    });
+    catalog.publish(published).await
 }
 
 /// Takes back an index that was published as write-only and will not be finished.
@@ -253,11 +247,6 @@ pub async fn abandon(cache: &Arc<CatalogCache>, table: TableId, index: IndexId) 
         store::touch_version(&txn);
         jobs::sweep_after(db, &txn, table, vec![index]);
         Ok(true)
-    })
-    .await?;
-    if !abandoned {
-        return Err(changed());
-    }
-    cache.refresh().await?;
-    Ok(())
+    });
+    session.publish(abandoned).await
 }

@@ -219,7 +219,7 @@ impl Session {
             Err(e) => {
                 if e.kind == meridian_txn::TxnErrorKind::Ambiguous {
                     // It may have happened: what others see of the schema must be asked for.
-                    self.catalog.rollback();
+                    self.catalog.give_up();
                     if let Err(error) = self.catalog.refresh().await {
                         tracing::debug!(%error, "the catalog is loaded later");
                     }

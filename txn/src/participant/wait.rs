@@ -161,7 +161,10 @@ impl Waits<'_> {
             match select(Box::pin(slot.moved()), push).await {
                 // The caller will see it, too.
                 Either::Left(_) => return Ok(()),
-                Either::Right((pushed, _)) => drop(pushed?),
+                // Whether it is gone, the queue will tell.
+                Either::Right((pushed, _)) => {
+                    pushed?;
+                }
             }
         }
         Ok(())
