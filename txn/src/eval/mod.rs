@@ -110,15 +110,12 @@ impl Context<'_> {
     }
 
     /// Decides about a key that a locking request cannot have: `Ok` if its row is to be left out.
-    fn blocked(&self, mut conflict: Conflict) -> Evaluated<()> {
-        let wait = self.header.wait;
-        if wait != WaitPolicy::Block {
-            conflict.blockers.retain(|b| self.may_be_gone(b));
-        }
-        match wait {
-            _ if !conflict.blockers.is_empty() => Err(Stop::Conflict(conflict)),
+    fn blocked(&self, conflict: Conflict) -> Evaluated<()> {
+        match self.header.wait {
+            WaitPolicy::Block => Err(Stop::Conflict(conflict)),
+            _ if conflict.blockers.iter().all(|b| self.may_be_gone(b)) => Err(Stop::Conflict(conflict)),
             WaitPolicy::Skip => Ok(()),
-            _ => Err(Stop::Fail(KvError::LockNotAvailable { key: conflict.key })),
+            WaitPolicy::NoWait => Err(Stop::Fail(KvError::LockNotAvailable { key: conflict.key })),
         }
     }
 

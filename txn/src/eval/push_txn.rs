@@ -41,7 +41,11 @@ pub fn evaluate(
     if found.status != TxnStatus::Pending {
         return Ok(answer(found));
     }
-    found.heartbeat.forward(active);
+    // A record says itself when it was last heard of: what others make of an intent, such as the time up to which they have
+    // pushed it, is no sign of life.
+    if !recorded {
+        found.heartbeat.forward(active);
+    }
     let outranked = pusher.map_or(0, |p| p.priority) > found.meta.priority;
     let yields = match kind {
         PushKind::Abort => outranked,
