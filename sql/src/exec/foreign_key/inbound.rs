@@ -65,16 +65,15 @@ impl<'a> Work<'a> {
         let (targets, ctx) = (self.targets, self.ctx);
         let found =
             referencing_rows(targets, inbound, &keys.columns, LockStrength::Update, false, ctx).await?;
-        if found.rows.is_empty() { Ok(None) } else { Ok(Some((child_of(targets, inbound)?, found))) }
+        if found.keys.is_empty() { Ok(None) } else { Ok(Some((child_of(targets, inbound)?, found))) }
     }
 
     async fn delete_referencing(&mut self, inbound: &InboundKey, keys: &GoneKeys) -> SqlResult<()> {
         let ctx = self.ctx;
         let Some((child, found)) = self.referencing(inbound, keys).await? else { return Ok(()) };
-        let rows = found.batch();
-        write::delete_rows(child, &rows, ctx).await?;
+        write::delete_rows(child, &found.rows, ctx).await?;
         let mut pending = Pending::default();
-        pending.deleted(child, &rows);
+        pending.deleted(child, &found.rows);
         self.push(child, pending);
         Ok(())
     }
@@ -94,7 +93,7 @@ impl<'a> Work<'a> {
             let ty = public_columns(&child.table).find(|c| c.id == fk.columns[n]).map(|c| c.ty.oid);
             let ty = ty.unwrap_or(Oid::INVALID);
             let mut column = Column::for_type(ty);
-            for (_, key) in &found.rows {
+            for key in &found.keys {
                 column.push(&match (action, new) {
                     (FkAction::Cascade, Some(new)) => {
                         fit(new.columns[keys.at[n]].datum(*key as usize), ty)
@@ -107,7 +106,7 @@ impl<'a> Work<'a> {
             Ok(column)
         };
         let columns = (0..fk.columns.len()).map(values).collect::<SqlResult<Vec<_>>>()?;
-        let old = found.batch();
+        let old = found.rows;
         let mut new = old.clone();
         for (position, column) in positions(&child.table, &fk.columns).into_iter().zip(columns) {
             new.columns[position] = column.into();
@@ -150,9 +149,9 @@ async fn refuse_references(
     };
     let columns = vector::take_batch(&keys.columns, &lost);
     let found = referencing_rows(targets, inbound, &columns, LockStrength::KeyShare, true, ctx).await?;
-    match found.rows.first() {
+    match found.keys.first() {
         None => Ok(()),
-        Some((_, key)) => {
+        Some(key) => {
             let row = lost[*key as usize] as usize;
             Err(still_referenced(target, inbound, &keys.at, &keys.rows, row, ctx))
         }
@@ -218,15 +217,18 @@ async fn lost_keys(
 
 /// Rows that refer to some keys.
 struct Referencing {
-    /// The referencing row's place in `batches` laid end to end, and which key it refers to.
-    rows: Vec<(u32, u32)>,
-    all: Batch,
+    rows: Batch,
+    /// Which key each of them refers to.
+    keys: Vec<u32>,
 }
 
 impl Referencing {
-    fn batch(&self) -> Batch {
-        let rows: Vec<u32> = self.rows.iter().map(|r| r.0).collect();
-        vector::take_batch(&self.all, &rows)
+    fn add(&mut self, more: Referencing) {
+        for (to, from) in self.rows.columns.iter_mut().zip(&more.rows.columns) {
+            vector::append(std::sync::Arc::make_mut(to), from);
+        }
+        self.rows.rows += more.rows.rows;
+        self.keys.extend(more.keys);
     }
 }
 
@@ -256,34 +258,60 @@ async fn referencing_rows(
             values.push(key);
         }
     }
-    let mut out = Referencing { rows: Vec::new(), all: write::decode_rows(child, &[])? };
+    let references = References { child, from, encoder, wanted };
+    let mut out = Referencing { rows: write::decode_rows(child, &[])?, keys: Vec::new() };
     let spans = spans_of(child, inbound, fk, &values)?;
     for span in spans {
         let pairs = referencing_pairs(child, inbound, span, lock, ctx).await?;
         for chunk in pairs.chunks(crate::types::column::BATCH_ROWS) {
-            let batch = write::decode_rows(child, chunk)?;
-            let key_columns: Vec<_> = from.iter().map(|&p| batch.columns[p].clone()).collect();
-            for row in 0..batch.rows {
-                if key_columns.iter().any(|c| c.is_null(row)) {
-                    continue;
-                }
-                let mut bytes = Vec::new();
-                encoder.encode(&mut bytes, &key_columns, row)?;
-                if let Some(key) = wanted.get(&bytes) {
-                    out.rows.push(((out.all.rows + row) as u32, *key));
-                }
+            let (mut places, mut found) = references.among(chunk)?;
+            // Whoever only refuses has no use for a lock.
+            if inbound.index.is_none() && !first_only && !places.is_empty() {
+                // What was found without locks may be changed, or gone, by the time that it is locked.
+                let keys: Vec<Key> = places.iter().map(|place| chunk[*place as usize].0.clone()).collect();
+                let locked = scan::lock_pairs(&keys, (lock, WaitPolicy::Block), ctx).await?;
+                (places, found) = references.among(&locked)?;
             }
-            let total = out.all.rows + batch.rows;
-            for (to, more) in out.all.columns.iter_mut().zip(&batch.columns) {
-                vector::append(std::sync::Arc::make_mut(to), more);
+            if places.is_empty() {
+                continue;
             }
-            out.all.rows = total;
-            if first_only && !out.rows.is_empty() {
+            out.add(found);
+            if first_only {
                 return Ok(out);
             }
         }
     }
     Ok(out)
+}
+
+/// Which keys are looked for, and in which columns of the referencing table.
+struct References<'a> {
+    child: &'a TargetTable,
+    from: Vec<usize>,
+    encoder: KeyEncoder,
+    wanted: rustc_hash::FxHashMap<Vec<u8>, u32>,
+}
+
+impl References<'_> {
+    /// Those of the rows that refer to one of the keys, and their places.
+    fn among(&self, pairs: &[(Key, bytes::Bytes)]) -> SqlResult<(Vec<u32>, Referencing)> {
+        let batch = write::decode_rows(self.child, pairs)?;
+        let columns: Vec<_> = self.from.iter().map(|&p| batch.columns[p].clone()).collect();
+        let (mut places, mut keys) = (Vec::new(), Vec::new());
+        for row in 0..batch.rows {
+            if columns.iter().any(|c| c.is_null(row)) {
+                continue;
+            }
+            let mut bytes = Vec::new();
+            self.encoder.encode(&mut bytes, &columns, row)?;
+            if let Some(key) = self.wanted.get(&bytes) {
+                places.push(row as u32);
+                keys.push(*key);
+            }
+        }
+        let rows = vector::take_batch(&batch, &places);
+        Ok((places, Referencing { rows, keys }))
+    }
 }
 
 /// Where rows with these values of the constraint's columns can stand: in an index that begins with the columns,
@@ -311,7 +339,7 @@ fn spans_of(
     values.iter().map(span).collect()
 }
 
-/// The rows behind a span of the index (or of the table itself), locked.
+/// The rows behind a span of the index, locked; or those of the table itself, as they are now.
 async fn referencing_pairs(
     child: &TargetTable,
     inbound: &InboundKey,
@@ -328,7 +356,7 @@ async fn referencing_pairs(
             Some(PrimaryKeyFinder::new(&child.table, index)?)
         }
     };
-    // A scan of the whole table would lock it; the rows are locked when they are changed.
+    // A scan of the whole table would lock it: what refers to the keys is locked once it is found.
     let whole_table = inbound.index.is_none();
     let lock_too = (!whole_table).then_some((lock, WaitPolicy::Block));
     // The referenced row is locked, so no new reference can come; one that has come since the snapshot must be seen.
