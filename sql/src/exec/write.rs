@@ -11,6 +11,7 @@
 
 use bytes::Bytes;
 use meridian_storage::base::Key;
+use meridian_storage::base::planted::{self, Planted};
 use meridian_txn::{LockStrength, WaitPolicy};
 use rustc_hash::FxHashSet;
 
@@ -236,8 +237,10 @@ async fn check_absent(
 ) -> SqlResult<()> {
     let violation =
         |(_, index, row): &(Key, usize, u32)| unique_violation(target, *index, rows, *row as usize, ctx);
-    if let [only] = keys {
-        return match ctx.txn().get_locked(&only.0, LockStrength::Update, WaitPolicy::Block).await? {
+    let lock = Some((LockStrength::Update, WaitPolicy::Block));
+    let lock = lock.filter(|_| !planted::is(Planted::UniqueWithoutLock));
+    if let ([only], Some((strength, wait))) = (keys, lock) {
+        return match ctx.txn().get_locked(&only.0, strength, wait).await? {
             None => Ok(()),
             Some(_) => Err(violation(only)),
         };
@@ -250,7 +253,7 @@ async fn check_absent(
         return Ok(());
     }
     let wanted: Vec<Key> = keys.iter().map(|k| k.0.clone()).collect();
-    let found = ctx.txn().get_many(&wanted, Some((LockStrength::Update, WaitPolicy::Block))).await?;
+    let found = ctx.txn().get_many(&wanted, lock).await?;
     match keys.iter().zip(found).find(|(_, value)| value.is_some()) {
         None => Ok(()),
         Some((key, _)) => Err(violation(key)),

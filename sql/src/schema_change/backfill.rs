@@ -6,8 +6,9 @@
 //! still running: the caller has closed the table in between).
 
 use bytes::Bytes;
+use meridian_storage::base::planted::{self, Planted};
 use meridian_storage::base::{Key, Span};
-use meridian_txn::{KvBlock, ScanOptions, Txn};
+use meridian_txn::{Isolation, KvBlock, ScanOptions, Txn, TxnOptions};
 
 use super::SchemaContext;
 use super::jobs::Build;
@@ -128,7 +129,11 @@ impl Fill {
         eval: &EvalContext<'_>,
     ) -> SqlResult<Option<Key>> {
         loop {
-            let txn = ctx.db.begin(meridian_txn::TxnOptions::default());
+            let mut options = TxnOptions::default();
+            if planted::is(Planted::BackfillIgnoresWrites) {
+                options.isolation = Isolation::ReadCommitted;
+            }
+            let txn = ctx.db.begin(options);
             let before: Vec<Option<Key>> = self.targets.iter().map(|t| t.largest.clone()).collect();
             let error = match self.chunk_in(&txn, &start, eval).await {
                 Ok(next) => match txn.commit().await {

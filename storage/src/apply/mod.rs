@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use crate::base::planted::{self, Planted};
 use crate::base::{RangeId, Span, StorageResult};
 use crate::engine::{BatchOp, Cf, Engine, WriteBatch};
 use crate::mvcc;
@@ -81,6 +82,11 @@ impl ApplyBatch {
     pub fn write(&mut self, engine: &dyn Engine) -> StorageResult<()> {
         if self.is_empty() {
             return Ok(());
+        }
+        if planted::is(Planted::AppliedBeforeData) {
+            let mut index = WriteBatch::new();
+            self.applied.iter().for_each(|(&range, &at)| state::put_applied(&mut index, range, at));
+            engine.write(&index)?;
         }
         for (&range, &at) in &self.applied {
             state::put_applied(&mut self.batch, range, at);

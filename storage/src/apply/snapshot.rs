@@ -16,6 +16,7 @@
 use bytes::Bytes;
 
 use super::state::{self, SPAN_FAMILIES, StoredReplica};
+use crate::base::planted::{self, Planted};
 use crate::base::runtime::yield_now;
 use crate::base::wire::{Reader, put_bytes, put_timestamp};
 use crate::base::{RangeId, Span, StorageError, StorageResult, Timestamp};
@@ -78,6 +79,9 @@ impl<'a> ChunkReader<'a> {
         let (lower, upper) = mvcc::key::bounds(&descriptor.span());
         let mut todo: Vec<_> =
             SPAN_FAMILIES.into_iter().map(|cf| (cf, lower.clone(), upper.clone())).collect();
+        if planted::is(Planted::SnapshotWithoutLocks) {
+            todo.retain(|(cf, ..)| *cf != Cf::Lock);
+        }
         todo.extend(state::foreign_state(descriptor.range).map(|(l, u)| (Cf::State, l, u)));
         ChunkReader { view, todo, open: None }
     }

@@ -186,6 +186,12 @@ pub fn delete_span(batch: &mut WriteBatch, span: &Span) {
     }
 }
 
+/// For [`Planted::SplitLosesIntents`](crate::base::planted::Planted): only the locks, whose values then count as committed.
+pub fn delete_locks(batch: &mut WriteBatch, span: &Span) {
+    let (lower, upper) = mvcc::key::bounds(span);
+    batch.delete_range(Cf::Lock, &lower, &upper);
+}
+
 /// The bounds, in [`Cf::State`], of what the layers above keep about a range: before and after this module's names.
 pub fn foreign_state(range: RangeId) -> [(Bytes, Bytes); 2] {
     [

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::planted::{self, Planted};
 use super::{StorageError, Timestamp};
 
 /// The machine's clocks. The production implementation lives in the binary; a simulation skews its own per node.
@@ -39,7 +40,8 @@ impl Hlc {
     pub fn now(&self) -> Timestamp {
         let wall = self.physical.wall_ns();
         let mut last = self.last.lock();
-        *last = if wall > last.wall { Timestamp::new(wall, 0) } else { last.next() };
+        let back = planted::is(Planted::ClockBackwards) && wall < last.wall;
+        *last = if wall > last.wall || back { Timestamp::new(wall, 0) } else { last.next() };
         *last
     }
 
@@ -53,7 +55,9 @@ impl Hlc {
         if ahead > self.max_offset {
             return Err(StorageError::ClockOffset { ahead, bound: self.max_offset });
         }
-        self.last.lock().forward(seen);
+        if !planted::is(Planted::ClockIgnoresMessages) {
+            self.last.lock().forward(seen);
+        }
         Ok(())
     }
 

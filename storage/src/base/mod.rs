@@ -8,6 +8,7 @@ pub mod error;
 pub mod ids;
 pub mod key;
 pub mod keys;
+pub mod planted;
 pub mod runtime;
 pub mod timestamp;
 pub mod wire;

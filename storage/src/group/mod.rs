@@ -32,6 +32,7 @@ use std::sync::Arc;
 use raft::eraftpb::{ConfChangeV2, Entry, Message, MessageType, Snapshot};
 use raft::{Config, ProgressState, RawNode, SnapshotStatus, StateRole};
 
+use crate::base::planted::{self, Planted};
 use crate::base::{RangeId, ReplicaId, StorageError, StorageResult};
 use crate::log::{HardState, LogEntry, LogState, LogStore};
 use crate::replica::RangeDescriptor;
@@ -202,7 +203,13 @@ impl Group {
                 let term = self.term();
                 self.raw.raft.become_follower(term, raft::INVALID_ID);
             }
-            Event::Persisted(number) => self.raw.on_persist_ready(number),
+            Event::Persisted(number) => {
+                self.raw.on_persist_ready(number);
+                if planted::is(Planted::AckBeforeMajority) && self.is_leader() {
+                    let log = &mut self.raw.raft.raft_log;
+                    log.commit_to(log.persisted);
+                }
+            }
             Event::Applied { index, term } => {
                 self.raw.mut_store().applied_to(index, term);
                 self.raw.advance_apply_to(index);

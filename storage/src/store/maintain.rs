@@ -10,6 +10,7 @@ use super::core::StoreCore;
 use super::handle::StoreHandle;
 use super::inbox::{Flushed, Input};
 use crate::apply::state;
+use crate::base::planted::{self, Planted};
 use crate::base::{RangeId, StorageResult};
 use crate::log::{LogBatch, LogOp};
 
@@ -41,7 +42,9 @@ impl StoreHandle {
     pub fn flush(&self) -> StorageResult<()> {
         let shared = &self.shared;
         let destroyed = std::mem::take(&mut *shared.destroyed.lock());
-        shared.engine.flush()?;
+        if !planted::is(Planted::TruncateBeforeFlush) {
+            shared.engine.flush()?;
+        }
         self.let_truncate(destroyed)
     }
 
@@ -49,7 +52,13 @@ impl StoreHandle {
         let shared = &self.shared;
         let mut applied = Vec::new();
         for descriptor in self.descriptors() {
-            applied.push((descriptor.range, state::durable_applied(&*shared.engine, descriptor.range)?));
+            let (engine, range) = (&*shared.engine, descriptor.range);
+            let at = if planted::is(Planted::TruncateBeforeFlush) {
+                state::load(engine, range)?.applied
+            } else {
+                state::durable_applied(engine, range)?
+            };
+            applied.push((range, at));
         }
         let urgent = shared.log.size() >= shared.config.log_bytes;
         shared.inbox.push(Input::Flushed(Flushed { applied, destroyed, urgent }));

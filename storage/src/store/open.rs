@@ -16,6 +16,7 @@ use super::inbox::Inbox;
 use super::split::{FIRST_INDEX, FIRST_TERM, first_log};
 use crate::apply::snapshot::{self, SnapshotHead};
 use crate::apply::state::{self, Identity, StoredReplica};
+use crate::base::planted::{self, Planted};
 use crate::base::{NodeId, RangeId, ReplicaId, StorageError, StorageResult, Timestamp, keys};
 use crate::engine::{Engine, WriteBatch};
 use crate::group::Group;
@@ -85,7 +86,7 @@ pub fn open(parts: StoreParts, expected: Option<u128>) -> StorageResult<(StoreCo
     // Promises that were made before the restart are forgotten, so none may be broken until they have run out. What the
     // engine knows may be older than they are, so nothing can be concluded from it but that it was never open before.
     let forgotten = parts.config.support_duration + parts.clock.max_offset();
-    let first = identity.incarnation == 1;
+    let first = identity.incarnation == 1 || planted::is(Planted::RestartForgetsPromises);
     let bound_until = if first { Timestamp::ZERO } else { parts.clock.now().add(forgotten) };
     // Other clocks may have moved this node's clock ahead of its physical one, which is all that is left of it. What it
     // served by then is below this.

@@ -17,6 +17,7 @@ use super::core::StoreCore;
 use super::driven::answer;
 use super::transport::{Envelope, RaftEnvelope};
 use crate::apply::command;
+use crate::base::planted::{self, Planted};
 use crate::base::{RangeId, ReplicaId, StorageError, StorageResult};
 use crate::group::{Event, Refused};
 use crate::log::{LogBatch, LogOp};
@@ -49,7 +50,8 @@ impl StoreCore {
             }
             self.finish_apply()?;
             if !round.write.ops.is_empty() {
-                self.parts.log.write(&round.write, round.sync)?;
+                let sync = round.sync && !planted::is(Planted::AckBeforeSync);
+                self.parts.log.write(&round.write, sync)?;
                 self.counters.log_syncs += u64::from(round.sync);
             }
             for (range, number) in round.persisted {

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use super::core::StoreCore;
 use super::driven::Driven;
 use crate::apply::state;
+use crate::base::planted::{self, Planted};
 use crate::base::{NodeId, RangeId, StorageError, StorageResult};
 use crate::group::{Campaign, Event, Group};
 use crate::log::{HardState, LogBatch, LogOp, LogState};
@@ -57,6 +58,9 @@ impl StoreCore {
         state::put_descriptor(self.apply.writes(), &right);
         state::put_gc_threshold(self.apply.writes(), right.range, threshold);
         state::put_applied(self.apply.writes(), right.range, (FIRST_INDEX, FIRST_TERM));
+        if planted::is(Planted::SplitLosesIntents) {
+            state::delete_locks(self.apply.writes(), &right.span());
+        }
         let committed = (range, LogOp::SetHardState(d.group.hard_state()));
         let log_state = self.begin_log(right.range, committed)?;
         self.apply.write(&*self.parts.engine)?;

@@ -14,6 +14,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use meridian_storage::base::planted::{self, Planted};
 use meridian_storage::base::{Clock, Runtime, Timestamp};
 
 /// Which promise is in force.
@@ -68,12 +69,15 @@ impl Clocks {
 
     /// Up to where a version may have been written, on a clock ahead of ours, before a read at `ts` began.
     pub fn uncertainty_limit(&self, ts: Timestamp) -> Timestamp {
+        if planted::is(Planted::SkipUncertainty) {
+            return ts;
+        }
         ts.add(self.max_offset())
     }
 
     /// Returns when `ts` is in the past on every clock, if the bound is known; else at once.
     pub async fn commit_wait(&self, runtime: &dyn Runtime, ts: Timestamp) {
-        if self.consistency() == Consistency::Serializable {
+        if self.consistency() == Consistency::Serializable || planted::is(Planted::SkipCommitWait) {
             return;
         }
         let past = ts.add(self.max_offset()).wall;

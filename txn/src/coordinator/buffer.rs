@@ -16,6 +16,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use meridian_storage::base::planted::{self, Planted};
 use meridian_storage::base::{Key, Span, keys};
 
 use super::intents::IntentSet;
@@ -153,6 +154,9 @@ impl WriteBuffer {
     pub fn rollback_to(&mut self, savepoint: Savepoint) {
         let Some(at) = self.savepoints.iter().position(|(s, _)| *s == savepoint) else { return };
         self.savepoints.truncate(at + 1);
+        if planted::is(Planted::SavepointKeepsWrites) {
+            return;
+        }
         let keep = self.savepoints[at].1;
         self.moments.rollback_to(savepoint);
         while self.undo.len() > keep {

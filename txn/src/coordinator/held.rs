@@ -12,6 +12,7 @@
 
 use std::collections::BTreeSet;
 
+use meridian_storage::base::planted::{self, Planted};
 use meridian_storage::base::{Key, Span, Timestamp};
 
 use crate::rpc::{LockStrength, RefreshSpan, Write};
@@ -37,6 +38,9 @@ pub(super) struct Rows(Vec<RefreshSpan>);
 impl Rows {
     /// Those among `writes` (ascending by key): they are validated where they are written.
     pub fn among(&self, writes: &[Write]) -> Vec<RefreshSpan> {
+        if planted::is(Planted::LostUpdateBelowSerializable) {
+            return Vec::new();
+        }
         self.0.iter().filter(|row| writes_row(writes, row)).cloned().collect()
     }
 }
@@ -73,6 +77,9 @@ impl Held {
 
     /// Everything but the rows that the transaction writes, in order.
     pub fn unwritten(&self, wrote: impl Fn(&Key) -> bool) -> Vec<RefreshSpan> {
+        if planted::is(Planted::LostUpdateBelowSerializable) {
+            return Vec::new();
+        }
         let rows = self.rows.0.iter().filter(|row| !wrote(&row.span.start));
         distinct(rows.chain(&self.spans).cloned().collect())
     }

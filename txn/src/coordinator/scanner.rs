@@ -11,6 +11,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use meridian_storage::base::planted::{self, Planted};
 use meridian_storage::base::{Key, Span, Timestamp};
 use parking_lot::Mutex;
 
@@ -346,7 +347,8 @@ impl Scanner {
             return Noted::Stale;
         }
         self.snapshot.follow(state);
-        if state.tracks_reads() && !newest && !outlived {
+        let forgets = planted::is(Planted::ForgetReadSpans);
+        if state.tracks_reads() && !newest && !outlived && !forgets {
             state.reads.add_span(seen.clone());
         }
         let from = ts.max(at);

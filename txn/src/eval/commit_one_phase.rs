@@ -11,6 +11,7 @@
 //!   it was not. If they have, it may have been (or somebody else wrote the same): the outcome is `Ambiguous`
 //!   for a repeated request, and `WriteTooOld` for a first one. It is never written again.
 
+use meridian_storage::base::planted::{self, Planted};
 use meridian_storage::base::{Key, Timestamp};
 use meridian_storage::engine::{Cf, IterOptions};
 use meridian_storage::mvcc;
@@ -38,7 +39,10 @@ pub fn evaluate(
         None => {}
     }
     let new = untouched(cx, writes)?;
-    let at = choose_timestamp(cx, &txn, writes, &new)?;
+    let mut at = choose_timestamp(cx, &txn, writes, &new)?;
+    if planted::is(Planted::OnePhaseOverReads) {
+        at = above_versions(cx, &txn, writes)?;
+    }
     let proved = if txn.isolation == Isolation::Serializable { txn.read_ts } else { txn.write_ts };
     if at > proved && !refresh_complete {
         return Err(KvError::RefreshNeeded { ts: at }.into());
@@ -54,6 +58,17 @@ pub fn evaluate(
     let outcome = Outcome::Committed(at);
     out.afterwards.push(Afterwards::Finished { txn: txn.id, min_ts: txn.min_ts, outcome });
     Ok(Response::Commit { ts: at })
+}
+
+/// As [`choose_timestamp`], but as if nobody had read anything.
+fn above_versions(cx: &Context<'_>, txn: &TxnMeta, writes: &[Write]) -> Evaluated<Timestamp> {
+    let mut at = txn.write_ts;
+    for (key, _) in writes {
+        if let Some(newest) = mvcc::newest_version_ts(cx.engine, key)? {
+            at.forward(newest.next());
+        }
+    }
+    Ok(at)
 }
 
 /// See the module's documentation.

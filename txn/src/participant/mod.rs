@@ -41,6 +41,7 @@ mod histories;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use meridian_storage::base::planted::{self, Planted};
 use meridian_storage::base::{BoxFuture, Clock, NodeId, RangeId, Runtime, Timestamp, TxnId};
 use meridian_storage::replica::{Lease, RangeDescriptor, Replica, ReplicaObserver};
 use meridian_storage::store::FIRST_LEASE_TERM;
@@ -271,7 +272,9 @@ impl ReplicaObserver for Participant {
         let separated = self.separated.lock().remove(&replica.range_id());
         let (locks, memory) = match separated {
             // Nobody else has led it: nothing has happened in it that this node does not know.
-            Some(s) if lease.term == FIRST_LEASE_TERM => (s.locks, s.memory),
+            Some(s) if lease.term == FIRST_LEASE_TERM || planted::is(Planted::SplitTrustsStaleMemory) => {
+                (s.locks, s.memory)
+            }
             _ => (LockTable::new(), self.memory_of(lease)),
         };
         let state = RangeState::new(replica.clone(), lease, locks, memory, self.clock.wall_ns());

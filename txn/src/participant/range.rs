@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use meridian_storage::base::planted::{self, Planted};
 use meridian_storage::base::{Key, Span, Timestamp, TxnId};
 use meridian_storage::replica::{Lease, RangeDescriptor, Replica};
+use meridian_storage::store::FIRST_LEASE_TERM;
 
 use super::NodeLiveness;
 use super::latch::Latches;
@@ -194,8 +196,19 @@ pub struct RequestMemory<'a> {
     pub places: &'a [Place],
 }
 
+impl RequestMemory<'_> {
+    /// For [`Planted::SplitForgetsReads`]: whether all reads of the key were before the first lease of its range.
+    fn has_forgotten_reads_of(&self, key: &[u8]) -> bool {
+        let lease = self.range.lease;
+        lease.term == FIRST_LEASE_TERM && self.reads.mark(key).at <= lease.start
+    }
+}
+
 impl Memory for RequestMemory<'_> {
     fn conflict(&self, key: &Key, want: Want) -> Option<Conflict> {
+        if planted::is(Planted::WriteOverLocks) {
+            return None;
+        }
         self.range.locks.check(key, want, self.txn, self.places)
     }
 
@@ -204,9 +217,12 @@ impl Memory for RequestMemory<'_> {
     }
 
     fn writable(&self, key: &[u8], at: Timestamp) -> Timestamp {
+        if planted::is(Planted::SplitForgetsReads) && self.has_forgotten_reads_of(key) {
+            return at;
+        }
         let at = self.reads.writable(key, self.txn, at);
         let low_water = self.range.memory.start;
-        if at <= low_water { low_water.next() } else { at }
+        if at <= low_water && !planted::is(Planted::NoTimestampCacheBump) { low_water.next() } else { at }
     }
 
     fn raise(&self, span: &Span, at: Timestamp, own: bool) {

@@ -15,6 +15,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use meridian_storage::base::planted::{self, Planted};
 use meridian_storage::base::{Key, Span, Timestamp};
 
 use super::Participant;
@@ -204,6 +205,7 @@ impl Reading<'_> {
                     self.memory().raise(&refresh.span, *to, true);
                 }
             }
+            Request::QueryIntent { .. } if planted::is(Planted::QueryLeavesNoMark) => {}
             // Its own transaction must not write below it either.
             Request::QueryIntent { key, txn } => reads.raise_key(key, txn.write_ts, None),
             _ => {}

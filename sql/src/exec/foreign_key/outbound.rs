@@ -4,6 +4,7 @@
 //! error only if the row that refers to it is still there and still does.
 
 use meridian_storage::base::Key;
+use meridian_storage::base::planted::{self, Planted};
 use meridian_txn::{LockStrength, WaitPolicy};
 use rustc_hash::FxHashSet;
 
@@ -47,6 +48,7 @@ pub(super) async fn check(
         }
     }
     let lock = Some((LockStrength::KeyShare, WaitPolicy::Block));
+    let lock = lock.filter(|_| !planted::is(Planted::ForeignKeyWithoutLock));
     let wanted: Vec<Key> = keys.iter().map(|k| k.0.clone()).collect();
     if wanted.is_empty() {
         return Ok(());
