@@ -1,6 +1,5 @@
 //! A session over a database in memory, without replication and without a network: where SQL is measured.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,7 +7,8 @@ use meridian_sql::catalog::bootstrap::PUBLIC;
 use meridian_sql::catalog::{CatalogCache, TableDescriptor};
 use meridian_sql::error::{SqlError, SqlResult};
 use meridian_sql::plan::Field;
-use meridian_sql::session::{Client, Counters, Format, Session, SessionOptions, Severity, SqlNode};
+use meridian_sql::session::{Client, Format, Session, Severity, SqlNode};
+use meridian_sql::testing::connect;
 use meridian_sql::types::Batch;
 use meridian_sql::types::text::TextContext;
 use meridian_storage::base::BoxFuture;
@@ -28,18 +28,8 @@ impl Database {
         let (db, _) = local_db(&runtime);
         let (session, catalog) = runtime.block_on(async {
             let catalog = CatalogCache::open(db.clone()).await.expect("an empty cluster");
-            let node = SqlNode {
-                db,
-                catalog: catalog.clone(),
-                consistency: String::new(),
-                started: 0,
-                sessions: Default::default(),
-                counters: Counters::default(),
-                admission: Default::default(),
-            };
-            let parameters = BTreeMap::from([("user".to_string(), "postgres".to_string())]);
-            let mut session =
-                Session::start(Arc::new(node), SessionOptions { parameters }).await.expect("the superuser");
+            let node = SqlNode::new(db, catalog.clone());
+            let mut session = connect(Arc::new(node)).await.expect("the superuser");
             session.simple_query(statements, &mut Deaf).await.expect("a schema");
             (session, catalog)
         });

@@ -66,6 +66,19 @@ impl Counters {
 pub const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
 
 impl SqlNode {
+    /// A node that has just started, with no session, and no guarantee to speak of yet.
+    pub fn new(db: Db, catalog: Arc<CatalogCache>) -> Self {
+        SqlNode {
+            db,
+            catalog,
+            consistency: String::new(),
+            started: 0,
+            sessions: Mutex::default(),
+            counters: Counters::default(),
+            admission: Arc::default(),
+        }
+    }
+
     /// When the oldest open transaction of the node began, nanoseconds since the Unix epoch.
     pub fn oldest_transaction(&self) -> Option<u64> {
         let sessions = self.sessions.lock();

@@ -22,7 +22,7 @@ use meridian_storage::base::BoxFuture;
 use meridian_txn::testing::SimRuntime;
 use meridian_txn::testing::cluster::Cluster;
 
-use super::{CancelHandle, Client, Counters, Format, Session, SessionOptions, Severity, SqlNode};
+use super::{CancelHandle, Client, Format, Session, SessionOptions, Severity, SqlNode};
 use crate::catalog::CatalogCache;
 use crate::error::{SqlError, SqlResult};
 use crate::plan::Field;
@@ -102,15 +102,8 @@ impl Client for Recorder {
 async fn nodes(cluster: &Cluster) -> Vec<Arc<SqlNode>> {
     let mut nodes = Vec::new();
     for db in &cluster.gateways {
-        nodes.push(Arc::new(SqlNode {
-            db: db.clone(),
-            catalog: CatalogCache::open(db.clone()).await.expect("the catalog"),
-            consistency: String::new(),
-            started: 0,
-            sessions: Default::default(),
-            counters: Counters::default(),
-            admission: Default::default(),
-        }));
+        let catalog = CatalogCache::open(db.clone()).await.expect("the catalog");
+        nodes.push(Arc::new(SqlNode::new(db.clone(), catalog)));
     }
     nodes
 }
