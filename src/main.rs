@@ -5,6 +5,7 @@
 
 mod cli;
 mod fault;
+mod simulate;
 mod workload;
 mod node;
 mod pgwire;
@@ -41,6 +42,7 @@ fn main() {
             Command::Demo(args) => cli::start::demo(args).await,
             Command::Node(command) => cli::node::run(command).await,
             Command::Workload(command) => workload::run(command).await,
+            Command::Simulate(args) => tokio::task::block_in_place(|| simulate::simulate(&args)),
         }
     });
     match done {

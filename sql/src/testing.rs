@@ -28,7 +28,11 @@ pub struct Answer {
 /// A session of the superuser.
 pub async fn connect(node: Arc<SqlNode>) -> SqlResult<Session> {
     let parameters = BTreeMap::from([("user".to_string(), "postgres".to_string())]);
-    Session::start(node, SessionOptions { parameters }).await
+    let pid = node.runtime().random() as u32;
+    let mut session = Session::start(node, SessionOptions { parameters }).await?;
+    // Its transactions count among those of the node.
+    session.set_backend_pid(pid);
+    Ok(session)
 }
 
 /// Runs one string of statements. After an error the session is where a client would find it: in a failed block, or idle.

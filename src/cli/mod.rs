@@ -34,6 +34,7 @@ pub enum Command {
     /// Puts load on a running cluster, over SQL.
     #[command(subcommand)]
     Workload(crate::workload::WorkloadCommand),
+    Simulate(crate::simulate::SimulateArgs),
 }
 
 #[derive(Args, Clone, Debug)]

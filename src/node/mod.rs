@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use meridian_sql::catalog::CatalogCache;
-use meridian_sql::session::{Counters, SqlNode};
+use meridian_sql::session::SqlNode;
 use meridian_storage::base::keys::system_key;
 use meridian_storage::base::{BoxFuture, Clock, Key, NodeId, Runtime, StorageError};
 use meridian_storage::engine::Engine;
@@ -326,13 +326,9 @@ async fn open_sql(
     };
     let wall = (inner.clock.wall_ns() / 1000) as i64;
     let node = Arc::new(SqlNode {
-        db: inner.db.clone(),
-        catalog,
         consistency: consistency(&inner.clock, inner.bound),
         started: wall - meridian_sql::session::POSTGRES_EPOCH_MICROS,
-        sessions: Default::default(),
-        counters: Counters::default(),
-        admission: Default::default(),
+        ..SqlNode::new(inner.db.clone(), catalog)
     });
     tokio::spawn(meridian_sql::schema_change::jobs::run_loop(node.catalog.clone()));
     let pg = Arc::new(PgServer {

@@ -16,42 +16,34 @@ pub struct Trace(Arc<Inner>);
 struct Inner {
     runtime: SimRuntime,
     began: u64,
-    /// `SIM_TRACE=1`: print each line as it comes.
+    /// Print each line as it comes.
     echo: bool,
-    state: Mutex<State>,
-}
-
-struct State {
-    lines: Vec<String>,
-    hash: u64,
+    hash: Mutex<u64>,
 }
 
 impl Trace {
-    pub fn new(runtime: SimRuntime) -> Self {
+    pub fn new(runtime: SimRuntime, echo: bool) -> Self {
         let began = runtime.clock().wall_ns();
-        let echo = std::env::var("SIM_TRACE").is_ok();
-        let state = Mutex::new(State { lines: Vec::new(), hash: hash(b"") });
-        Trace(Arc::new(Inner { runtime, began, echo, state }))
+        Trace(Arc::new(Inner { runtime, began, echo, hash: Mutex::new(hash(b"")) }))
     }
 
     pub fn say(&self, what: impl Display) {
-        let now = (self.0.runtime.clock().wall_ns() - self.0.began) as f64 / 1e9;
-        let line = format!("{now:>11.6} {:016x} {what}", self.0.runtime.fingerprint());
+        let line = format!("{:>11.6} {:016x} {what}", self.seconds(), self.0.runtime.fingerprint());
         if self.0.echo {
             println!("{line}");
         }
-        let mut state = self.0.state.lock();
-        state.hash = state.hash.rotate_left(7) ^ hash(line.as_bytes());
-        state.lines.push(line);
+        let mut sum = self.0.hash.lock();
+        *sum = sum.rotate_left(7) ^ hash(line.as_bytes());
     }
 
     /// Over everything said so far.
     pub fn hash(&self) -> u64 {
-        self.0.state.lock().hash
+        *self.0.hash.lock()
     }
 
-    pub fn lines(&self) -> Vec<String> {
-        self.0.state.lock().lines.clone()
+    /// Virtual time since the beginning.
+    pub fn seconds(&self) -> f64 {
+        (self.0.runtime.clock().wall_ns() - self.0.began) as f64 / 1e9
     }
 }
 

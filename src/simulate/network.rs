@@ -18,7 +18,7 @@ use meridian_txn::rpc::{self, KvTransport, Sender, TransportError};
 use meridian_txn::testing::{Process, SimRuntime};
 use parking_lot::Mutex;
 
-use crate::trace::{Trace, hash};
+use super::trace::{Trace, hash};
 
 /// How good the network is.
 #[derive(Clone, Copy, Debug)]

@@ -13,8 +13,8 @@ use meridian_storage::replica::RangeDescriptor;
 use meridian_storage::store::testing::Chance;
 use parking_lot::Mutex;
 
-use crate::machine::{Machine, Up, World};
-use crate::network::Weather;
+use super::machine::{Machine, Up, World};
+use super::network::Weather;
 
 /// How long a cluster without faults may take until everything is in order.
 const SETTLE_WITHIN: Duration = Duration::from_secs(90);
@@ -58,6 +58,57 @@ impl Cluster {
 
     pub fn start(&self, node: NodeId) {
         self.machines.lock().get_mut(&node).expect("a machine").start(&self.world);
+    }
+
+    /// A new machine, with empty disks.
+    pub fn join(&self, skew_ns: i64) -> NodeId {
+        let mut machines = self.machines.lock();
+        let gone = self.world.gone.lock().last().copied();
+        let last = machines.keys().next_back().copied().max(gone);
+        let id = NodeId(last.map_or(1, |n| n.0 + 1));
+        let mut machine = Machine::new(&self.world, id, skew_ns);
+        machine.start(&self.world);
+        machines.insert(id, machine);
+        id
+    }
+
+    /// The machine never comes back, nor do its disks.
+    pub fn remove(&self, node: NodeId) {
+        let Some(mut machine) = self.machines.lock().remove(&node) else { return };
+        machine.crash(&self.world, 0, 0);
+        self.world.draining.lock().remove(&node);
+        self.world.gone.lock().insert(node);
+        // It is no more, even if it was down before.
+        let now = self.world.wall_ns();
+        self.world.down_since.lock().entry(node).or_default().get_or_insert(now);
+    }
+
+    /// Machines that are to stay.
+    pub fn staying(&self) -> Vec<NodeId> {
+        let draining = self.world.draining.lock();
+        self.nodes().into_iter().filter(|n| !draining.contains(n)).collect()
+    }
+
+    /// Whether every range has all its replicas on machines that are up, as far as anybody knows.
+    pub fn is_whole(&self) -> bool {
+        let up = self.all_up();
+        let is_up = |node: NodeId| up.iter().any(|(n, _)| *n == node);
+        up.len() == self.nodes().len()
+            && self
+                .ranges()
+                .values()
+                .all(|d| !d.is_joint() && d.voters().count() >= 3 && d.voters().all(|r| is_up(r.node)))
+    }
+
+    /// Nodes that were told to give up what they have, and have nothing left.
+    pub fn drained(&self) -> Vec<NodeId> {
+        // Whatever a machine that is down knows may be newer.
+        if self.all_up().len() < self.nodes().len() {
+            return Vec::new();
+        }
+        let ranges = self.ranges();
+        let holds = |node: &NodeId| ranges.values().any(|d| d.replicas.iter().any(|r| r.node == *node));
+        self.world.draining.lock().iter().copied().filter(|n| !holds(n)).collect()
     }
 
     pub fn crash(&self, node: NodeId, engine_keeps: u64, log_keeps: usize) {
@@ -141,8 +192,15 @@ impl Cluster {
         if end != keys::max_key() {
             return Some(format!("the last range ends at {end:?}"));
         }
+        let draining = self.world.draining.lock().clone();
         let machines = self.machines.lock();
         for (range, d) in &ranges {
+            if let Some(lost) = d.replicas.iter().find(|r| !machines.contains_key(&r.node)) {
+                return Some(format!("{range} still counts on {}, which is gone", lost.node));
+            }
+            if let Some(leaving) = d.replicas.iter().find(|r| draining.contains(&r.node)) {
+                return Some(format!("{range} is not drained off {}", leaving.node));
+            }
             let Some(holder) = holders.get(range) else {
                 return Some(format!("nobody leads {range}: {d:?}"));
             };

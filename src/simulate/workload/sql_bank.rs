@@ -2,11 +2,12 @@
 
 use meridian_sql::error::{SqlError, SqlResult};
 use meridian_sql::session::Session;
+use meridian_sql::testing::{Answer, query};
 
-use crate::bank::{ACCOUNTS, Books, MAX_ATTEMPTS, OPENING, Style, Transfer};
-use crate::machine::Up;
-use crate::sql::{Answer, connect, query};
-use crate::stats::Stats;
+use super::bank::{ACCOUNTS, Books, MAX_ATTEMPTS, OPENING, Style, Transfer};
+use crate::simulate::coverage::Coverage;
+use crate::simulate::machine::Up;
+use crate::simulate::sql::connect;
 
 pub async fn open(up: &Up) {
     let rows: Vec<String> = (0..ACCOUNTS).map(|a| format!("({a}, {OPENING})")).collect();
@@ -24,11 +25,11 @@ pub async fn open(up: &Up) {
 }
 
 /// Whether it was carried out; `false`: it was taken back. An error in code 40003 leaves that open.
-pub async fn transfer(up: &Up, t: Transfer, style: Style, id: &str, stats: &Stats) -> SqlResult<bool> {
+pub async fn transfer(up: &Up, t: Transfer, style: Style, id: &str, coverage: &Coverage) -> SqlResult<bool> {
     let mut session = connect(up).await?;
     for attempt in 0.. {
         match attempt_transfer(&mut session, t, style, id).await {
-            Err(e) if e.code() == "40001" && attempt < MAX_ATTEMPTS => Stats::add(&stats.retries),
+            Err(e) if e.code() == "40001" && attempt < MAX_ATTEMPTS => Coverage::add(&coverage.retries),
             Err(e) => {
                 session.close().await;
                 return Err(e);

@@ -1,20 +1,71 @@
 //! What goes wrong, and what the operator does meanwhile; all of it chosen by the seed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_storage::base::{Key, NodeId, Runtime};
 use meridian_storage::store::testing::Chance;
 
-use crate::cluster::Cluster;
-use crate::machine::SkewedClock;
-use crate::stats::Stats;
+use super::cluster::Cluster;
+use super::coverage::Coverage;
+use super::machine::SkewedClock;
+use super::options::Fault;
+
+/// There are no more machines than this.
+const NODES_MAX: usize = 9;
+
+/// One thing to do, and how often of a hundred when everything is allowed.
+#[derive(Clone, Copy)]
+enum Act {
+    Crash,
+    CrashAll,
+    Restart,
+    Cut,
+    CutOneWay,
+    Isolate,
+    Heal,
+    Pause,
+    Resume,
+    Split,
+    Transfer,
+    Jump,
+    Flush,
+    Join,
+    Drain,
+    Remove,
+    Lose,
+}
+
+const ACTS: [(Fault, Act, u64); 17] = [
+    (Fault::Crash, Act::Crash, 12),
+    (Fault::Crash, Act::CrashAll, 2),
+    (Fault::Crash, Act::Restart, 18),
+    (Fault::Partition, Act::Cut, 8),
+    (Fault::Partition, Act::CutOneWay, 4),
+    (Fault::Partition, Act::Isolate, 6),
+    (Fault::Partition, Act::Heal, 12),
+    (Fault::Pause, Act::Pause, 6),
+    (Fault::Pause, Act::Resume, 7),
+    (Fault::Split, Act::Split, 8),
+    (Fault::Transfer, Act::Transfer, 8),
+    (Fault::Clock, Act::Jump, 4),
+    (Fault::Flush, Act::Flush, 5),
+    (Fault::Member, Act::Join, 2),
+    (Fault::Member, Act::Drain, 2),
+    (Fault::Member, Act::Remove, 8),
+    (Fault::Loss, Act::Lose, 1),
+];
 
 pub struct Nemesis {
     pub cluster: Arc<Cluster>,
     pub chance: Chance,
+    /// What may go wrong in this run.
+    pub faults: BTreeSet<Fault>,
     /// Where ranges may be split.
     pub split_keys: Vec<Key>,
+    /// Whether a machine has been lost for good.
+    pub lost: bool,
     /// Clocks are at most half of this from true time.
     pub max_skew: Duration,
 }
@@ -35,27 +86,46 @@ impl Nemesis {
         let nodes = self.cluster.nodes();
         let node = nodes[self.chance.below(nodes.len() as u64) as usize];
         let other = nodes[self.chance.below(nodes.len() as u64) as usize];
-        match self.chance.below(100) {
-            0..12 => self.crash(node),
-            12..14 => nodes.iter().for_each(|n| self.crash(*n)),
-            14..32 => self.restart(),
-            32..40 if node != other => self.cut(&[(node, other), (other, node)]),
-            40..44 if node != other => self.cut(&[(node, other)]),
-            44..50 => {
+        let Some(act) = self.next_act() else { return };
+        match act {
+            Act::Crash => self.crash(node),
+            Act::CrashAll => nodes.iter().for_each(|n| self.crash(*n)),
+            Act::Restart => self.restart(),
+            Act::Cut if node != other => self.cut(&[(node, other), (other, node)]),
+            Act::CutOneWay if node != other => self.cut(&[(node, other)]),
+            Act::Cut | Act::CutOneWay => {}
+            Act::Isolate => {
                 let links = nodes.iter().filter(|n| **n != node).flat_map(|n| [(node, *n), (*n, node)]);
                 self.cut(&links.collect::<Vec<_>>());
             }
-            50..62 => {
+            Act::Heal => {
                 self.say("heal");
                 self.cluster.world.network.heal();
             }
-            62..68 => self.pause(node),
-            68..75 => self.cluster.all_up().iter().for_each(|(_, up)| up.process.resume()),
-            75..83 => self.split(),
-            83..91 => self.transfer(node),
-            91..95 => self.jump(node),
-            _ => self.flush(node),
+            Act::Pause => self.pause(node),
+            Act::Resume => self.cluster.all_up().iter().for_each(|(_, up)| up.process.resume()),
+            Act::Split => self.split(),
+            Act::Transfer => self.transfer(node),
+            Act::Jump => self.jump(node),
+            Act::Flush => self.flush(node),
+            Act::Join => self.join(nodes.len()),
+            Act::Drain => self.drain(node),
+            Act::Remove => self.remove(),
+            Act::Lose => self.lose(node),
         }
+    }
+
+    fn next_act(&mut self) -> Option<Act> {
+        let faults = &self.faults;
+        let acts = || ACTS.iter().filter(|(fault, _, _)| faults.contains(fault));
+        let mut at = self.chance.below(acts().map(|(_, _, weight)| weight).sum());
+        acts().find_map(|(_, act, weight)| match at.checked_sub(*weight) {
+            None => Some(*act),
+            Some(rest) => {
+                at = rest;
+                None
+            }
+        })
     }
 
     fn say(&self, what: impl std::fmt::Display) {
@@ -64,7 +134,7 @@ impl Nemesis {
 
     fn crash(&mut self, node: NodeId) {
         if self.cluster.up(node).is_some() {
-            Stats::add(&self.cluster.world.stats.crashes);
+            Coverage::add(&self.cluster.world.coverage.crashes);
             self.cluster.crash(node, self.chance.below(6), self.chance.below(3) as usize);
         }
     }
@@ -78,7 +148,7 @@ impl Nemesis {
     }
 
     fn cut(&mut self, links: &[(NodeId, NodeId)]) {
-        Stats::add(&self.cluster.world.stats.cuts);
+        Coverage::add(&self.cluster.world.coverage.cuts);
         for (from, to) in links {
             self.say(format_args!("cut {from}>{to}"));
             self.cluster.world.network.cut(*from, *to);
@@ -88,7 +158,7 @@ impl Nemesis {
     fn pause(&mut self, node: NodeId) {
         if let Some(up) = self.cluster.up(node) {
             self.say(format_args!("pause {node}"));
-            Stats::add(&self.cluster.world.stats.pauses);
+            Coverage::add(&self.cluster.world.coverage.pauses);
             up.process.pause();
         }
     }
@@ -113,11 +183,11 @@ impl Nemesis {
         let Some(up) = self.cluster.up(holder).filter(|_| holder != to) else { return };
         self.say(format_args!("transfer {range} from {holder} to {to}"));
         let (store, trace) = (up.store.clone(), self.cluster.world.trace.clone());
-        let stats = self.cluster.world.stats.clone();
+        let coverage = self.cluster.world.coverage.clone();
         let transfer = async move {
             let done = store.transfer_lease(range, to).await;
             if done.is_ok() {
-                Stats::add(&stats.transfers);
+                Coverage::add(&coverage.transfers);
             }
             trace.say(format_args!("transfer {range} to {to}: {done:?}"));
         };
@@ -127,10 +197,47 @@ impl Nemesis {
     fn jump(&mut self, node: NodeId) {
         let skew = random_skew(&mut self.chance, self.max_skew);
         self.say(format_args!("clock of {node} is off by {skew} ns"));
-        Stats::add(&self.cluster.world.stats.clock_jumps);
+        Coverage::add(&self.cluster.world.coverage.clock_jumps);
         let machines = self.cluster.machines.lock();
         let clock: &SkewedClock = &machines[&node].physical;
         clock.set_skew(skew);
+    }
+
+    fn join(&mut self, nodes: usize) {
+        if nodes < NODES_MAX {
+            let node = self.cluster.join(random_skew(&mut self.chance, self.max_skew));
+            self.say(format_args!("{node} joins"));
+            Coverage::add(&self.cluster.world.coverage.joins);
+        }
+    }
+
+    /// One is enough at a time, and three must stay.
+    fn drain(&mut self, node: NodeId) {
+        let staying = self.cluster.staying();
+        let mut draining = self.cluster.world.draining.lock();
+        if draining.is_empty() && staying.len() > 3 && staying.contains(&node) {
+            self.say(format_args!("{node} is to leave"));
+            draining.insert(node);
+        }
+    }
+
+    fn remove(&mut self) {
+        for node in self.cluster.drained() {
+            self.say(format_args!("{node} leaves"));
+            Coverage::add(&self.cluster.world.coverage.removals);
+            self.cluster.remove(node);
+        }
+    }
+
+    /// Once in a run: whoever loses two machines of three for good has lost data.
+    fn lose(&mut self, node: NodeId) {
+        let staying = self.cluster.staying();
+        if !self.lost && staying.len() > 3 && staying.contains(&node) && self.cluster.is_whole() {
+            self.lost = true;
+            self.say(format_args!("{node} is lost"));
+            Coverage::add(&self.cluster.world.coverage.losses);
+            self.cluster.remove(node);
+        }
     }
 
     fn flush(&mut self, node: NodeId) {

@@ -1,8 +1,8 @@
 //! One machine: disks that outlive it, and the real code of all layers on top of them while it is up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use meridian_sql::session::SqlNode;
@@ -21,9 +21,9 @@ use meridian_txn::rpc::{BatchRequest, BatchResponse, EndKind, KvError, Request, 
 use meridian_txn::testing::{Process, SimRuntime};
 use parking_lot::Mutex;
 
-use crate::network::{Doors, Network};
-use crate::stats::Stats;
-use crate::trace::Trace;
+use super::coverage::Coverage;
+use super::network::{Doors, Network};
+use super::trace::Trace;
 
 pub const CLUSTER: u128 = 0x51;
 
@@ -54,7 +54,7 @@ pub struct World {
     pub runtime: SimRuntime,
     pub trace: Trace,
     pub network: Network,
-    pub stats: Arc<Stats>,
+    pub coverage: Arc<Coverage>,
     pub max_offset: Duration,
     /// Whether the bound on the clocks counts as known, so that commits wait it out.
     pub bound_known: bool,
@@ -64,6 +64,16 @@ pub struct World {
     /// What gossip would spread: the newest descriptor of the first range, and since when machines are silent.
     pub first_range: Mutex<Option<RangeDescriptor>>,
     pub down_since: Mutex<BTreeMap<NodeId, Option<u64>>>,
+    /// Nodes that are to give up what they have.
+    pub draining: Mutex<BTreeSet<NodeId>>,
+    /// Nodes that are no more.
+    pub gone: Mutex<BTreeSet<NodeId>>,
+    /// After how long a silent node is replaced.
+    pub dead_after: Duration,
+    /// How long versions are kept that nobody needs.
+    pub gc_after: Duration,
+    /// Of each machine that takes statements.
+    pub sessions: Mutex<Vec<Weak<SqlNode>>>,
     /// Who held a lease last, by range.
     pub leaders: Mutex<BTreeMap<RangeId, NodeId>>,
 }
@@ -71,6 +81,13 @@ pub struct World {
 impl World {
     pub fn wall_ns(&self) -> u64 {
         self.runtime.clock().wall_ns()
+    }
+
+    /// When the oldest open transaction of a machine that is up began, as gossip would tell.
+    fn oldest_transaction(&self) -> Option<u64> {
+        let mut sessions = self.sessions.lock();
+        sessions.retain(|node| node.strong_count() > 0);
+        sessions.iter().filter_map(|node| node.upgrade()?.oldest_transaction()).min()
     }
 }
 
@@ -115,7 +132,7 @@ impl Machine {
         // The hybrid clock is memory: a machine that starts begins with the physical one.
         let clock = Hlc::new(self.physical.clone(), world.max_offset, world.bound_known);
         let participant = Participant::new(self.id, clock.clone(), runtime.clone());
-        let kv = Arc::new(Meter { inner: participant.clone(), stats: world.stats.clone() });
+        let kv = Arc::new(Meter { inner: participant.clone(), coverage: world.coverage.clone() });
         let observer = Arc::new(Observer { node: self.id, inner: participant.clone(), world: world.clone() });
         let port = world.network.port(self.id);
         let parts = StoreParts {
@@ -147,7 +164,8 @@ impl Machine {
         process.spawn("maintain", Box::pin(maintain(up.clone())));
         process.spawn("place", Box::pin(place(up.clone(), world.clone())));
         if world.sql {
-            process.spawn("sql", Box::pin(crate::sql::open(up.clone(), world.clone())));
+            process.spawn("sql", Box::pin(super::sql::open(up.clone(), world.clone())));
+            process.spawn("collect", Box::pin(collect(up.clone(), world.clone())));
         }
         world.down_since.lock().insert(self.id, None);
         self.up = Some(up);
@@ -186,9 +204,24 @@ async fn maintain(up: Up) {
     }
 }
 
+/// Has the ranges that are led here collect old versions, as the binary's garbage collection does.
+async fn collect(up: Up, world: Arc<World>) {
+    loop {
+        let jitter = Duration::from_micros(up.process.random() % 1_000_000);
+        up.process.sleep(world.gc_after / 4 + jitter).await;
+        let kept = world.wall_ns().saturating_sub(world.gc_after.as_nanos() as u64);
+        let threshold = world.oldest_transaction().map_or(kept, |oldest| kept.min(oldest - 1));
+        for (descriptor, _) in led(&up) {
+            if up.db.collect_garbage(&descriptor, Timestamp::new(threshold, 0)).await.is_ok() {
+                Coverage::add(&world.coverage.collections);
+            }
+        }
+    }
+}
+
 /// Replicates and repairs the ranges that are led here and publishes their descriptors, as the binary's allocator does.
 async fn place(up: Up, world: Arc<World>) {
-    let policy = Policy { dead_after: Duration::from_secs(300), ..Policy::default() };
+    let policy = Policy { dead_after: world.dead_after, ..Policy::default() };
     for round in 0u64.. {
         let jitter = Duration::from_micros(up.process.random() % 200_000);
         up.process.sleep(Duration::from_millis(200) + jitter).await;
@@ -207,7 +240,7 @@ async fn place(up: Up, world: Arc<World>) {
                     world.trace.say(format_args!("{}: {action:?}", up.store.node()));
                     let changed = up.store.change_replicas(*range, add.clone(), remove.clone()).await;
                     if changed.is_ok() {
-                        Stats::add(&world.stats.replica_changes);
+                        Coverage::add(&world.coverage.replica_changes);
                     }
                     changed.is_ok().then_some(*range)
                 }
@@ -230,13 +263,14 @@ async fn place(up: Up, world: Arc<World>) {
 
 fn nodes(world: &World) -> BTreeMap<NodeId, NodeView> {
     let now = world.wall_ns();
-    let view = |since: &Option<u64>| NodeView {
-        silent_for: Duration::from_nanos(since.map_or(0, |at| now - at)),
-        draining: false,
-        replicas: 0,
-        leases: 0,
+    let (draining, gone) = (world.draining.lock(), world.gone.lock());
+    let down_since = world.down_since.lock();
+    let here = down_since.iter().filter(|(node, _)| !gone.contains(node));
+    let view = |(node, since): (&NodeId, &Option<u64>)| {
+        let silent_for = Duration::from_nanos(since.map_or(0, |at| now - at));
+        (*node, NodeView { silent_for, draining: draining.contains(node), replicas: 0, leases: 0 })
     };
-    world.down_since.lock().iter().map(|(node, since)| (*node, view(since))).collect()
+    here.map(view).collect()
 }
 
 struct Gossip(Arc<World>);
@@ -264,25 +298,25 @@ impl NodeLiveness for Gossip {
 /// Counts what arrives at the participant.
 struct Meter {
     inner: Arc<Participant>,
-    stats: Arc<Stats>,
+    coverage: Arc<Coverage>,
 }
 
 impl Meter {
     fn count(&self, batch: &BatchRequest, answer: &Result<BatchResponse, KvError>) {
-        let s = &self.stats;
+        let s = &self.coverage;
         match answer {
             Ok(_) => {}
-            Err(KvError::Deadlock { .. }) => return Stats::add(&s.deadlocks),
+            Err(KvError::Deadlock { .. }) => return Coverage::add(&s.deadlocks),
             Err(_) => return,
         }
         for request in &batch.requests {
             match request {
-                Request::CommitOnePhase { .. } => Stats::add(&s.one_phase_commits),
-                Request::EndTxn { how: EndKind::Stage, .. } => Stats::add(&s.parallel_commits),
-                Request::PushTxn { .. } => Stats::add(&s.pushes),
-                Request::RecoverTxn { .. } => Stats::add(&s.recoveries),
-                Request::Refresh { .. } => Stats::add(&s.refreshes),
-                Request::AdminSplit { .. } => Stats::add(&s.splits),
+                Request::CommitOnePhase { .. } => Coverage::add(&s.one_phase_commits),
+                Request::EndTxn { how: EndKind::Stage, .. } => Coverage::add(&s.parallel_commits),
+                Request::PushTxn { .. } => Coverage::add(&s.pushes),
+                Request::RecoverTxn { .. } => Coverage::add(&s.recoveries),
+                Request::Refresh { .. } => Coverage::add(&s.refreshes),
+                Request::AdminSplit { .. } => Coverage::add(&s.splits),
                 _ => {}
             }
         }
@@ -318,7 +352,7 @@ impl ReplicaObserver for Observer {
         self.world.trace.say(format_args!("{} leads {range} in term {}", self.node, lease.term));
         let before = self.world.leaders.lock().insert(range, self.node);
         if before.is_some_and(|b| b != self.node) {
-            Stats::add(&self.world.stats.leader_changes);
+            Coverage::add(&self.world.coverage.leader_changes);
         }
         self.inner.lease_acquired(replica, lease);
     }

@@ -5,9 +5,9 @@ use meridian_storage::base::keys::TABLE;
 use meridian_storage::base::{Key, Span};
 use meridian_txn::{Db, LockStrength, ScanOptions, Txn, TxnOptions, TxnResult, WaitPolicy};
 
-use crate::bank::{ACCOUNTS, Books, MAX_ATTEMPTS, OPENING, Style, Transfer};
-use crate::machine::Up;
-use crate::stats::Stats;
+use super::bank::{ACCOUNTS, Books, MAX_ATTEMPTS, OPENING, Style, Transfer};
+use crate::simulate::coverage::Coverage;
+use crate::simulate::machine::Up;
 
 fn account_key(account: u64) -> Key {
     Key::from([&[TABLE, b'a'][..], &account.to_be_bytes()].concat())
@@ -31,7 +31,7 @@ pub async fn open(db: &Db) {
 }
 
 /// Whether it was carried out; `false`: there was not enough, or it was taken back.
-pub async fn transfer(up: &Up, t: Transfer, style: Style, id: &str, stats: &Stats) -> TxnResult<bool> {
+pub async fn transfer(up: &Up, t: Transfer, style: Style, id: &str, coverage: &Coverage) -> TxnResult<bool> {
     let (db, ledger) = (&up.db, ledger_key(id));
     let txn = db.begin(TxnOptions::default());
     for attempt in 0.. {
@@ -46,7 +46,7 @@ pub async fn transfer(up: &Up, t: Transfer, style: Style, id: &str, stats: &Stat
                 return Ok(false);
             }
             Err(e) if e.is_retryable() && txn.can_restart() && attempt < MAX_ATTEMPTS => {
-                Stats::add(&stats.retries);
+                Coverage::add(&coverage.retries);
                 txn.restart();
             }
             Err(e) => {

@@ -2,18 +2,22 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-macro_rules! stats {
+macro_rules! counters {
     ($($name:ident),+ $(,)?) => {
         #[derive(Default)]
-        pub struct Stats { $(pub $name: AtomicU64),+ }
+        pub struct Coverage { $(pub $name: AtomicU64),+ }
 
-        impl Stats {
+        impl Coverage {
             pub fn add(counter: &AtomicU64) {
                 counter.fetch_add(1, Relaxed);
             }
 
+            pub fn count(counter: &AtomicU64, n: u64) {
+                counter.fetch_add(n, Relaxed);
+            }
+
             /// Adds another run's.
-            pub fn absorb(&self, other: &Stats) {
+            pub fn absorb(&self, other: &Coverage) {
                 $(self.$name.fetch_add(other.$name.load(Relaxed), Relaxed);)+
             }
 
@@ -24,12 +28,13 @@ macro_rules! stats {
     };
 }
 
-stats!(
+counters!(
     commits,
     refused,
     unknown,
     retries,
     audits,
+    transactions_checked,
     one_phase_commits,
     parallel_commits,
     refreshes,
@@ -42,11 +47,15 @@ stats!(
     clock_jumps,
     splits,
     replica_changes,
+    joins,
+    removals,
+    losses,
     transfers,
+    collections,
     leader_changes,
 );
 
-impl std::fmt::Display for Stats {
+impl std::fmt::Display for Coverage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let shown: Vec<String> =
             self.all().into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{name} {n}")).collect();

@@ -1,0 +1,291 @@
+//! One run: the seed chooses the cluster, the weather, the faults and the work; then all faults end, and the books must be
+//! right.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use futures::channel::oneshot;
+use meridian_storage::base::{NodeId, Runtime};
+use meridian_storage::store::StoreConfig;
+use meridian_storage::store::testing::Chance;
+use meridian_txn::testing::SimRuntime;
+
+use super::cluster::Cluster;
+use super::coverage::Coverage;
+use super::machine::{Up, World};
+use super::nemesis::{Nemesis, random_skew};
+use super::network::{Network, Weather};
+use super::options::{Fault, SimulateArgs, Work};
+use super::trace::Trace;
+use super::workload;
+
+const CLIENTS: u64 = 4;
+/// How long the last requests may take when all is well again.
+const LAST_REQUESTS: Duration = Duration::from_secs(40);
+
+const CALM: Weather = Weather {
+    lost_per_10k: 0,
+    repeated_per_10k: 0,
+    slow_per_10k: 0,
+    delay_min: Duration::from_micros(100),
+    delay_max: Duration::from_micros(600),
+};
+
+/// What the seed has chosen.
+struct Scenario {
+    faults: BTreeSet<Fault>,
+    works: Vec<Work>,
+    nodes: u32,
+    max_offset: Duration,
+    /// Whether the bound on the clocks counts as known.
+    bound_known: bool,
+    store: StoreConfig,
+    weather: Weather,
+    think: Duration,
+    dead_after: Duration,
+    gc_after: Duration,
+}
+
+impl Scenario {
+    /// Of the faults and workloads that are asked for, each run has a part: what is left out gives what is left more room.
+    /// (Groce and others, "Swarm testing", ISSTA 2012.)
+    fn choose(args: &SimulateArgs, chance: &mut Chance) -> Self {
+        let everything = chance.percent(30);
+        let faults = args.faults.0.iter().copied().filter(|_| everything || chance.percent(60)).collect();
+        let sql: Vec<Work> = args.workload.0.iter().copied().filter(|w| *w != Work::Keys).collect();
+        let keys = args.workload.0.contains(&Work::Keys) && (sql.is_empty() || chance.percent(30));
+        let works = if keys {
+            vec![Work::Keys]
+        } else {
+            let first = chance.below(sql.len() as u64) as usize;
+            let others = sql.iter().enumerate().filter(|(i, _)| *i != first && chance.percent(30));
+            others.map(|(_, w)| *w).chain(sql.get(first).copied()).collect()
+        };
+        let bound_known = chance.percent(30);
+        let max_offset = if bound_known {
+            Duration::from_millis(1 + chance.below(40))
+        } else {
+            Duration::from_millis(500)
+        };
+        let nodes = if chance.percent(70) { 3 } else { 4 + chance.below(2) as u32 };
+        let store = StoreConfig {
+            unflushed_bytes: 16 << 10,
+            log_bytes: 64 << 10,
+            log_slack_entries: 4 + chance.below(60),
+            ..StoreConfig::default()
+        };
+        let weather = bad_weather(chance);
+        let think = Duration::from_millis([4, 40, 400][chance.below(3) as usize]);
+        let nodes = args.nodes.unwrap_or(nodes);
+        let dead_after = Duration::from_secs(2 + chance.below(20));
+        let gc_after = Duration::from_secs([2, 6, 30][chance.below(3) as usize]);
+        Scenario {
+            faults,
+            works,
+            nodes,
+            max_offset,
+            bound_known,
+            store,
+            weather,
+            think,
+            dead_after,
+            gc_after,
+        }
+    }
+}
+
+/// What a run has come to.
+pub struct Report {
+    pub hash: u64,
+    pub simulated: Duration,
+    pub coverage: Arc<Coverage>,
+}
+
+/// Panics where a promise is broken.
+pub fn run(args: &SimulateArgs, seed: u64) -> Report {
+    let runtime = SimRuntime::shuffled(seed);
+    let mut chance = Chance::new(runtime.random());
+    let scenario = Scenario::choose(args, &mut chance);
+    let (world, skews, max_skew) = world(&runtime, &mut chance, &scenario, args.trace);
+    let (trace, coverage) = (world.trace.clone(), world.coverage.clone());
+    runtime.block_on(drive(world, skews, max_skew, scenario, args.time, chance));
+    runtime.shut_down();
+    let simulated = Duration::from_secs_f64(trace.seconds());
+    Report { hash: trace.hash(), simulated, coverage }
+}
+
+fn world(
+    runtime: &SimRuntime,
+    chance: &mut Chance,
+    scenario: &Scenario,
+    echo: bool,
+) -> (Arc<World>, Vec<i64>, Duration) {
+    let trace = Trace::new(runtime.clone(), echo);
+    let network = Network::new(runtime.clone(), trace.clone(), CALM);
+    // The bound must hold for what the hybrid clocks say, and a message takes some time.
+    let max_skew = scenario.max_offset.mul_f64(0.8);
+    let skews = (0..scenario.nodes).map(|_| random_skew(chance, max_skew)).collect();
+    let world = World {
+        runtime: runtime.clone(),
+        trace,
+        network,
+        coverage: Arc::default(),
+        max_offset: scenario.max_offset,
+        bound_known: scenario.bound_known,
+        sql: scenario.works.iter().any(|w| *w != Work::Keys),
+        store: scenario.store.clone(),
+        first_range: Default::default(),
+        down_since: Default::default(),
+        draining: Default::default(),
+        gone: Default::default(),
+        dead_after: scenario.dead_after,
+        gc_after: scenario.gc_after,
+        sessions: Default::default(),
+        leaders: Default::default(),
+    };
+    (Arc::new(world), skews, max_skew)
+}
+
+async fn drive(
+    world: Arc<World>,
+    skews: Vec<i64>,
+    max_skew: Duration,
+    scenario: Scenario,
+    time: Duration,
+    mut chance: Chance,
+) {
+    let runtime = world.runtime.clone();
+    let cluster = Cluster::new(world.clone(), &skews);
+    cluster.settle().await;
+    let first = cluster.up(NodeId(1)).expect("nothing has gone wrong yet");
+    gateways_open(&cluster).await;
+    let mut works = Vec::new();
+    for work in &scenario.works {
+        let opened = workload::workload(*work, &cluster, &mut chance);
+        opened.open(&first).await;
+        works.push(opened);
+    }
+    see_tables(&cluster).await;
+    let mut split_keys: Vec<_> = works.iter().flat_map(|w| w.split_keys()).collect();
+    split_keys.extend(workload::keys_written(&first).await);
+    if scenario.faults.contains(&Fault::Network) {
+        world.trace.say(format_args!("{:?}", scenario.weather));
+        world.network.set_weather(scenario.weather);
+    }
+
+    let mut clients = Vec::new();
+    let closing = Arc::new(AtomicBool::new(false));
+    for (n, work) in works.iter().enumerate() {
+        for name in 0..CLIENTS {
+            let (done, ended) = oneshot::channel::<()>();
+            let (name, chance) = (format!("w{n}c{name}"), Chance::new(chance.bits()));
+            let client = workload::client(
+                work.clone(),
+                cluster.clone(),
+                name,
+                chance,
+                scenario.think,
+                closing.clone(),
+            );
+            let client = async move {
+                client.await;
+                drop(done);
+            };
+            runtime.spawn("client", Box::pin(client));
+            clients.push(ended);
+        }
+    }
+    watch_leases(&cluster);
+    let mut nemesis = Nemesis {
+        cluster: cluster.clone(),
+        chance: Chance::new(chance.bits()),
+        faults: scenario.faults,
+        split_keys,
+        lost: false,
+        max_skew,
+    };
+    nemesis.rage(time).await;
+
+    cluster.calm(CALM);
+    runtime.sleep(Duration::from_millis(500)).await;
+    closing.store(true, Relaxed);
+    let all = futures::future::join_all(clients);
+    let ended = meridian_storage::base::runtime::timeout(&runtime, LAST_REQUESTS, all).await;
+    assert!(ended.is_some(), "a request is not answered within {LAST_REQUESTS:?} after the faults");
+    cluster.settle().await;
+    gateways_open(&cluster).await;
+    for (_, up) in cluster.all_up() {
+        for work in &works {
+            work.last_look(&up).await;
+        }
+    }
+    // What nobody asks for, such as an index that was never finished, is met by a look at all keys.
+    workload::keys_written(&first_up(&cluster)).await;
+    nothing_left(&cluster).await;
+    cluster.settle().await;
+    works.iter().for_each(|w| w.close());
+}
+
+/// Other machines look for new tables only once in a while.
+async fn see_tables(cluster: &Cluster) {
+    for (_, up) in cluster.all_up() {
+        if let Some(node) = up.sql.get() {
+            node.catalog.refresh().await.expect("nothing has gone wrong yet");
+        }
+    }
+}
+
+fn first_up(cluster: &Cluster) -> Up {
+    cluster.all_up().into_iter().next().expect("all are up").1
+}
+
+/// Every machine takes statements.
+async fn gateways_open(cluster: &Cluster) {
+    for _ in 0..1000 {
+        if !cluster.world.sql || cluster.all_up().iter().all(|(_, up)| up.sql.get().is_some()) {
+            return;
+        }
+        cluster.world.runtime.sleep(Duration::from_millis(50)).await;
+    }
+    panic!("a machine cannot open its catalog");
+}
+
+/// Whoever meets an intent brings it to an end: after the audits none is left.
+async fn nothing_left(cluster: &Cluster) {
+    for _ in 0..100 {
+        if cluster.intents().is_empty() {
+            return;
+        }
+        cluster.world.runtime.sleep(Duration::from_millis(100)).await;
+    }
+    panic!("intents are left: {:?}", cluster.intents());
+}
+
+/// Looks at all leases, again and again.
+fn watch_leases(cluster: &Arc<Cluster>) {
+    let (runtime, cluster) = (cluster.world.runtime.clone(), Arc::downgrade(cluster));
+    let watch = {
+        let runtime = runtime.clone();
+        async move {
+            loop {
+                runtime.sleep(Duration::from_millis(7)).await;
+                let Some(cluster) = cluster.upgrade() else { return };
+                cluster.leaseholders();
+            }
+        }
+    };
+    runtime.spawn("leases", Box::pin(watch));
+}
+
+fn bad_weather(chance: &mut Chance) -> Weather {
+    let fast = chance.percent(50);
+    Weather {
+        lost_per_10k: [0, 10, 100, 500][chance.below(4) as usize],
+        repeated_per_10k: [0, 10, 100][chance.below(3) as usize],
+        slow_per_10k: [0, 10, 100][chance.below(3) as usize],
+        delay_min: Duration::from_micros(if fast { 50 } else { 1000 }),
+        delay_max: Duration::from_micros(if fast { 500 } else { 8000 }),
+    }
+}
