@@ -212,7 +212,10 @@ where
 }
 
 pub fn is_retryable(error: &SqlError) -> bool {
-    [TxnErrorKind::Retry, TxnErrorKind::Deadlock].iter().any(|kind| kind.sqlstate() == error.code())
+    // A snapshot of our own that has become too old may be taken anew, too.
+    [TxnErrorKind::Retry, TxnErrorKind::Deadlock, TxnErrorKind::SnapshotTooOld]
+        .iter()
+        .any(|kind| kind.sqlstate() == error.code())
 }
 
 /// Takes `count` numbers off a counter; the first ever is `first`.
