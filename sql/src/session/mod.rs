@@ -82,6 +82,7 @@ pub struct Session {
     database: DatabaseId,
     database_name: String,
     pid: u32,
+    registration: Option<node::Registration>,
     settings: Settings,
     catalog: SessionCatalog,
     state: State,
@@ -141,6 +142,7 @@ impl Session {
             database,
             database_name,
             pid: 0,
+            registration: None,
             settings,
             catalog,
             state: State::Idle,
@@ -168,7 +170,7 @@ impl Session {
     /// The number by which other sessions know this one; given once, by the server.
     pub fn set_backend_pid(&mut self, pid: u32) {
         self.pid = pid;
-        self.node.sessions.lock().insert(pid, self.activity.clone());
+        self.registration = Some(node::Registration::new(self.node.clone(), pid, self.activity.clone()));
     }
 
     pub fn status(&self) -> TransactionStatus {
@@ -216,7 +218,6 @@ impl Session {
             active.txn.rollback().await;
             Counters::add(&self.node.counters.rollbacks);
         }
-        self.node.sessions.lock().remove(&self.pid);
     }
 
     fn take_active(&mut self) -> Option<Active> {

@@ -36,6 +36,26 @@ pub struct Activity {
     pub now: Mutex<ActivityNow>,
 }
 
+/// A session among those of its node. Whichever way the session goes, it is not counted any more: a transaction that seemed open
+/// for ever would keep garbage for ever.
+pub(super) struct Registration {
+    node: Arc<SqlNode>,
+    pid: u32,
+}
+
+impl Registration {
+    pub fn new(node: Arc<SqlNode>, pid: u32, activity: Arc<Activity>) -> Self {
+        node.sessions.lock().insert(pid, activity);
+        Registration { node, pid }
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.node.sessions.lock().remove(&self.pid);
+    }
+}
+
 #[derive(Default, Clone)]
 pub struct ActivityNow {
     pub application: String,
@@ -96,5 +116,29 @@ impl SqlNode {
     /// Microseconds since 2000-01-01 UTC.
     pub fn now(&self) -> i64 {
         (self.clock().wall_ns() / 1000) as i64 - POSTGRES_EPOCH_MICROS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meridian_txn::testing::{SimRuntime, local_db};
+
+    use super::*;
+    use crate::testing::{connect, query};
+
+    #[test]
+    fn a_session_that_is_gone_keeps_no_garbage() {
+        let runtime = SimRuntime::new(1);
+        let (db, _) = local_db(&runtime);
+        runtime.block_on(async {
+            let catalog = CatalogCache::open(db.clone()).await.expect("an empty cluster");
+            let node = Arc::new(SqlNode::new(db, catalog));
+            let mut session = connect(node.clone()).await.expect("a session");
+            query(&mut session, "begin; select 1").await.expect("a block");
+            assert!(node.oldest_transaction().is_some());
+            drop(session);
+            assert_eq!(node.oldest_transaction(), None);
+        });
+        runtime.shut_down();
     }
 }
