@@ -25,15 +25,18 @@ use std::collections::BTreeMap;
 use std::panic;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use coverage::Coverage;
+use meridian_storage::base::PhysicalClock;
 #[cfg(feature = "planted")]
 use meridian_storage::base::planted::{self, Planted};
 #[cfg(feature = "planted")]
 use options::Plant;
 pub use options::SimulateArgs;
 use run::Report;
+
+use crate::node::system::SystemClock;
 
 thread_local! {
     /// Why this thread's run failed: the first panic's message and place.
@@ -62,7 +65,7 @@ pub fn simulate(args: &SimulateArgs) -> Result<(), String> {
     }));
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
     let jobs = if args.trace { 1 } else { args.jobs.map_or(threads, u64::from) }.min(args.runs);
-    let begun = Instant::now();
+    let clock = SystemClock::default();
     let next = AtomicU64::new(0);
     let mut sum = Sum::default();
     std::thread::scope(|scope| -> Result<(), String> {
@@ -97,7 +100,7 @@ pub fn simulate(args: &SimulateArgs) -> Result<(), String> {
         }
         Ok(())
     })?;
-    sum.print(begun.elapsed());
+    sum.print(clock.monotonic());
     match sum.failed {
         0 => Ok(()),
         n => Err(format!("{n} of {} runs failed", sum.runs)),
