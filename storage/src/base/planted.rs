@@ -2,7 +2,7 @@
 //!
 //! A test that has never failed says little. Each of these breaks one promise of the architecture, at the place where the
 //! code keeps it, and in the way in which one might break it by mistake; a run of `meridian simulate --planted NAME` that does
-//! not fail shows a hole in the simulator's workloads or checkers. docs/testing.md says which run finds which.
+//! not fail shows a hole in the simulator's workloads or checkers.
 //!
 //! What must stay true:
 //! - Without the cargo feature `planted`, [`is`] is a constant false: no branch, no load, nothing of this is in the binary.
