@@ -23,6 +23,8 @@ pub enum StorageError {
     // --- the caller waits and tries again ---
     #[error("{range} is overloaded")]
     Overloaded { range: RangeId },
+    #[error("{node} does not answer")]
+    Unreachable { node: NodeId },
     #[error("the node is shutting down")]
     Shutdown,
     // --- the operator must act ---

@@ -18,6 +18,9 @@ use crate::replica::{Command, RangeDescriptor, Replica, ReplicaDescriptor, Repli
 /// How often a new replica is asked whether it has caught up, and how often in all.
 const POLL: Duration = Duration::from_millis(50);
 const MAX_POLLS: u32 = 6000;
+/// After so many in a row in which its node has not been heard of, it is not waited for any longer: a lost node never comes
+/// back, and other ranges wait for their turn.
+const MAX_SILENT_POLLS: u32 = 100;
 /// A learner this close behind is promoted.
 const CAUGHT_UP_WITHIN: u64 = 64;
 
@@ -34,7 +37,7 @@ impl StoreHandle {
     /// Adds and removes replicas: learners first; when they have caught up, everything at once. Resolves when the new
     /// replicas vote and the old ones are out.
     ///
-    /// The leaseholder cannot remove itself. What an earlier, interrupted change has left is finished first.
+    /// The leaseholder cannot remove itself. A node that is silent for some seconds is given up: it stays a learner. What an earlier, interrupted change has left is finished first.
     pub async fn change_replicas(
         &self,
         range: RangeId,
@@ -84,17 +87,23 @@ impl StoreHandle {
     }
 
     async fn until_caught_up(&self, range: RangeId, node: NodeId) -> StorageResult<()> {
+        let mut silent = 0;
         for _ in 0..MAX_POLLS {
             let (done, answer) = oneshot::channel();
             if !self.shared.inbox.push(Input::CaughtUp { range, node, done }) {
                 return Err(StorageError::Shutdown);
             }
             match answer.await {
-                Ok(Ok(true)) => return Ok(()),
-                Ok(Ok(false)) => self.shared.runtime.sleep(POLL).await,
+                Ok(Ok(CatchingUp::Done)) => return Ok(()),
+                Ok(Ok(CatchingUp::Going)) => silent = 0,
+                Ok(Ok(CatchingUp::Silent)) => silent += 1,
                 Ok(Err(e)) => return Err(e),
                 Err(_) => return Err(StorageError::Shutdown),
             }
+            if silent > MAX_SILENT_POLLS {
+                return Err(StorageError::Unreachable { node });
+            }
+            self.shared.runtime.sleep(POLL).await;
         }
         Err(StorageError::Overloaded { range })
     }
@@ -148,16 +157,30 @@ fn promoted(current: &RangeDescriptor, add: &[NodeId], remove: &[NodeId]) -> Opt
     Some(next)
 }
 
+/// How far a new replica is.
+pub(super) enum CatchingUp {
+    Done,
+    Going,
+    /// Its node does not answer.
+    Silent,
+}
+
 impl StoreCore {
     /// Whether the replica on `node` is close behind, as its leader here knows.
-    pub(super) fn caught_up(&self, range: RangeId, node: NodeId) -> StorageResult<bool> {
+    pub(super) fn caught_up(&self, range: RangeId, node: NodeId) -> StorageResult<CatchingUp> {
         let d = self.replicas.get(&range).ok_or(StorageError::RangeNotFound { range })?;
         if !d.group.is_leader() {
             return Err(StorageError::NotLeaseholder { range, leader: d.replica.lease.leader() });
         }
         let replica = d.descriptor.as_ref().and_then(|x| x.replica_on(node));
         let replica = replica.ok_or(StorageError::RangeMismatch { range, key: Key::MIN })?;
-        Ok(is_close_behind(d, replica.replica))
+        Ok(if is_close_behind(d, replica.replica) {
+            CatchingUp::Done
+        } else if self.liveness.supported_by(node, self.hlc).is_some() {
+            CatchingUp::Going
+        } else {
+            CatchingUp::Silent
+        })
     }
 }
 

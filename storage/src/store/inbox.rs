@@ -10,6 +10,7 @@ use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use parking_lot::{Condvar, Mutex};
 
+use super::admin::CatchingUp;
 use super::transport::{Envelope, MessageBatch};
 use crate::apply::snapshot::SnapshotHead;
 use crate::base::{NodeId, RangeId, ReplicaId, StorageError, StorageResult};
@@ -34,7 +35,7 @@ pub enum Input {
     CaughtUp {
         range: RangeId,
         node: NodeId,
-        done: oneshot::Sender<StorageResult<bool>>,
+        done: oneshot::Sender<StorageResult<CatchingUp>>,
     },
     SnapshotSent {
         range: RangeId,

@@ -133,9 +133,9 @@ impl From<StorageError> for KvError {
             StorageError::RangeMismatch { .. } => KvError::RangeMismatch { descriptors: Vec::new() },
             StorageError::Ambiguous { reason } => KvError::Ambiguous { reason },
             StorageError::Overloaded { range } => KvError::Overloaded { range },
-            e @ (StorageError::Shutdown | StorageError::ClockOffset { .. }) => {
-                KvError::Unavailable { reason: e.to_string() }
-            }
+            e @ (StorageError::Shutdown
+            | StorageError::Unreachable { .. }
+            | StorageError::ClockOffset { .. }) => KvError::Unavailable { reason: e.to_string() },
             e @ StorageError::Corruption(_) => KvError::Corruption { reason: e.to_string() },
             e @ (StorageError::Io(_) | StorageError::Config(_)) => KvError::internal(e.to_string()),
         }
