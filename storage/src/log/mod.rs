@@ -92,6 +92,15 @@ pub struct LogState {
     pub last_index: u64,
 }
 
+impl LogState {
+    /// In a log that begins anew: no vote is forgotten that was given `before`.
+    pub fn keep_vote(&mut self, before: &LogState) {
+        if before.hard_state.term >= self.hard_state.term {
+            (self.hard_state.term, self.hard_state.vote) = (before.hard_state.term, before.hard_state.vote);
+        }
+    }
+}
+
 pub trait LogStore: Send + Sync + 'static {
     /// Writes the batch; with `sync`, it is durable on return.
     fn write(&self, batch: &LogBatch, sync: bool) -> StorageResult<()>;

@@ -25,6 +25,7 @@
 //! An I/O error or a broken invariant ends the core, and with it the node: raft-rs, too, panics rather than go on with
 //! a log that is not what it was told. Not built: merges of ranges.
 
+mod absent;
 mod admin;
 mod config;
 mod core;

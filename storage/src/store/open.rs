@@ -5,7 +5,8 @@
 //!   installation of a snapshot and the reset of the log), or is missing (it was split off and never written to), gets
 //!   the log its state calls for.
 //! - A replica that is not part of its own descriptor any more is cleared away.
-//! - A log without a replica is kept: the split that makes the replica may be replayed. With a tombstone, it is forgotten.
+//! - A log without a replica is kept: the split that makes the replica may be replayed, or the replica may have voted
+//!   before it was there (see `absent`). With a tombstone, it is forgotten.
 
 use std::sync::Arc;
 
@@ -187,15 +188,8 @@ fn settle_log(core: &StoreCore, range: RangeId, stored: &StoredReplica) -> Stora
     {
         return Ok(state.clone());
     }
-    let (mut state, mut batch) = first_log(range, stored.applied);
-    if let Some(before) = found {
-        // Votes are kept; the rest is behind the snapshot.
-        let hard_state = &mut state.hard_state;
-        if before.hard_state.term >= hard_state.term {
-            (hard_state.term, hard_state.vote) = (before.hard_state.term, before.hard_state.vote);
-        }
-        batch.ops.push((range, LogOp::SetHardState(*hard_state)));
-    }
+    // What is found is behind the snapshot, but for the vote.
+    let (state, batch) = first_log(range, stored.applied, found.as_ref());
     core.parts.log.write(&batch, true)?;
     Ok(state)
 }

@@ -18,7 +18,7 @@ use super::driven::answer;
 use super::transport::{Envelope, RaftEnvelope};
 use crate::apply::command;
 use crate::base::planted::{self, Planted};
-use crate::base::{RangeId, ReplicaId, StorageError, StorageResult};
+use crate::base::{Key, RangeId, ReplicaId, StorageError, StorageResult};
 use crate::group::{Event, Refused};
 use crate::log::{LogBatch, LogOp};
 use crate::replica::{Replica, Trigger};
@@ -154,8 +154,11 @@ impl StoreCore {
                 tracing::error!(%range, "a Raft message cannot be encoded");
                 continue;
             };
-            let from = d.group.id();
-            self.send(node, Envelope::Raft(RaftEnvelope { range, from, to, promise, message: bytes.into() }));
+            let votes =
+                matches!(m.get_msg_type(), MessageType::MsgRequestVote | MessageType::MsgRequestPreVote);
+            let start = d.descriptor.as_ref().filter(|_| votes).map_or(Key::MIN, |x| x.start.clone());
+            let (from, message) = (d.group.id(), bytes.into());
+            self.send(node, Envelope::Raft(RaftEnvelope { range, from, to, promise, start, message }));
         }
     }
 

@@ -6,6 +6,7 @@
 use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
 
+use super::absent::Answers;
 use super::core::StoreCore;
 use super::transport::{Envelope, MessageBatch, RaftEnvelope};
 use crate::base::{NodeId, RangeId, ReplicaId, StorageResult};
@@ -30,7 +31,7 @@ impl StoreCore {
 
     fn receive_one(&mut self, from: NodeId, envelope: Envelope) -> StorageResult<()> {
         match envelope {
-            Envelope::Raft(e) => self.receive_raft(from, e, true)?,
+            Envelope::Raft(e) => self.receive_raft(from, e, None)?,
             Envelope::Heartbeat(h) => {
                 let wall = self.parts.clock.wall_ns();
                 let (support, restarted) = self.liveness.on_heartbeat(from, h, self.hlc, wall);
@@ -65,9 +66,14 @@ impl StoreCore {
         Ok(())
     }
 
-    /// A message of Raft. One for a range that is not here is put aside if `may_defer`: the split that makes the range
-    /// may be about to be applied.
-    fn receive_raft(&mut self, from: NodeId, e: RaftEnvelope, may_defer: bool) -> StorageResult<()> {
+    /// A message of Raft. One for a range that is not here is put aside - the split that makes the range may be about to
+    /// be applied - or, the second time, answered.
+    pub(super) fn receive_raft(
+        &mut self,
+        from: NodeId,
+        e: RaftEnvelope,
+        answers: Option<&mut Answers>,
+    ) -> StorageResult<()> {
         let Some(m) = decode(&e) else {
             tracing::warn!(%from, range = %e.range, "a malformed Raft message was dropped");
             return Ok(());
@@ -76,18 +82,13 @@ impl StoreCore {
             return Ok(());
         }
         let Some(d) = self.replicas.get_mut(&e.range) else {
-            if may_defer {
-                self.deferred.push((from, e));
-            } else {
-                self.answer_for_absent(from, &e, &m);
-            }
-            return Ok(());
+            return self.receive_for_absent(from, e, &m, answers);
         };
         if e.to != d.group.id() {
             // A leader that speaks to a newer replica of this node has seen the older one leave.
             if e.to > d.group.id() && is_from_leader(&m) {
                 self.destroy(e.range, e.to)?;
-                self.answer_for_absent(from, &e, &m);
+                return self.receive_for_absent(from, e, &m, answers);
             }
             return Ok(());
         }
@@ -132,34 +133,6 @@ impl StoreCore {
                 || !d.group.is_leader()
                     && d.promise.is_none_or(|p| self.liveness.epoch_for(p.node) != Some(p.epoch))
         })
-    }
-
-    /// Looks again at messages for ranges that were not here when they came.
-    pub(super) fn retry_deferred(&mut self) -> StorageResult<()> {
-        for (from, e) in std::mem::take(&mut self.deferred) {
-            self.receive_raft(from, e, false)?;
-        }
-        Ok(())
-    }
-
-    /// A leader speaks to a replica that does not exist yet: it is told that the log here is empty, so that it sends
-    /// a snapshot. Nothing is remembered, so nothing can be promised or voted.
-    fn answer_for_absent(&mut self, from: NodeId, e: &RaftEnvelope, m: &Message) {
-        let mut answer = Message::default();
-        match m.get_msg_type() {
-            MessageType::MsgAppend => {
-                answer.set_msg_type(MessageType::MsgAppendResponse);
-                answer.index = m.index;
-                answer.reject = true;
-            }
-            MessageType::MsgHeartbeat => answer.set_msg_type(MessageType::MsgHeartbeatResponse),
-            _ => return,
-        }
-        (answer.from, answer.to, answer.term) = (m.to, m.from, m.term);
-        let Ok(bytes) = answer.write_to_bytes() else { return };
-        let answer =
-            RaftEnvelope { range: e.range, from: e.to, to: e.from, promise: 0, message: bytes.into() };
-        self.send(from, Envelope::Raft(answer));
     }
 
     fn receive_removed(&mut self, current: &RangeDescriptor) -> StorageResult<()> {

@@ -211,9 +211,11 @@ impl StoreCore {
         }
         self.step(range, Event::Message(m));
         self.note_promises(range, from, MessageType::MsgSnapshot, sender, term, 0);
-        let wanted = self.replicas.get(&range).is_some_and(|d| d.group.holds_snapshot());
-        if !wanted {
-            return self.stop_receiving(range, from, &chunk, true);
+        let Some(d) = self.replicas.get(&range) else { return Ok(()) };
+        if !d.group.holds_snapshot() {
+            // Not needed; or from a leader whose term is over, which will hear of that when it speaks next.
+            let not_needed = d.group.term() <= term;
+            return self.stop_receiving(range, from, &chunk, not_needed);
         }
         if let Some(incoming) = self.snapshots.incoming.get_mut(&range) {
             incoming.installing = Some((chunk.number, Vec::new()));
@@ -241,7 +243,9 @@ impl StoreCore {
 
     /// A replica that will consist of the snapshot.
     fn adopt_empty(&mut self, range: RangeId, id: ReplicaId, head: &SnapshotHead) -> StorageResult<()> {
-        let group = Group::new(range, id, self.parts.log.clone(), LogState::default(), (0, 0), None)?;
+        let mut log_state = LogState::default();
+        log_state.keep_vote(&self.absent_log(range)?);
+        let group = Group::new(range, id, self.parts.log.clone(), log_state, (0, 0), None)?;
         let replica = self.shared.new_replica(head.descriptor.clone(), head.gc_threshold);
         self.adopt(Driven::new(replica, None, group));
         Ok(())
@@ -288,7 +292,8 @@ impl StoreCore {
         let old = d.descriptor.clone();
         let mut ops = Vec::new();
         if old.is_none() {
-            // Whatever an earlier replica left in the log; its tombstone is flushed by now.
+            // Whatever an earlier replica left in the log. Its tombstone is flushed by now. A vote given before this one
+            // was there is in its hard state.
             ops.push((range, LogOp::Destroy));
         }
         ops.push((range, LogOp::Reset { index: head.index, term: head.term }));

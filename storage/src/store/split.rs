@@ -7,6 +7,8 @@
 //! What must stay true:
 //! - The left replica is redescribed before the observer hears of the split, and the right one is led by nobody before it
 //!   has: whoever knows of the split knows the new bounds, and whoever used the old ones can find out.
+//! - The right-hand side begins bound to whom the left one was bound to. The leaseholder of the left may not have applied
+//!   the split yet, and serve the whole; nobody else may lead the right while it can.
 //! - A split applies only to the descriptor it was made from; one that lost a race is refused by all.
 //! - If the engine loses the split in a crash, it is replayed, and the right-hand side's log, which may have gone on, is
 //!   kept. The replay must not depend on the left's leader: the replica may have been removed from the left meanwhile, and
@@ -52,6 +54,7 @@ impl StoreCore {
             return Ok(());
         }
         let leads = d.group.is_leader();
+        let promise = d.promise;
         let left_replica = d.replica.clone();
         let threshold = left_replica.gc_threshold();
         state::put_descriptor(self.apply.writes(), &left);
@@ -83,7 +86,9 @@ impl StoreCore {
                 Some(&right),
             )?;
             let right_range = right.range;
-            self.adopt(Driven::new(right_replica, Some(Arc::new(right)), group));
+            let mut driven = Driven::new(right_replica, Some(Arc::new(right)), group);
+            driven.promise = promise;
+            self.adopt(driven);
             if leads {
                 self.step(right_range, Event::Campaign(Campaign::AtOnce));
                 // The others shall apply the split before they are asked for their votes.
@@ -96,10 +101,11 @@ impl StoreCore {
     /// The log of a new right-hand side; what is there already is kept.
     fn begin_log(&self, range: RangeId, left: (RangeId, LogOp)) -> StorageResult<LogState> {
         let found = self.parts.log.state(range)?;
-        if let Some(state) = found.filter(|s| s.last_index >= FIRST_INDEX) {
-            return Ok(state);
+        if let Some(state) = found.as_ref().filter(|s| s.last_index >= FIRST_INDEX) {
+            return Ok(state.clone());
         }
-        let (state, mut batch) = first_log(range, (FIRST_INDEX, FIRST_TERM));
+        // A vote may have been given before the replica was there.
+        let (state, mut batch) = first_log(range, (FIRST_INDEX, FIRST_TERM), found.as_ref());
         batch.ops.insert(0, left);
         // Not synced, but in the log before whatever the right side will sync.
         self.parts.log.write(&batch, false)?;
@@ -107,12 +113,16 @@ impl StoreCore {
     }
 }
 
-/// A log that begins after `at`.
-pub(super) fn first_log(range: RangeId, at: (u64, u64)) -> (LogState, LogBatch) {
+/// A log that begins after `at`. A vote given `before` is kept.
+pub(super) fn first_log(range: RangeId, at: (u64, u64), before: Option<&LogState>) -> (LogState, LogBatch) {
     let hard_state = HardState { term: at.1, vote: 0, commit: at.0 };
-    let ops =
-        vec![(range, LogOp::Reset { index: at.0, term: at.1 }), (range, LogOp::SetHardState(hard_state))];
-    (LogState { hard_state, truncated: at, last_index: at.0 }, LogBatch { ops })
+    let mut state = LogState { hard_state, truncated: at, last_index: at.0 };
+    if let Some(before) = before {
+        state.keep_vote(before);
+    }
+    let reset = LogOp::Reset { index: at.0, term: at.1 };
+    let ops = vec![(range, reset), (range, LogOp::SetHardState(state.hard_state))];
+    (state, LogBatch { ops })
 }
 
 /// Whether `left` and `right` are the two halves of `current`, with the same replicas.

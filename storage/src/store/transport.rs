@@ -11,10 +11,10 @@
 use bytes::Bytes;
 
 use crate::base::wire::{Reader, put_bytes, put_timestamp, put_varint};
-use crate::base::{NodeId, RangeId, ReplicaId, StorageResult, Timestamp};
+use crate::base::{Key, NodeId, RangeId, ReplicaId, StorageResult, Timestamp};
 use crate::replica::RangeDescriptor;
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// Carries batches to other nodes. Never blocks; may drop.
 pub trait RaftTransport: Send + Sync + 'static {
@@ -66,6 +66,8 @@ pub struct RaftEnvelope {
     pub to: ReplicaId,
     /// The epoch of support in which the sending replica is bound to the receiving node as its leader; 0 if it is not.
     pub promise: u64,
+    /// Of a request for a vote: where the candidate's range begins.
+    pub start: Key,
     /// A message of raft-rs, in its protobuf form.
     pub message: Bytes,
 }
@@ -164,6 +166,7 @@ impl Envelope {
                 put_varint(out, e.from.0);
                 put_varint(out, e.to.0);
                 put_varint(out, e.promise);
+                put_bytes(out, &e.start);
                 put_bytes(out, &e.message);
             }
             Envelope::Heartbeat(h) => {
@@ -224,6 +227,7 @@ impl Envelope {
                 from: ReplicaId(r.varint()?),
                 to: ReplicaId(r.varint()?),
                 promise: r.varint()?,
+                start: r.key()?,
                 message: r.bytes()?,
             }),
             2 => Envelope::Heartbeat(Heartbeat {
@@ -278,7 +282,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::base::Key;
 
     fn sample() -> MessageBatch {
         let bytes = Bytes::from_static;
@@ -301,6 +304,7 @@ mod tests {
                     from: ReplicaId(1),
                     to: ReplicaId(2),
                     promise: 1 << 33,
+                    start: Key::from("m"),
                     message: bytes(b"raft"),
                 }),
                 Envelope::Heartbeat(Heartbeat { incarnation: 3, support_until: at, sent: 5 }),

@@ -3,7 +3,7 @@
 use tempfile::TempDir;
 
 use super::*;
-use crate::base::NodeId;
+use crate::base::{NodeId, RangeId};
 use crate::log::conformance::{Crashable, R1, R2, append, conformance, entries, shown, write};
 use crate::log::{HardState, LogOp};
 
@@ -184,6 +184,9 @@ fn purging_keeps_the_log_small_and_whole() {
     let mut c = OnDisk::new(SMALL);
     let hard_state = HardState { term: 7, vote: 3, commit: 2 };
     write(c.log(), vec![(R2, LogOp::Append(entries(1, 2, 7))), (R2, LogOp::SetHardState(hard_state))]);
+    // The vote of a replica that is not there yet.
+    let (absent, vote) = (RangeId(3), HardState { term: 9, vote: 1, commit: 0 });
+    write(c.log(), vec![(absent, LogOp::SetHardState(vote))]);
     for index in 1..=300 {
         append(c.log(), R1, index, index, 1);
         if index % 20 == 0 {
@@ -199,6 +202,8 @@ fn purging_keeps_the_log_small_and_whole() {
     assert_eq!(shown(c.log(), R1), "after 299@1: 300@1");
     assert_eq!(shown(c.log(), R2), "after 0@0: 1@7 2@7");
     assert_eq!(c.log().state(R2).expect("read").map(|s| s.hard_state), Some(hard_state));
+    let state = c.log().state(absent).expect("read").expect("there");
+    assert_eq!((state.hard_state, state.last_index), (vote, 0));
 }
 
 /// A record is read once for all of its entries, when they are asked for and when their segment is given up: one of a

@@ -1,9 +1,12 @@
 //! Replicas that come, go, lag behind and return.
 
+use std::time::Duration;
+
 use rstest::rstest;
 
 use super::{N1, N2, N3, R1, converged, secs, three};
-use crate::base::{Key, NodeId, RangeId, ReplicaId, Timestamp};
+use crate::base::{Key, NodeId, RangeId, ReplicaId, StorageError, Timestamp};
+use crate::log::{HardState, LogBatch, LogOp, LogStore};
 use crate::store::StoreConfig;
 use crate::store::testing::Cluster;
 
@@ -70,6 +73,23 @@ fn a_node_that_cannot_be_reached_is_not_promoted() {
     assert_eq!(c.handle(leader).descriptors()[0].voters().count(), 4);
 }
 
+/// It may be lost for good, and other ranges wait for their turn.
+#[test]
+fn a_node_that_stays_away_is_not_waited_for() {
+    let mut c = three(1);
+    c.add_node(N4);
+    c.crash(N4);
+    let (leader, _) = c.leaseholder(R1).expect("a lease");
+    let handle = c.handle(leader);
+    let began = c.now();
+    let refused = c.wait(async move { handle.change_replicas(R1, vec![N4], vec![]).await });
+    assert!(matches!(refused, Err(StorageError::Unreachable { node: N4 })), "{refused:?}");
+    assert!(c.now() - began < secs(7), "{:?}", c.now() - began);
+    // Whoever finds the learner takes it away again, if it does not come back.
+    change(&mut c, vec![], vec![N4]);
+    assert_eq!(c.handle(leader).descriptors()[0].replicas.len(), 3);
+}
+
 #[rstest]
 fn a_replica_removed_while_away_is_cleared_up(#[values(1, 2, 3)] seed: u64) {
     let mut c = three(seed);
@@ -106,14 +126,8 @@ fn a_node_may_come_back_as_another_replica(#[values(1, 2, 3)] seed: u64) {
 }
 
 #[rstest]
-fn a_follower_that_slept_through_a_split_catches_up(
-    #[values(1, 2, 3)] seed: u64,
-    #[values(false, true)] far: bool,
-) {
-    let config = StoreConfig { log_slack_entries: 0, ..StoreConfig::default() };
-    let mut c = Cluster::with(3, seed, config, None);
-    c.run_until("the first lease", secs(1), |c| c.leaseholder(R1).is_some());
-    change(&mut c, vec![N2, N3], vec![]);
+fn a_follower_that_slept_through_a_split_catches_up(#[values(1, 2, 3)] seed: u64) {
+    let mut c = three(seed);
     c.crash(N3);
     for i in 0..20 {
         c.write(R1, &format!("{i:02}"), "before").expect("acknowledged");
@@ -122,12 +136,6 @@ fn a_follower_that_slept_through_a_split_catches_up(
     c.run_until("the right side is led", secs(1), |c| c.leaseholder(R2).is_some());
     c.write(R1, "05", "after").expect("acknowledged");
     c.write(R2, "15", "after").expect("acknowledged");
-    if far {
-        // The log it would need is gone: both sides come as snapshots.
-        c.handle(N1).flush().expect("memory");
-        c.handle(N2).flush().expect("memory");
-        c.run_for(secs(1));
-    }
     c.start(N3);
     c.run_until("it has both sides", secs(20), |c| {
         c.handle(N3).descriptors().len() == 2
@@ -166,4 +174,156 @@ fn a_large_snapshot_arrives_through_crashes(#[values(1, 2, 3)] seed: u64) {
     c.run_until("all have everything", secs(120), |c| {
         converged(c, "00", &value) && converged(c, "39", &value)
     });
+}
+
+/// N3 sleeps through a split, and so long that it needs snapshots; N2 leads the right side, N1 the left.
+fn asleep_through_a_split(seed: u64) -> Cluster {
+    let config = StoreConfig { log_slack_entries: 0, ..StoreConfig::default() };
+    let mut c = Cluster::with(3, seed, config, None);
+    c.run_until("the first lease", secs(1), |c| c.leaseholder(R1).is_some());
+    change(&mut c, vec![N2, N3], vec![]);
+    c.run_until("all have the descriptor", secs(2), |c| c.handle(N3).descriptors()[0].replicas.len() == 3);
+    c.handle(N3).flush().expect("memory");
+    c.crash(N3);
+    // For a living follower the log would be kept.
+    c.run_for(secs(2));
+    for i in 0..20 {
+        c.write(R1, &format!("{i:02}"), "before").expect("acknowledged");
+    }
+    split(&mut c, "10");
+    c.run_until("the right side is led", secs(1), |c| c.leaseholder(R2).is_some());
+    c.write(R1, "05", "after").expect("acknowledged");
+    c.write(R2, "15", "after").expect("acknowledged");
+    let handle = c.handle(N1);
+    c.wait(async move { handle.transfer_lease(R2, N2).await }).expect("handed over");
+    c.run_until("both have it", secs(2), |c| {
+        [N1, N2].iter().all(|n| c.value_on(*n, "15").as_deref() == Some("after"))
+    });
+    for node in [N1, N2] {
+        c.handle(node).flush().expect("memory");
+    }
+    c.run_for(Duration::from_millis(300));
+    let last = c.nodes[&N3].log.state(R1).expect("memory").expect("a log").last_index;
+    let kept = c.nodes[&N1].log.state(R1).expect("memory").expect("a log").truncated.0;
+    assert!(kept > last, "N3 has up to {last}, N1 from {kept}");
+    c
+}
+
+/// Whether both sides are led, by replicas that have everything, and N3 has it.
+fn both_sides_are_there(c: &Cluster) -> bool {
+    c.leaseholder(R1).is_some()
+        && c.leaseholder(R2).is_some()
+        && c.value_on(N3, "05").as_deref() == Some("after")
+        && c.value_on(N3, "15").as_deref() == Some("after")
+}
+
+fn has_the_left_side_only(c: &Cluster) -> bool {
+    let descriptors = c.handle(N3).descriptors();
+    descriptors.len() == 1 && descriptors[0].end == Key::from("10")
+}
+
+/// What is remembered on N3 of the right side.
+fn vote_of_n3(c: &Cluster) -> (u64, u64, u64) {
+    let state = c.nodes[&N3].log.state(R2).expect("memory").unwrap_or_default();
+    (state.hard_state.term, state.hard_state.vote, state.last_index)
+}
+
+#[rstest]
+fn both_sides_of_a_split_come_as_snapshots(#[values(1, 2, 3)] seed: u64) {
+    let mut c = asleep_through_a_split(seed);
+    c.start(N3);
+    c.run_until("it has both sides", secs(20), both_sides_are_there);
+    c.check_leases();
+}
+
+/// The right side's leader is lost for good; the vote that is missing is that of the node that has nothing of it.
+#[rstest]
+fn a_voter_without_a_replica_helps_to_elect_a_leader(#[values(1, 2, 3, 4)] seed: u64) {
+    let mut c = asleep_through_a_split(seed);
+    c.crash(N2);
+    c.start(N3);
+    c.run_until("the left side comes as a snapshot", secs(10), has_the_left_side_only);
+    c.run_until("both sides are led, and there", secs(30), both_sides_are_there);
+    c.check_leases();
+}
+
+/// The vote is given once in a term, whatever happens to the node that gave it.
+#[rstest]
+fn the_vote_of_a_voter_without_a_replica_is_remembered(#[values(1, 2, 3, 4)] seed: u64) {
+    let mut c = asleep_through_a_split(seed);
+    c.crash(N2);
+    c.start(N3);
+    c.run_until("it has voted", secs(30), |c| vote_of_n3(c).1 != 0);
+    let mut given = vote_of_n3(&c);
+    assert_eq!(given.2, 0, "before the replica was there");
+    for _ in 0..4 {
+        c.crash(N3);
+        assert!(vote_of_n3(&c) >= given, "{:?} after {given:?}", vote_of_n3(&c));
+        c.start(N3);
+        let steps = c.chance.below(1000);
+        for _ in 0..steps {
+            let before = vote_of_n3(&c);
+            c.step();
+            let after = vote_of_n3(&c);
+            assert!(after.0 > before.0 || after.0 == before.0 && (before.1 == 0 || after.1 == before.1));
+        }
+        given = vote_of_n3(&c);
+    }
+    c.run_until("both sides are led, and there", secs(30), both_sides_are_there);
+    c.check_leases();
+}
+
+/// A leader of an earlier term would wait for ever for it to take a snapshot.
+#[rstest]
+fn a_voter_without_a_replica_tells_the_term_that_it_remembers(#[values(1, 2, 3, 4)] seed: u64) {
+    let mut c = asleep_through_a_split(seed);
+    let term = c.leaseholder(R2).expect("N2 leads").1.term;
+    // As if a candidate had been given the vote and died before anybody else heard of it.
+    let log = c.nodes[&N3].log.clone();
+    let hard_state = HardState { term: term + 3, vote: 1, commit: 0 };
+    log.write(&LogBatch { ops: vec![(R2, LogOp::SetHardState(hard_state))] }, true).expect("memory");
+    c.start(N3);
+    c.run_until("both sides are led, and there", secs(30), both_sides_are_there);
+    assert!(c.leaseholder(R2).expect("led").1.term > term + 3);
+    c.check_leases();
+}
+
+/// It would come to the replica by the split, and with it what its left side is bound to.
+#[rstest]
+fn a_voter_that_has_not_applied_a_split_does_not_vote_on_its_right_side(#[values(1, 2, 3)] seed: u64) {
+    let mut c = three(seed);
+    c.run_until("all have it", secs(2), |c| c.handle(N3).descriptors()[0].replicas.len() == 3);
+    c.hold_raft(N1, N3);
+    split(&mut c, "10");
+    c.run_until("the right side is led", secs(1), |c| c.leaseholder(R2).is_some());
+    // The left side's leader lives, but N2 does not hear of it; only N3 could make N2 lead.
+    c.cut(N1, N2);
+    c.run_for(secs(5));
+    assert_eq!(vote_of_n3(&c), (0, 0, 0));
+    assert!(c.leaseholder(R2).is_none_or(|(node, _)| node == N1));
+    c.heal();
+    c.release();
+    c.run_until("all have both sides", secs(10), |c| {
+        c.leaseholder(R2).is_some() && [N1, N2, N3].iter().all(|n| c.handle(*n).descriptors().len() == 2)
+    });
+    c.check_leases();
+}
+
+/// The leaseholder of the left side may not have applied the split yet, and serve the whole.
+#[rstest]
+fn nobody_else_leads_the_right_side_while_the_left_may_serve_it(#[values(1, 2, 3)] seed: u64) {
+    let mut c = three(seed);
+    c.run_until("all have it", secs(2), |c| c.handle(N3).descriptors()[0].replicas.len() == 3);
+    // Both answer in the same moment, so both hear at once that it is committed.
+    c.max_delay = Duration::from_nanos(1);
+    split(&mut c, "10");
+    c.pause(N1);
+    c.run_for(Duration::from_millis(600));
+    assert!([N2, N3].iter().all(|n| c.handle(*n).descriptors().len() == 2), "they have applied it");
+    assert!(c.handle(N1).replica(R1).expect("there").lease(c.nodes[&N1].clock.now()).is_ok());
+    assert!(c.leaseholder(R2).is_none(), "{:?}", c.leaseholder(R2));
+    c.run_until("support runs out", secs(3), |c| c.leaseholder(R2).is_some());
+    c.resume(N1);
+    c.run_for(secs(2));
+    c.check_leases();
 }
