@@ -198,7 +198,8 @@ impl Txn {
         let state = self.lock_state();
         let spans = if state.serializable() {
             let from = state.meta.read_ts;
-            state.reads.spans().into_iter().map(|span| RefreshSpan::new(span, from)).collect()
+            let reads = state.reads.spans().into_iter().map(|span| RefreshSpan::new(span, from));
+            reads.chain(state.held.present()).collect()
         } else {
             state.unwritten()
         };

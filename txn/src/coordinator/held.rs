@@ -1,10 +1,18 @@
-//! What a transaction below SERIALIZABLE holds by locks, and as of when.
+//! What a transaction holds by locks, and as of when.
 //!
 //! Locks are in the memory of leaseholders, and are lost with a lease. What was read under them is noted, so that the commit
 //! can validate that it was not lost to anybody: rows, and the spans of scans that a lock elsewhere was to keep true
 //! (a row that comes is as bad as one that goes). What others may do to a row in spite of its lock is not validated: under
 //! KEY SHARE, to update it. (What they may not, to change a unique key, leaves a deletion only in that key's index: whoever
 //! relies on one locks the index entry, as the checks of foreign keys do.)
+//!
+//! A scan that would read too much to be validated - a whole table, for the rows that refer to one that is deleted - rests on
+//! the locks alone. So these must not have been lost, which their ranges are asked for with the writes; and whoever has
+//! lost a KEY SHARE lock finds out from the lock that has taken its place. (That is the one case in which locks decide
+//! whether a commit is right.)
+//!
+//! At SERIALIZABLE what was read is validated anyhow, but for rows under KEY SHARE: by them others, below SERIALIZABLE,
+//! find out that nobody refers to what they delete.
 //!
 //! What must stay true: what was locked is in here, as of when it was locked, until the transaction's intent protects it, and
 //! again when a savepoint takes the intent back: the lock stays. Nothing else is: a commit that fails must have lost
@@ -25,15 +33,19 @@ pub(super) struct Held {
     rows: Rows,
     spans: Vec<RefreshSpan>,
     /// Rows that were among `rows` until an intent protected them, which a savepoint may take back: key, since when, and
-    /// whether only their presence matters.
-    written: BTreeSet<(Key, Timestamp, bool)>,
+    /// whether only their presence matters; and since when the lock was held.
+    written: BTreeSet<(Key, Timestamp, bool, Timestamp)>,
     /// How many rows and spans there were after duplicates were looked for.
     distinct: (usize, usize),
 }
 
 /// Rows that no intent protects.
 #[derive(Clone, Default)]
-pub(super) struct Rows(Vec<RefreshSpan>);
+pub(super) struct Rows {
+    rows: Vec<RefreshSpan>,
+    /// Something that was scanned rests on the locks.
+    relied_on: bool,
+}
 
 impl Rows {
     /// Those among `writes` (ascending by key): they are validated where they are written.
@@ -41,28 +53,40 @@ impl Rows {
         if planted::is(Planted::LostUpdateBelowSerializable) {
             return Vec::new();
         }
-        self.0.iter().filter(|row| writes_row(writes, row)).cloned().collect()
+        let mut among: Vec<RefreshSpan> =
+            self.rows.iter().filter(|row| writes_row(writes, row)).cloned().collect();
+        if !self.relied_on {
+            among.iter_mut().for_each(|row| row.locked = Timestamp::ZERO);
+        }
+        among
     }
 }
 
 impl Held {
     pub fn is_empty(&self) -> bool {
-        self.rows.0.is_empty() && self.spans.is_empty()
+        self.rows.rows.is_empty() && self.spans.is_empty()
     }
 
     pub fn clear(&mut self) {
         *self = Held::default();
     }
 
-    pub fn add_row(&mut self, key: Key, lock: LockStrength, from: Timestamp) {
+    /// `now`: when the lock was held, by the clock of the range.
+    pub fn add_row(&mut self, key: Key, lock: LockStrength, from: Timestamp, now: Timestamp) {
         let presence = lock == LockStrength::KeyShare;
-        self.push_row(RefreshSpan { span: Span::point(key), from, presence });
+        let locked = if presence { Timestamp::ZERO } else { now };
+        self.push_row(RefreshSpan { span: Span::point(key), from, presence, locked });
+    }
+
+    /// Something was scanned that only the locks on what is written keep true.
+    pub fn rely_on_locks(&mut self) {
+        self.rows.relied_on = true;
     }
 
     fn push_row(&mut self, row: RefreshSpan) {
-        self.rows.0.push(row);
+        self.rows.rows.push(row);
         // Many rows may refer to one.
-        weed(&mut self.rows.0, &mut self.distinct.0);
+        weed(&mut self.rows.rows, &mut self.distinct.0);
     }
 
     pub fn add_span(&mut self, span: Span, from: Timestamp) {
@@ -75,22 +99,28 @@ impl Held {
         &self.rows
     }
 
+    /// Rows under KEY SHARE, in order.
+    pub fn present(&self) -> Vec<RefreshSpan> {
+        distinct(self.rows.rows.iter().filter(|row| row.presence).cloned().collect())
+    }
+
     /// Everything but the rows that the transaction writes, in order.
     pub fn unwritten(&self, wrote: impl Fn(&Key) -> bool) -> Vec<RefreshSpan> {
         if planted::is(Planted::LostUpdateBelowSerializable) {
             return Vec::new();
         }
-        let rows = self.rows.0.iter().filter(|row| !wrote(&row.span.start));
-        distinct(rows.chain(&self.spans).cloned().collect())
+        let rows = self.rows.rows.iter().filter(|row| !wrote(&row.span.start));
+        let rows = rows.map(|row| RefreshSpan { locked: Timestamp::ZERO, ..row.clone() });
+        distinct(rows.chain(self.spans.iter().cloned()).collect())
     }
 
     /// These rows have intents now; `undoable`: which a savepoint may take back.
     pub fn note_written(&mut self, writes: &[Write], undoable: bool) {
         let written = &mut self.written;
-        self.rows.0.retain(|row| {
+        self.rows.rows.retain(|row| {
             let unwritten = !writes_row(writes, row);
             if undoable && !unwritten {
-                written.insert((row.span.start.clone(), row.from, row.presence));
+                written.insert((row.span.start.clone(), row.from, row.presence, row.locked));
             }
             unwritten
         });
@@ -99,11 +129,11 @@ impl Held {
     /// The intents of these rows are to be removed, but the locks stay.
     pub fn note_undone<'k>(&mut self, keys: impl IntoIterator<Item = &'k Key>) {
         for key in keys {
-            let least = (key.clone(), Timestamp::ZERO, false);
+            let least = (key.clone(), Timestamp::ZERO, false, Timestamp::ZERO);
             while let Some(row) = self.written.range(&least..).next().filter(|row| row.0 == *key).cloned() {
                 self.written.remove(&row);
-                let (key, from, presence) = row;
-                self.push_row(RefreshSpan { span: Span::point(key), from, presence });
+                let (key, from, presence, locked) = row;
+                self.push_row(RefreshSpan { span: Span::point(key), from, presence, locked });
             }
         }
     }
@@ -172,7 +202,7 @@ mod tests {
     fn rows_are_validated_where_they_are_written_or_apart() {
         let mut held = Held::default();
         for key in ["a", "b", "c"] {
-            held.add_row(key.into(), LockStrength::Update, at(1));
+            held.add_row(key.into(), LockStrength::Update, at(1), at(1));
         }
         let writes = [(Key::from("b"), None), (Key::from("d"), None)];
         let keys = |spans: Vec<RefreshSpan>| spans.into_iter().map(|r| r.span.start).collect::<Vec<Key>>();
@@ -186,9 +216,9 @@ mod tests {
     #[test]
     fn a_row_whose_intent_is_taken_back_is_held_as_before() {
         let mut held = Held::default();
-        held.add_row("a".into(), LockStrength::KeyShare, at(1));
-        held.add_row("a".into(), LockStrength::Update, at(5));
-        held.add_row("b".into(), LockStrength::Update, at(2));
+        held.add_row("a".into(), LockStrength::KeyShare, at(1), at(1));
+        held.add_row("a".into(), LockStrength::Update, at(5), at(5));
+        held.add_row("b".into(), LockStrength::Update, at(2), at(2));
         let before = held.unwritten(|_| false);
         held.note_written(&[("a".into(), None), ("b".into(), None)], true);
         assert!(held.is_empty());
@@ -202,10 +232,10 @@ mod tests {
     #[test]
     fn a_row_that_is_held_weakly_first_may_have_been_updated_before_it_is_held_strongly() {
         let mut held = Held::default();
-        held.add_row("a".into(), LockStrength::KeyShare, at(1));
-        held.add_row("a".into(), LockStrength::KeyShare, at(2));
-        held.add_row("a".into(), LockStrength::NoKeyUpdate, at(5));
-        held.add_row("a".into(), LockStrength::KeyShare, at(6));
+        held.add_row("a".into(), LockStrength::KeyShare, at(1), at(1));
+        held.add_row("a".into(), LockStrength::KeyShare, at(2), at(2));
+        held.add_row("a".into(), LockStrength::NoKeyUpdate, at(5), at(5));
+        held.add_row("a".into(), LockStrength::KeyShare, at(6), at(6));
         let entries: Vec<(u64, bool)> =
             held.unwritten(|_| false).iter().map(|r| (r.from.wall, r.presence)).collect();
         assert_eq!(entries, [(1, true), (5, false)]);

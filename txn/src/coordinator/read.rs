@@ -67,7 +67,7 @@ impl Txn {
                 Ok(mut response) => {
                     let value = take_value(response.responses.pop())?;
                     let mut state = self.lock_state();
-                    if note_reads(&mut state, [key], at, response.ts, lock.map(|l| l.0)) == Noted::Kept {
+                    if note_reads(&mut state, [key], at, &response, lock.map(|l| l.0)) == Noted::Kept {
                         return Ok(state.buffer.get(key).unwrap_or(value));
                     }
                 }
@@ -132,7 +132,7 @@ impl Txn {
         let mut state = self.lock_state();
         for (wanted, response) in done {
             let keys = wanted.iter().map(|(_, key)| key);
-            if note_reads(&mut state, keys, at, response.ts, lock) == Noted::Stale {
+            if note_reads(&mut state, keys, at, &response, lock) == Noted::Stale {
                 return Ok(Noted::Stale);
             }
             for ((i, key), answer) in wanted.iter().zip(response.responses) {
@@ -187,14 +187,15 @@ impl Txn {
     }
 }
 
-/// Enters what was read at `at` into the books; `seen` is the time up to which the range has looked.
+/// Enters what was read at `at` into the books. The answer's time is the one up to which the range has looked.
 pub(super) fn note_reads<'k>(
     state: &mut State,
     keys: impl IntoIterator<Item = &'k Key>,
     at: Timestamp,
-    seen: Timestamp,
+    answer: &BatchResponse,
     lock: Option<LockStrength>,
 ) -> Noted {
+    let seen = answer.ts;
     if at != state.meta.read_ts {
         return Noted::Stale;
     }
@@ -208,13 +209,13 @@ pub(super) fn note_reads<'k>(
         state.meta.write_ts.forward(seen);
     }
     let keep = state.tracks_reads() && !newest;
-    let held = lock.filter(|_| !state.serializable());
+    let held = lock.filter(|lock| !state.serializable() || *lock == LockStrength::KeyShare);
     for key in keys {
         if keep {
             state.reads.add_point(key);
         }
         if let Some(lock) = held {
-            state.held.add_row(key.clone(), lock, seen.max(at));
+            state.held.add_row(key.clone(), lock, seen.max(at), answer.now);
         }
     }
     if newest {

@@ -43,7 +43,7 @@ impl Txn {
         let _turn = self.inner.refreshing.lock().await;
         let mut proven = None;
         loop {
-            let (spans, header, mark) = {
+            let (spans, present, header, mark) = {
                 let mut state = self.lock_state();
                 if to <= state.meta.read_ts {
                     return Ok(());
@@ -60,10 +60,13 @@ impl Txn {
                     advance(&mut state, to);
                     return Ok(());
                 }
-                (spans, state.header(WaitPolicy::Block), state.reads.mark())
+                // What is held by others finds out that it was lost.
+                let present = if state.serializable() { state.held.present() } else { Vec::new() };
+                (spans, present, state.header(WaitPolicy::Block), state.reads.mark())
             };
             let from = header.read_ts;
-            let spans = spans.into_iter().map(|span| RefreshSpan::new(span, from)).collect();
+            let mut spans: Vec<_> = spans.into_iter().map(|span| RefreshSpan::new(span, from)).collect();
+            spans.extend(present);
             let result = self.router().fan_out(spans, |spans: &[RefreshSpan]| BatchRequest {
                 header: header.clone(),
                 requests: vec![Request::Refresh { spans: spans.to_vec(), to }],

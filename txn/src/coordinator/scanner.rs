@@ -5,8 +5,8 @@
 //! cursor - goes on in the snapshot of that statement.
 //!
 //! A scan of what is newest takes the time anew for every request. Who asks for it holds a lock that keeps the answer
-//! true; should that get lost, with the lease under which it was held, the commit finds it out, if the scan locks rows
-//! too.
+//! true; should that get lost, with the lease under which it was held, the commit finds it out: from what has changed since
+//! in what was scanned, if the scan locks rows too, else from the lock that is gone.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -317,7 +317,7 @@ impl Scanner {
         if let Some(seen) = &seen {
             self.snapshot.check_seen(seen)?;
             let mut state = self.txn.lock_state();
-            if self.note(&mut state, seen, &rows, at, response.ts) == Noted::Stale {
+            if self.note(&mut state, seen, &rows, at, (response.ts, response.now)) == Noted::Stale {
                 return Ok(None);
             }
         }
@@ -337,10 +337,22 @@ impl Scanner {
         Ok(Some(block))
     }
 
-    fn note(&self, state: &mut State, seen: &Span, rows: &KvBlock, at: Timestamp, ts: Timestamp) -> Noted {
+    /// Enters what was read at `at` into the books; `ts` and `now` are those of the answer.
+    fn note(
+        &self,
+        state: &mut State,
+        seen: &Span,
+        rows: &KvBlock,
+        at: Timestamp,
+        (ts, now): (Timestamp, Timestamp),
+    ) -> Noted {
         let newest = self.newest(state);
         let outlived = self.outlived(state) && !newest;
-        if self.options.lock.is_none() && (outlived || newest) {
+        if self.options.lock.is_none() && newest {
+            state.held.rely_on_locks();
+            return Noted::Kept;
+        }
+        if self.options.lock.is_none() && outlived {
             return Noted::Kept;
         }
         if !newest && !outlived && at != state.meta.read_ts {
@@ -358,7 +370,7 @@ impl Scanner {
             state.meta.write_ts.forward(from);
         } else if let Some((lock, _)) = self.options.lock.filter(|_| !state.serializable()) {
             for (key, _) in rows.iter() {
-                state.held.add_row(Key::copy_from(key), lock, from);
+                state.held.add_row(Key::copy_from(key), lock, from, now);
             }
             state.meta.write_ts.forward(from);
         }

@@ -36,8 +36,8 @@ pub(super) struct State {
     pub buffer: WriteBuffer,
     /// What was read at `meta.read_ts` and may have to be proven still true at a later time.
     pub reads: SpanSet,
-    /// What was read under locks: must not have changed at the commit, should a lock get lost. Only below SERIALIZABLE,
-    /// where `reads` says it.
+    /// What was read under locks: must not have changed at the commit, should a lock get lost. At SERIALIZABLE `reads` says
+    /// most of it.
     pub held: Held,
     /// Where nobody else can read or write before the transaction has committed.
     pub private: Vec<Span>,

@@ -54,6 +54,10 @@ pub trait Memory {
     fn conflict(&self, key: &Key, want: Want) -> Option<Conflict>;
     /// The request's own lock in memory.
     fn held(&self, key: &Key) -> Option<LockStrength>;
+    /// Since when that has been held.
+    fn held_since(&self, key: &Key) -> Option<Timestamp>;
+    /// Whether somebody else holds a lock in memory that excludes one of this strength.
+    fn excludes(&self, key: &Key, strength: LockStrength) -> bool;
     /// The lowest timestamp at or above `at` at which the request's transaction may write `key`.
     fn writable(&self, key: &[u8], at: Timestamp) -> Timestamp;
     /// Takes note of a read before it is made. `own`: it must not push the reading transaction's own writes.

@@ -8,7 +8,7 @@ use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 
 use super::{Context, Evaluated, LatchSpan, Stop};
-use crate::rpc::{Isolation, KvError, RefreshSpan, Response, Write};
+use crate::rpc::{Isolation, KvError, LockStrength, RefreshSpan, Response, Write};
 
 /// For writes that validate reads. What is only read need not be latched as long as it need not be validated.
 pub(super) fn latches(
@@ -33,7 +33,7 @@ pub(super) fn validate(
     spans: &[RefreshSpan],
     at: Timestamp,
 ) -> Evaluated<()> {
-    let stale = || spans.iter().filter(|r| r.from < at);
+    let stale = || spans.iter().filter(|r| r.from < at || r.locked > Timestamp::ZERO);
     if stale().next().is_none() {
         return Ok(());
     }
@@ -59,8 +59,16 @@ pub fn evaluate(cx: &Context<'_>, spans: &[RefreshSpan], to: Timestamp) -> Evalu
 
 /// The timestamp cache was raised before: what is not there now cannot come any more.
 pub(super) fn check(cx: &Context<'_>, refresh: &RefreshSpan, to: Timestamp) -> Evaluated<()> {
+    if refresh.locked > Timestamp::ZERO {
+        check_lock(cx, refresh)?;
+    }
     if refresh.from >= to {
         return Ok(());
+    }
+    // A lock that excludes this transaction's can only be there because this one was lost. It may have been taken to find
+    // out that nobody relies on the key.
+    if refresh.presence && cx.memory.excludes(&refresh.span.start, LockStrength::KeyShare) {
+        return Err(failed(refresh, to));
     }
     if planted::is(Planted::SkipRefresh) && cx.isolation() == Isolation::Serializable {
         return Ok(());
@@ -74,7 +82,24 @@ pub(super) fn check(cx: &Context<'_>, refresh: &RefreshSpan, to: Timestamp) -> E
         Some(Newer::Version(ts)) => ts,
         Some(Newer::Intent(record)) => record.write_ts,
     };
-    Err(Stop::Fail(KvError::RefreshFailed { key: refresh.span.start.clone(), ts }))
+    Err(failed(refresh, ts))
+}
+
+fn failed(refresh: &RefreshSpan, ts: Timestamp) -> Stop {
+    Stop::Fail(KvError::RefreshFailed { key: refresh.span.start.clone(), ts })
+}
+
+/// A lock on which something rests that nothing else validates must never have been lost. An intent of the
+/// transaction is as good.
+fn check_lock(cx: &Context<'_>, refresh: &RefreshSpan) -> Evaluated<()> {
+    let key = &refresh.span.start;
+    if cx.memory.held_since(key).is_some_and(|since| since <= refresh.locked) {
+        return Ok(());
+    }
+    match mvcc::lock::exclusive_on(cx.engine, key)? {
+        Some(record) if Some(record.txn) == cx.txn_id() => Ok(()),
+        _ => Err(failed(refresh, refresh.locked)),
+    }
 }
 
 /// As [`mvcc::any_newer_in`], where only `keys` can have newer versions.

@@ -298,7 +298,7 @@ impl World {
             "refresh" => {
                 let (span, to) = (span(rest.first()?)?, number(rest.get(1)?)?);
                 let (from, presence) = (me.as_ref()?.read_ts, rest.contains(&"presence"));
-                let refresh = RefreshSpan { span: span.clone(), from, presence };
+                let refresh = RefreshSpan { presence, ..RefreshSpan::new(span.clone(), from) };
                 (span.start.clone(), Request::Refresh { spans: vec![refresh], to })
             }
             "release" => ("a".into(), Request::ReleaseLocks { txn: me.as_ref()?.id, spans: Vec::new() }),

@@ -11,7 +11,8 @@
 //!   and lets the next one go.
 //! - **Idempotence.** Acquiring again what is held changes nothing; releasing what is not held does nothing.
 //! - The table may lose everything at any time (a lease moves, a node dies). Locks make transactions wait instead of
-//!   fail; they never decide whether a commit is right.
+//!   fail; they do not decide whether a commit is right. Where something cannot be validated but by them, the commit asks
+//!   whether they were ever lost ([`LockTable::held_since`], [`LockTable::excludes`]).
 //!
 //! Non-locking readers wait here too, for intents; they block nobody and have no place in the order.
 
@@ -33,6 +34,8 @@ struct Holder {
     txn: Arc<TxnMeta>,
     /// Unreplicated locks, with the sequence at which each strength was first taken (for savepoints).
     lock: Option<LockStrength>,
+    /// When that was taken, in its strength.
+    since: Timestamp,
     /// A replicated intent: its timestamp and the strength that it stands for.
     intent: Option<(Timestamp, LockStrength)>,
 }
@@ -194,7 +197,9 @@ impl LockTable {
             return;
         }
         let holder = self.holder(&mut inner, key, txn, now);
-        holder.lock = Some(holder.lock.map_or(strength, |held| held.max(strength)));
+        if holder.lock < Some(strength) {
+            (holder.lock, holder.since) = (Some(strength), now);
+        }
     }
 
     /// Takes note of an intent of `txn` that was met in the engine.
@@ -222,7 +227,7 @@ impl LockTable {
             Some(index) => index,
             None => {
                 known.keys.insert(key.clone());
-                holders.push(Holder { txn: txn.clone(), lock: None, intent: None });
+                holders.push(Holder { txn: txn.clone(), lock: None, since: Timestamp::ZERO, intent: None });
                 holders.len() - 1
             }
         };
@@ -242,6 +247,28 @@ impl LockTable {
         }
         let inner = self.inner.lock();
         inner.queues.get(key)?.holders.iter().find(|h| h.txn.id == txn)?.lock
+    }
+
+    /// Since when `txn` has held its unreplicated lock on `key`.
+    pub fn held_since(&self, key: &Key, txn: TxnId) -> Option<Timestamp> {
+        if self.is_empty() {
+            return None;
+        }
+        let inner = self.inner.lock();
+        let holder = inner.queues.get(key)?.holders.iter().find(|h| h.txn.id == txn)?;
+        holder.lock.map(|_| holder.since)
+    }
+
+    /// Whether somebody else holds an unreplicated lock on `key` that excludes `strength`.
+    pub fn excludes(&self, key: &Key, strength: LockStrength, me: Option<TxnId>) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        let inner = self.inner.lock();
+        inner.queues.get(key).is_some_and(|queue| {
+            let excludes = |h: &Holder| h.lock.is_some_and(|held| held.conflicts(strength));
+            queue.holders.iter().any(|h| Some(h.txn.id) != me && excludes(h))
+        })
     }
 
     /// The intent of `txn` on `key` is no more; any lock of its stays.

@@ -12,7 +12,7 @@
 //!   the lease: it is asked for again before each evaluation.
 //! - **A read leaves its mark before it is made**; a write looks at the marks while it holds latches ([`read`], [`latch`]).
 //! - **Locks are courtesy.** They are lost with the lease; whether a commit is right is decided by versions, intents and
-//!   marks alone.
+//!   marks. Where these cannot tell, a commit asks whether a lock was ever lost (`coordinator::held`).
 //! - What is kept for all ranges of the node - marks of reads, outcomes of transactions, the wait graph - is keyed by key
 //!   or transaction, so that a split need not divide it.
 //!

@@ -216,6 +216,14 @@ impl Memory for RequestMemory<'_> {
         self.range.locks.held(key, self.txn?)
     }
 
+    fn held_since(&self, key: &Key) -> Option<Timestamp> {
+        self.range.locks.held_since(key, self.txn?)
+    }
+
+    fn excludes(&self, key: &Key, strength: LockStrength) -> bool {
+        self.range.locks.excludes(key, strength, self.txn)
+    }
+
     fn writable(&self, key: &[u8], at: Timestamp) -> Timestamp {
         if planted::is(Planted::SplitForgetsReads) && self.has_forgotten_reads_of(key) {
             return at;

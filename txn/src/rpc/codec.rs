@@ -111,7 +111,7 @@ mod tests {
     fn every_request() -> Vec<Request> {
         let key = Key::from("k");
         let span = Span::new("k".into(), "m".into());
-        let refresh = vec![RefreshSpan { span: span.clone(), from: ts(5), presence: true }];
+        let refresh = vec![RefreshSpan { span: span.clone(), from: ts(5), presence: true, locked: ts(6) }];
         let writes = vec![(key.clone(), Some(Bytes::from_static(b"v"))), (Key::MIN, None)];
         let (keys, spans) = (vec![key.clone()], vec![span.clone()]);
         vec![

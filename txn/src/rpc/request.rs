@@ -28,13 +28,15 @@ pub struct RefreshSpan {
     pub from: Timestamp,
     /// Only whether keys are there: a newer version is no change unless it is a deletion. What a KEY SHARE lock holds.
     pub presence: bool,
+    /// Unless zero: the lock on it must have been held since then, for something else that was read rests on it.
+    pub locked: Timestamp,
 }
 
-wire_struct!(RefreshSpan { span, from, presence });
+wire_struct!(RefreshSpan { span, from, presence, locked });
 
 impl RefreshSpan {
     pub fn new(span: Span, from: Timestamp) -> Self {
-        RefreshSpan { span, from, presence: false }
+        RefreshSpan { span, from, presence: false, locked: Timestamp::ZERO }
     }
 }
 
