@@ -80,9 +80,9 @@ impl RangeCache {
         self.by_end.insert(route.descriptor.end.clone(), Arc::new(route));
     }
 
-    /// Forgets an entry that turned out to be of no use, if it is still that one.
-    pub fn evict(&mut self, route: &Arc<Route>) {
-        if self.by_end.get(&route.descriptor.end).is_some_and(|known| Arc::ptr_eq(known, route)) {
+    /// Forgets an entry that turned out to be of no use, if nothing else has been heard since.
+    pub fn evict(&mut self, route: &Route) {
+        if self.by_end.get(&route.descriptor.end).is_some_and(|known| known.descriptor == route.descriptor) {
             self.by_end.remove(&route.descriptor.end);
         }
     }
@@ -145,5 +145,20 @@ mod tests {
         assert_eq!(found(cache.find(b"n")), 2, "old news");
         cache.insert(range(1, "", "m", 2));
         assert_eq!((found(cache.find(b"a")), found(cache.find(b"n")), cache.len()), (1, 2, 2));
+    }
+
+    /// Somebody else may have put the same entry back, having found nothing better.
+    #[test]
+    fn what_is_of_no_use_is_forgotten_whoever_has_noted_it() {
+        let mut cache = RangeCache::default();
+        cache.insert(range(1, "", "z", 1));
+        let first = cache.find(b"a").expect("cached");
+        cache.evict(&first);
+        cache.insert(range(1, "", "z", 1));
+        cache.evict(&first);
+        assert!(cache.is_empty());
+        cache.insert(range(1, "", "z", 2));
+        cache.evict(&first);
+        assert_eq!(cache.len(), 1, "newer");
     }
 }
