@@ -12,7 +12,6 @@
 
 use std::sync::Arc;
 
-use futures::future::join_all;
 use meridian_storage::base::planted::{self, Planted};
 use meridian_storage::base::{Key, Timestamp};
 
@@ -31,9 +30,6 @@ const ATTACHED_SPANS: usize = 256;
 
 /// The same, of what is held by locks: what is refreshed before pins the time of the commit.
 const ATTACHED_LOCKS: usize = 2048;
-
-/// At most so many are refreshed by one request.
-const REFRESHED_SPANS: usize = 1024;
 
 /// Which writes are sent apart from the record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -198,13 +194,16 @@ impl Txn {
         let state = self.lock_state();
         let spans = if state.serializable() {
             let from = state.meta.read_ts;
-            let reads = state.reads.spans().into_iter().map(|span| RefreshSpan::new(span, from));
+            let reads = state.reads.spans();
+            if reads.len() > ATTACHED_SPANS {
+                return None;
+            }
+            let reads = reads.into_iter().map(|span| RefreshSpan::new(span, from));
             reads.chain(state.held.present()).collect()
         } else {
             state.unwritten()
         };
-        let most = if state.serializable() { ATTACHED_SPANS } else { ATTACHED_LOCKS };
-        let fits = spans.len() <= most && spans.iter().all(|r| route.contains_span(&r.span));
+        let fits = spans.len() <= ATTACHED_LOCKS && spans.iter().all(|r| route.contains_span(&r.span));
         fits.then_some(spans)
     }
 
@@ -262,15 +261,7 @@ impl Txn {
             state.meta.write_ts.forward(self.router().clock().now());
             (spans, self.header(&state), state.meta.write_ts)
         };
-        let sent = spans.chunks(REFRESHED_SPANS).map(|spans| {
-            self.router().fan_out(spans.to_vec(), |spans: &[RefreshSpan]| BatchRequest {
-                header: header.clone(),
-                requests: vec![Request::Refresh { spans: spans.to_vec(), to }],
-            })
-        });
-        for refreshed in join_all(sent).await {
-            refreshed.into_result().map_err(|e| self.refresh_error(e))?;
-        }
+        self.refresh(&spans, &header, to).await?;
         Ok(true)
     }
 

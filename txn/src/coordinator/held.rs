@@ -7,18 +7,18 @@
 //! relies on one locks the index entry, as the checks of foreign keys do.)
 //!
 //! A scan that would read too much to be validated - a whole table, for the rows that refer to one that is deleted - rests on
-//! the locks alone. So these must not have been lost, which their ranges are asked for with the writes; and whoever has
-//! lost a KEY SHARE lock finds out from the lock that has taken its place. (That is the one case in which locks decide
-//! whether a commit is right.)
+//! the locks alone. So those that exclude KEY SHARE must not have been lost, which their ranges are asked for with the
+//! writes; and whoever has lost a KEY SHARE lock finds out from the lock, or the deletion, that has taken its place. (That is
+//! the one case in which locks decide whether a commit is right.)
 //!
-//! At SERIALIZABLE what was read is validated anyhow, but for rows under KEY SHARE: by them others, below SERIALIZABLE,
-//! find out that nobody refers to what they delete.
+//! At SERIALIZABLE what was read is validated anyhow; rows under KEY SHARE are in here nevertheless, for the sake of those
+//! below SERIALIZABLE that delete them.
 //!
 //! What must stay true: what was locked is in here, as of when it was locked, until the transaction's intent protects it, and
 //! again when a savepoint takes the intent back: the lock stays. Nothing else is: a commit that fails must have lost
 //! something.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use meridian_storage::base::planted::{self, Planted};
 use meridian_storage::base::{Key, Span, Timestamp};
@@ -33,8 +33,8 @@ pub(super) struct Held {
     rows: Rows,
     spans: Vec<RefreshSpan>,
     /// Rows that were among `rows` until an intent protected them, which a savepoint may take back: key, since when, and
-    /// whether only their presence matters; and since when the lock was held.
-    written: BTreeSet<(Key, Timestamp, bool, Timestamp)>,
+    /// whether only their presence matters.
+    written: BTreeSet<(Key, Timestamp, bool)>,
     /// How many rows and spans there were after duplicates were looked for.
     distinct: (usize, usize),
 }
@@ -43,7 +43,9 @@ pub(super) struct Held {
 #[derive(Clone, Default)]
 pub(super) struct Rows {
     rows: Vec<RefreshSpan>,
-    /// Something that was scanned rests on the locks.
+    /// Which of them nobody else can hold by KEY SHARE, and a time at which that was so first, by the range's clock.
+    exclusive: BTreeMap<Key, Timestamp>,
+    /// Something that was scanned rests on that.
     relied_on: bool,
 }
 
@@ -55,8 +57,9 @@ impl Rows {
         }
         let mut among: Vec<RefreshSpan> =
             self.rows.iter().filter(|row| writes_row(writes, row)).cloned().collect();
-        if !self.relied_on {
-            among.iter_mut().for_each(|row| row.locked = Timestamp::ZERO);
+        if self.relied_on {
+            let locked = writes.iter().filter_map(|(key, _)| self.exclusive.get_key_value(key));
+            among.extend(locked.map(|(key, since)| RefreshSpan::locked(key.clone(), *since)));
         }
         among
     }
@@ -73,9 +76,10 @@ impl Held {
 
     /// `now`: when the lock was held, by the clock of the range.
     pub fn add_row(&mut self, key: Key, lock: LockStrength, from: Timestamp, now: Timestamp) {
-        let presence = lock == LockStrength::KeyShare;
-        let locked = if presence { Timestamp::ZERO } else { now };
-        self.push_row(RefreshSpan { span: Span::point(key), from, presence, locked });
+        if lock == LockStrength::Update {
+            self.rows.exclusive.entry(key.clone()).or_insert(now);
+        }
+        self.push_row(key, from, lock == LockStrength::KeyShare);
     }
 
     /// Something was scanned that only the locks on what is written keep true.
@@ -83,8 +87,8 @@ impl Held {
         self.rows.relied_on = true;
     }
 
-    fn push_row(&mut self, row: RefreshSpan) {
-        self.rows.rows.push(row);
+    fn push_row(&mut self, key: Key, from: Timestamp, presence: bool) {
+        self.rows.rows.push(RefreshSpan { presence, ..RefreshSpan::new(Span::point(key), from) });
         // Many rows may refer to one.
         weed(&mut self.rows.rows, &mut self.distinct.0);
     }
@@ -104,14 +108,20 @@ impl Held {
         distinct(self.rows.rows.iter().filter(|row| row.presence).cloned().collect())
     }
 
+    /// Nothing of [`present`](Self::present) has changed up to then.
+    pub fn note_present(&mut self, to: Timestamp) {
+        for row in self.rows.rows.iter_mut().filter(|row| row.presence) {
+            row.from.forward(to);
+        }
+    }
+
     /// Everything but the rows that the transaction writes, in order.
     pub fn unwritten(&self, wrote: impl Fn(&Key) -> bool) -> Vec<RefreshSpan> {
         if planted::is(Planted::LostUpdateBelowSerializable) {
             return Vec::new();
         }
         let rows = self.rows.rows.iter().filter(|row| !wrote(&row.span.start));
-        let rows = rows.map(|row| RefreshSpan { locked: Timestamp::ZERO, ..row.clone() });
-        distinct(rows.chain(self.spans.iter().cloned()).collect())
+        distinct(rows.chain(&self.spans).cloned().collect())
     }
 
     /// These rows have intents now; `undoable`: which a savepoint may take back.
@@ -120,20 +130,25 @@ impl Held {
         self.rows.rows.retain(|row| {
             let unwritten = !writes_row(writes, row);
             if undoable && !unwritten {
-                written.insert((row.span.start.clone(), row.from, row.presence, row.locked));
+                written.insert((row.span.start.clone(), row.from, row.presence));
             }
             unwritten
         });
+        if !undoable {
+            for (key, _) in writes {
+                self.rows.exclusive.remove(key);
+            }
+        }
     }
 
     /// The intents of these rows are to be removed, but the locks stay.
     pub fn note_undone<'k>(&mut self, keys: impl IntoIterator<Item = &'k Key>) {
         for key in keys {
-            let least = (key.clone(), Timestamp::ZERO, false, Timestamp::ZERO);
+            let least = (key.clone(), Timestamp::ZERO, false);
             while let Some(row) = self.written.range(&least..).next().filter(|row| row.0 == *key).cloned() {
                 self.written.remove(&row);
-                let (key, from, presence, locked) = row;
-                self.push_row(RefreshSpan { span: Span::point(key), from, presence, locked });
+                let (key, from, presence) = row;
+                self.push_row(key, from, presence);
             }
         }
     }

@@ -65,9 +65,11 @@ impl Txn {
             };
             match answer {
                 Ok(mut response) => {
-                    let value = take_value(response.responses.pop())?;
+                    let answer = response.responses.pop();
+                    let read = (!is_skipped(answer.as_ref())).then_some(key);
+                    let value = take_value(answer)?;
                     let mut state = self.lock_state();
-                    if note_reads(&mut state, [key], at, &response, lock.map(|l| l.0)) == Noted::Kept {
+                    if note_reads(&mut state, read, at, &response, lock.map(|l| l.0)) == Noted::Kept {
                         return Ok(state.buffer.get(key).unwrap_or(value));
                     }
                 }
@@ -131,7 +133,8 @@ impl Txn {
     ) -> TxnResult<Noted> {
         let mut state = self.lock_state();
         for (wanted, response) in done {
-            let keys = wanted.iter().map(|(_, key)| key);
+            let answered = wanted.iter().zip(&response.responses);
+            let keys = answered.filter(|(_, answer)| !is_skipped(Some(answer))).map(|((_, key), _)| key);
             if note_reads(&mut state, keys, at, &response, lock) == Noted::Stale {
                 return Ok(Noted::Stale);
             }
@@ -222,6 +225,11 @@ pub(super) fn note_reads<'k>(
         state.meta.write_ts.forward(seen);
     }
     Noted::Kept
+}
+
+/// Whether somebody else has locked the row, and the transaction goes without it.
+fn is_skipped(answer: Option<&Response>) -> bool {
+    matches!(answer, Some(Response::Get { skipped: true, .. }))
 }
 
 pub(super) fn take_value(response: Option<Response>) -> TxnResult<Option<Bytes>> {

@@ -4,11 +4,15 @@
 //! changed between the two: then it might as well have read everything at the later time. The ranges raise their
 //! timestamp caches in the same step, so that nothing can change it afterwards either.
 
+use futures::future::join_all;
 use meridian_storage::base::Timestamp;
 
 use super::state::State;
 use super::{Txn, TxnError, TxnErrorKind, TxnResult};
-use crate::rpc::{BatchRequest, Isolation, KvError, RefreshSpan, Request, WaitPolicy};
+use crate::rpc::{BatchRequest, Header, Isolation, KvError, RefreshSpan, Request, WaitPolicy};
+
+/// At most so many spans are refreshed by one request.
+const REFRESHED_SPANS: usize = 1024;
 
 impl Txn {
     /// Deals with an error of a read or a commit: after `Ok`, the caller tries again (at a later time, or after ranges have
@@ -67,13 +71,28 @@ impl Txn {
             let from = header.read_ts;
             let mut spans: Vec<_> = spans.into_iter().map(|span| RefreshSpan::new(span, from)).collect();
             spans.extend(present);
-            let result = self.router().fan_out(spans, |spans: &[RefreshSpan]| BatchRequest {
-                header: header.clone(),
-                requests: vec![Request::Refresh { spans: spans.to_vec(), to }],
-            });
-            result.await.into_result().map_err(|e| self.refresh_error(e))?;
+            self.refresh(&spans, &header, to).await?;
             proven = Some(mark);
         }
+    }
+
+    /// Proves that nothing of this has changed up to `to`.
+    pub(super) async fn refresh(
+        &self,
+        spans: &[RefreshSpan],
+        header: &Header,
+        to: Timestamp,
+    ) -> TxnResult<()> {
+        let sent = spans.chunks(REFRESHED_SPANS).map(|spans| {
+            self.router().fan_out(spans.to_vec(), |spans: &[RefreshSpan]| BatchRequest {
+                header: header.clone(),
+                requests: vec![Request::Refresh { spans: spans.to_vec(), to }],
+            })
+        });
+        for refreshed in join_all(sent).await {
+            refreshed.into_result().map_err(|e| self.refresh_error(e))?;
+        }
+        Ok(())
     }
 
     pub(super) fn refresh_error(&self, e: KvError) -> TxnError {
@@ -88,5 +107,8 @@ impl Txn {
 
 fn advance(state: &mut State, to: Timestamp) {
     state.meta.read_ts = to;
+    if state.serializable() {
+        state.held.note_present(to);
+    }
     state.meta.write_ts.forward(to);
 }

@@ -9,7 +9,7 @@ use super::wire::{Input, Malformed, Wire, wire_enum, wire_struct};
 use super::{BatchRequest, BatchResponse, KvError};
 
 /// The first byte of every message. Another version is refused, not guessed at.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 wire_enum!(ReplicaKind { 1 => Voter, 2 => Learner, 3 => Incoming, 4 => Outgoing });
 wire_struct!(ReplicaDescriptor { node, replica, kind });

@@ -28,7 +28,7 @@ pub struct RefreshSpan {
     pub from: Timestamp,
     /// Only whether keys are there: a newer version is no change unless it is a deletion. What a KEY SHARE lock holds.
     pub presence: bool,
-    /// Unless zero: the lock on it must have been held since then, for something else that was read rests on it.
+    /// Unless zero: the lock on it must have been held since then.
     pub locked: Timestamp,
 }
 
@@ -37,6 +37,11 @@ wire_struct!(RefreshSpan { span, from, presence, locked });
 impl RefreshSpan {
     pub fn new(span: Span, from: Timestamp) -> Self {
         RefreshSpan { span, from, presence: false, locked: Timestamp::ZERO }
+    }
+
+    /// A key of which only the lock matters.
+    pub fn locked(key: Key, since: Timestamp) -> Self {
+        RefreshSpan { locked: since, ..RefreshSpan::new(Span::point(key), Timestamp::MAX) }
     }
 }
 

@@ -48,28 +48,38 @@ fn one_of_two(outcomes: [TxnResult<CommitOutcome>; 2], what: impl std::fmt::Debu
 #[test]
 fn a_commit_that_rests_on_locks_alone_finds_out_that_they_were_lost() {
     for isolation in [Isolation::ReadCommitted, Isolation::Snapshot, Isolation::Serializable] {
-        for child_first in [false, true] {
-            for child_begins_first in [false, true] {
-                let outcomes = delete_beside_child(isolation, child_first, child_begins_first);
-                one_of_two(outcomes, (isolation, child_first, child_begins_first));
-            }
+        for flags in 0..16u8 {
+            let [child_first, child_begins_first, one_range, goes_on] =
+                [1, 2, 4, 8].map(|bit| flags & bit != 0);
+            let order = Order { child_first, child_begins_first, one_range, goes_on };
+            one_of_two(delete_beside_child(isolation, &order), (isolation, order));
         }
     }
 }
 
-/// What became of the two.
-fn delete_beside_child(
-    isolation: Isolation,
+#[derive(Debug)]
+struct Order {
+    /// To commit.
     child_first: bool,
     child_begins_first: bool,
-) -> [TxnResult<CommitOutcome>; 2] {
+    /// Parents and children are in the same.
+    one_range: bool,
+    /// Who deletes has a later statement, and commits at its time.
+    goes_on: bool,
+}
+
+/// What became of the two.
+fn delete_beside_child(isolation: Isolation, order: &Order) -> [TxnResult<CommitOutcome>; 2] {
+    let Order { child_first, child_begins_first, one_range, goes_on } = *order;
     let runtime = SimRuntime::new(1);
     let node = local_node(&runtime, Hlc::new(runtime.clock(), Duration::ZERO, true));
     let db = node.db.clone();
     let (parent, children) = (table("a"), Span::new(table("c"), table("d")));
     runtime.block_on(async {
         set(&db, &parent, "p").await;
-        db.split_at(table("b")).await.expect("split");
+        if !one_range {
+            db.split_at(table("b")).await.expect("split");
+        }
         let child = begin_at(&db, isolation);
         let delete = begin_at(&db, Isolation::ReadCommitted);
         let write_child = async || {
@@ -99,6 +109,9 @@ fn delete_beside_child(
         }
         // Others write there all the time.
         set(&db, &table("c9"), "x").await;
+        if goes_on {
+            delete.begin_statement();
+        }
         if child_first {
             [child.commit().await, delete.commit().await]
         } else if child_begins_first {
@@ -109,6 +122,93 @@ fn delete_beside_child(
             [child, delete]
         }
     })
+}
+
+/// What was locked more and more strongly was held all the time.
+#[test]
+fn a_lock_that_is_strengthened_is_not_lost() {
+    run(async |db| {
+        let parent = table("a");
+        set(&db, &parent, "p").await;
+        for isolation in [Isolation::ReadCommitted, Isolation::Snapshot] {
+            for spill in [false, true] {
+                let txn = begin_at(&db, isolation);
+                for strength in [LockStrength::KeyShare, LockStrength::NoKeyUpdate, LockStrength::Update] {
+                    txn.get_locked(&parent, strength, WaitPolicy::Block).await.expect("free");
+                    txn.put(parent.clone(), "q".into());
+                    if spill && strength < LockStrength::Update {
+                        txn.flush().await.expect("spill");
+                    }
+                }
+                let options = ScanOptions { newest: true, ..ScanOptions::default() };
+                txn.scan(Span::new(table("c"), table("d")), options).collect().await.expect("scan");
+                txn.delete(parent.clone());
+                txn.put(parent.clone(), "r".into());
+                txn.commit().await.expect("nothing was lost");
+            }
+        }
+    });
+}
+
+/// A row is updated and spilled beside a reference to it; its deletion is locked and looked into under a lease that ends.
+#[test]
+fn an_intent_to_update_is_no_lock_against_references() {
+    let runtime = SimRuntime::new(1);
+    let node = local_node(&runtime, Hlc::new(runtime.clock(), Duration::ZERO, true));
+    let db = node.db.clone();
+    let move_lease = || {
+        node.replica.lose_lease();
+        node.replica.acquire_lease(db.clock().now());
+    };
+    let parent = table("a");
+    let outcomes = runtime.block_on(async {
+        set(&db, &parent, "p").await;
+        let child = begin_at(&db, Isolation::ReadCommitted);
+        child.get_locked(&parent, LockStrength::KeyShare, WaitPolicy::Block).await.expect("free");
+        child.put(table("c1"), "c".into());
+        let delete = begin_at(&db, Isolation::ReadCommitted);
+        delete.get_locked(&parent, LockStrength::NoKeyUpdate, WaitPolicy::Block).await.expect("free");
+        delete.put(parent.clone(), "q".into());
+        delete.flush().await.expect("spill");
+        move_lease();
+        delete.get_locked(&parent, LockStrength::Update, WaitPolicy::Block).await.expect("lost");
+        let options = ScanOptions { newest: true, ..ScanOptions::default() };
+        delete.scan(Span::new(table("c"), table("d")), options).collect().await.expect("scan");
+        delete.delete(parent.clone());
+        move_lease();
+        [child.commit().await, delete.commit().await]
+    });
+    one_of_two(outcomes, "two leases");
+}
+
+/// Whoever goes without a row that is locked does not hold it.
+#[test]
+fn a_skipped_row_is_not_held() {
+    for isolation in [Isolation::ReadCommitted, Isolation::Snapshot, Isolation::Serializable] {
+        for strength in [LockStrength::KeyShare, LockStrength::Update] {
+            for many in [false, true] {
+                run(async |db| {
+                    let (job, other) = (table("a"), table("c"));
+                    set(&db, &job, "j").await;
+                    db.split_at(table("b")).await.expect("split");
+                    let first = begin_at(&db, Isolation::ReadCommitted);
+                    first.get_locked(&job, LockStrength::Update, WaitPolicy::Block).await.expect("free");
+                    first.delete(job.clone());
+                    let second = begin_at(&db, isolation);
+                    if many {
+                        let lock = Some((strength, WaitPolicy::Skip));
+                        second.get_many(&[job.clone(), other.clone()], lock).await.expect("skipped");
+                    } else {
+                        second.get_locked(&job, strength, WaitPolicy::Skip).await.expect("skipped");
+                    }
+                    second.put(other.clone(), "x".into());
+                    first.begin_statement();
+                    first.commit().await.expect("committed");
+                    second.commit().await.expect("it has to do with another row");
+                });
+            }
+        }
+    }
 }
 
 /// Nothing is lost, and others write where nothing was locked: nobody has to begin again.
