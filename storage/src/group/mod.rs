@@ -85,7 +85,7 @@ pub enum Event {
 pub enum Campaign {
     /// Asks first whether the others would vote: a node that was cut off disturbs nobody.
     PreVote,
-    /// At once, for the right-hand side of a split, where everybody starts alike.
+    /// At once, for the right-hand side of a split, whose others are bound to whoever led the left one.
     AtOnce,
 }
 

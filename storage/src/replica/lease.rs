@@ -22,6 +22,12 @@
 //!   back at the physical one, up to the largest offset behind what it served; an only voter, which needs nobody's vote,
 //!   waits that long if it has ever had peers.
 //!
+//! - The right side of a split has another quorum, and another leader, while the leaseholder of the left side may not have
+//!   applied the split and serve the whole. So its replicas begin bound to whom the left ones were bound to when they
+//!   applied it, until that store is not supported any more, or says that it has applied the split and does not lead the
+//!   right side. A voter without a replica gives its vote only if it does not hold the keys as part of the left side:
+//!   then it has the left side as a snapshot from a leader that had applied the split, or has been removed by one.
+//!
 //! The timestamps of two leases are apart, but clocks differ: a reader whose clock is behind could ask the old leader for
 //! a moment before the new lease, when the new leader has long answered writes. So [`Replica::lease`](super::Replica::lease)
 //! covers `at` only if the whole uncertainty of a read there, up to the largest clock offset, is covered: what the new

@@ -37,7 +37,8 @@ impl StoreHandle {
     /// Adds and removes replicas: learners first; when they have caught up, everything at once. Resolves when the new
     /// replicas vote and the old ones are out.
     ///
-    /// The leaseholder cannot remove itself. A node that is silent for some seconds is given up: it stays a learner. What an earlier, interrupted change has left is finished first.
+    /// The leaseholder cannot remove itself. A node that is silent for some seconds is given up: what was added stays a
+    /// learner. What an earlier, interrupted change has left is finished first.
     pub async fn change_replicas(
         &self,
         range: RangeId,
@@ -114,6 +115,9 @@ impl StoreHandle {
             if !self.describe(range)?.is_joint() {
                 return Ok(());
             }
+            // Whoever leads next sees to it.
+            let replica = self.range_replica(range).ok_or(StorageError::RangeNotFound { range })?;
+            replica.lease(self.shared.clock.now())?;
             self.shared.runtime.sleep(POLL).await;
         }
         Err(StorageError::Overloaded { range })

@@ -22,6 +22,8 @@ pub struct Promise {
     /// The leader.
     pub replica: ReplicaId,
     pub epoch: u64,
+    /// Not this range's leader, but that of the range it was split from, which may serve the whole still.
+    pub inherited: bool,
 }
 
 /// What Raft says a replica is; compared after every step.

@@ -60,8 +60,9 @@ impl StoreCore {
             MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot
                 if same_term && d.group.leader() == Some(sender) =>
             {
+                let epoch = self.liveness.epoch_for(from);
                 d.promise =
-                    self.liveness.epoch_for(from).map(|epoch| Promise { node: from, replica: sender, epoch });
+                    epoch.map(|epoch| Promise { node: from, replica: sender, epoch, inherited: false });
                 d.election_at = None;
             }
             MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse
@@ -185,7 +186,8 @@ impl StoreCore {
     }
 
     /// A leader that has applied its own removal leads nobody, but its store is alive, and the promise to it binds: the
-    /// removal may be known here before it is known there. So it is asked.
+    /// removal may be known here before it is known there. So it is asked. The same goes for the leader of the left side of a
+    /// split, which may not lead the right one.
     pub(super) fn ask_leader(&mut self, range: RangeId) {
         let Some(d) = self.replicas.get(&range) else { return };
         if let Some(Promise { node, replica, .. }) = d.promise {
@@ -200,6 +202,15 @@ impl StoreCore {
             d.promise = None;
             d.election_at = None;
             self.awake.insert(range);
+        }
+    }
+
+    /// Whoever led the left side of a split has applied it, and serves no more of the right one but as its leader. Nothing is
+    /// said of what the replica may have promised to it as such.
+    pub(super) fn parted(&mut self, from: NodeId, range: RangeId, replica: crate::base::ReplicaId) {
+        let inherited = |d: &Driven| d.promise.is_some_and(|p| p.inherited && p.node == from);
+        if self.replicas.get(&range).is_some_and(|d| inherited(d)) {
+            self.relinquished(from, range, replica);
         }
     }
 

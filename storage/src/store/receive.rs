@@ -55,11 +55,15 @@ impl StoreCore {
                 }
             }
             Envelope::HasRelinquished { range, replica } => {
+                let here = self.replicas.get(&range).filter(|d| d.group.id() == replica);
                 if self.tombstones.get(&range).is_some_and(|next| replica < *next) {
                     self.send(from, Envelope::Relinquished { range, replica });
+                } else if here.is_some_and(|d| d.descriptor.is_some() && !d.group.is_leader()) {
+                    self.send(from, Envelope::Parted { range, replica });
                 }
             }
             Envelope::Relinquished { range, replica } => self.relinquished(from, range, replica),
+            Envelope::Parted { range, replica } => self.parted(from, range, replica),
             Envelope::Chunk(chunk) => self.receive_chunk(from, chunk)?,
             Envelope::ChunkAnswer(answer) => self.snapshots.on_answer(answer),
         }

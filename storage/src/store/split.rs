@@ -18,7 +18,7 @@
 use std::sync::Arc;
 
 use super::core::StoreCore;
-use super::driven::Driven;
+use super::driven::{Driven, Promise};
 use crate::apply::state;
 use crate::base::planted::{self, Planted};
 use crate::base::{NodeId, RangeId, StorageError, StorageResult};
@@ -87,7 +87,7 @@ impl StoreCore {
             )?;
             let right_range = right.range;
             let mut driven = Driven::new(right_replica, Some(Arc::new(right)), group);
-            driven.promise = promise;
+            driven.promise = promise.map(|p| Promise { inherited: true, ..p });
             self.adopt(driven);
             if leads {
                 self.step(right_range, Event::Campaign(Campaign::AtOnce));

@@ -55,6 +55,11 @@ pub enum Envelope {
         range: RangeId,
         replica: ReplicaId,
     },
+    /// "That replica has come out of a split, and does not lead: what was promised to the leader of the left side is void."
+    Parted {
+        range: RangeId,
+        replica: ReplicaId,
+    },
     Chunk(SnapshotChunk),
     ChunkAnswer(ChunkAnswer),
 }
@@ -201,6 +206,11 @@ impl Envelope {
                 put_varint(out, range.0);
                 put_varint(out, replica.0);
             }
+            Envelope::Parted { range, replica } => {
+                out.push(10);
+                put_varint(out, range.0);
+                put_varint(out, replica.0);
+            }
             Envelope::Chunk(c) => {
                 out.push(6);
                 for n in [c.range.0, c.from.0, c.to.0, c.transfer, u64::from(c.number)] {
@@ -261,6 +271,7 @@ impl Envelope {
             }),
             8 => Envelope::HasRelinquished { range: RangeId(r.varint()?), replica: ReplicaId(r.varint()?) },
             9 => Envelope::Relinquished { range: RangeId(r.varint()?), replica: ReplicaId(r.varint()?) },
+            10 => Envelope::Parted { range: RangeId(r.varint()?), replica: ReplicaId(r.varint()?) },
             _ => return Err(r.malformed()),
         })
     }
@@ -313,6 +324,7 @@ mod tests {
                 Envelope::StillMember { range: RangeId(1), replica: ReplicaId(4) },
                 Envelope::HasRelinquished { range: RangeId(1), replica: ReplicaId(4) },
                 Envelope::Relinquished { range: RangeId(1), replica: ReplicaId(4) },
+                Envelope::Parted { range: RangeId(1), replica: ReplicaId(4) },
                 Envelope::Chunk(SnapshotChunk {
                     range: RangeId(1),
                     from: ReplicaId(1),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use protobuf::Message as _;
+use raft::eraftpb::{Message, MessageType};
 use rstest::rstest;
 
 use super::{N1, N2, N3, R1, converged, secs, three};
@@ -9,6 +11,7 @@ use crate::base::{Key, NodeId, RangeId, ReplicaId, StorageError, Timestamp};
 use crate::log::{HardState, LogBatch, LogOp, LogStore};
 use crate::store::StoreConfig;
 use crate::store::testing::Cluster;
+use crate::store::transport::{Envelope, MessageBatch, RaftEnvelope};
 
 const N4: NodeId = NodeId(4);
 const R2: RangeId = RangeId(2);
@@ -273,6 +276,53 @@ fn the_vote_of_a_voter_without_a_replica_is_remembered(#[values(1, 2, 3, 4)] see
     c.check_leases();
 }
 
+/// Two candidates of one term ask in the same turn.
+#[test]
+fn a_voter_without_a_replica_votes_once_in_a_term() {
+    let mut c = asleep_through_a_split(1);
+    let term = c.leaseholder(R2).expect("N2 leads").1.term + 1;
+    c.crash(N2);
+    c.start(N3);
+    let ask = |c: &Cluster, term: u64, start: &str| {
+        let request = |from: u64| {
+            let mut m = Message { from, to: 3, term, ..Message::default() };
+            m.set_msg_type(MessageType::MsgRequestVote);
+            let message = m.write_to_bytes().expect("small").into();
+            let (range, from, to) = (R2, ReplicaId(from), ReplicaId(3));
+            Envelope::Raft(RaftEnvelope { range, from, to, promise: 0, start: start.into(), message })
+        };
+        let clock = c.nodes[&N1].clock.now();
+        c.handle(N3).receive(MessageBatch {
+            from: N1,
+            to: N3,
+            clock,
+            envelopes: vec![request(2), request(1)],
+        });
+    };
+    let soon = Duration::from_millis(10);
+    c.hold_raft(N1, N3);
+    c.run_for(secs(3));
+    ask(&c, term, "10");
+    c.run_for(soon);
+    assert_eq!(vote_of_n3(&c), (0, 0, 0), "it holds that key as part of another range");
+    c.drop_held();
+    c.run_until("the left side comes as a snapshot", secs(10), has_the_left_side_only);
+    c.hold_raft(N1, N3);
+    ask(&c, term, "10");
+    c.run_for(soon);
+    assert_eq!(vote_of_n3(&c), (term, 2, 0), "whoever asked first");
+    c.crash(N3);
+    c.start(N3);
+    assert!(has_the_left_side_only(&c));
+    ask(&c, term + 1, "10");
+    c.run_for(soon);
+    assert_eq!(vote_of_n3(&c), (term, 2, 0), "it may be bound by a promise that it has forgotten");
+    c.run_for(secs(3));
+    ask(&c, term + 1, "10");
+    c.run_for(soon);
+    assert_eq!(vote_of_n3(&c), (term + 1, 2, 0));
+}
+
 /// A leader of an earlier term would wait for ever for it to take a snapshot.
 #[rstest]
 fn a_voter_without_a_replica_tells_the_term_that_it_remembers(#[values(1, 2, 3, 4)] seed: u64) {
@@ -325,5 +375,30 @@ fn nobody_else_leads_the_right_side_while_the_left_may_serve_it(#[values(1, 2, 3
     c.run_until("support runs out", secs(3), |c| c.leaseholder(R2).is_some());
     c.resume(N1);
     c.run_for(secs(2));
+    c.check_leases();
+}
+
+/// Of four voters one is free and one bound to it, and the two others are bound to that one, who led the left side when they
+/// applied the split.
+#[rstest]
+fn nobody_is_bound_for_ever_to_who_has_applied_the_split_too(#[values(1, 2, 3)] seed: u64) {
+    let mut c = three(seed);
+    c.add_node(N4);
+    change(&mut c, vec![N4], vec![]);
+    c.run_until("all have it", secs(2), |c| {
+        [N2, N3, N4].iter().all(|n| c.handle(*n).descriptors()[0].voters().count() == 4)
+    });
+    c.hold_raft(N1, N4);
+    split(&mut c, "10");
+    c.crash(N3);
+    c.run_until("N2 hears of it", secs(1), |c| c.handle(N2).descriptors().len() == 2);
+    let handle = c.handle(N1);
+    c.wait(async move { handle.transfer_lease(R1, N2).await }).expect("handed over");
+    c.start(N3);
+    c.run_until("the others hear of it from N2", secs(5), |c| {
+        [N3, N4].iter().all(|n| c.handle(*n).descriptors().len() == 2)
+    });
+    c.drop_held();
+    c.run_until("the right side is led", secs(10), |c| c.leaseholder(R2).is_some());
     c.check_leases();
 }
