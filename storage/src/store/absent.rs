@@ -98,7 +98,7 @@ impl StoreCore {
                 let asks_only = kind == MessageType::MsgRequestPreVote;
                 let free = m.term > known.term
                     || !asks_only && m.term == known.term && (known.vote == 0 || known.vote == m.from);
-                let gives = free && log.last_index == 0 && self.absent_may_vote(e);
+                let gives = free && log.last_index == 0 && self.is_unbound_without(e.range, &e.start);
                 if free && !gives {
                     return Ok(());
                 }
@@ -128,11 +128,12 @@ impl StoreCore {
         Ok(())
     }
 
-    /// Whether nothing binds this store that might bind the replica, were it here.
-    fn absent_may_vote(&self, e: &RaftEnvelope) -> bool {
+    /// Whether nothing binds this store, or is served by it, that might bind the replica of a range that begins at `start`,
+    /// were it here.
+    pub(super) fn is_unbound_without(&self, range: RangeId, start: &Key) -> bool {
         let mut here = self.replicas.values().filter_map(|d| d.descriptor.as_ref());
         self.hlc > self.bound_until
-            && !self.tombstones.contains_key(&e.range)
-            && !here.any(|x| x.span().contains(&e.start))
+            && !self.tombstones.contains_key(&range)
+            && !here.any(|x| x.span().contains(start))
     }
 }

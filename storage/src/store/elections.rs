@@ -190,8 +190,9 @@ impl StoreCore {
     /// split, which may not lead the right one.
     pub(super) fn ask_leader(&mut self, range: RangeId) {
         let Some(d) = self.replicas.get(&range) else { return };
-        if let Some(Promise { node, replica, .. }) = d.promise {
-            self.send(node, Envelope::HasRelinquished { range, replica });
+        if let (Some(Promise { node, replica, .. }), Some(descriptor)) = (d.promise, &d.descriptor) {
+            let start = descriptor.start.clone();
+            self.send(node, Envelope::HasRelinquished { range, replica, start });
         }
     }
 

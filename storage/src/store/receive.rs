@@ -54,11 +54,14 @@ impl StoreCore {
                     self.send(from, Envelope::Removed((*descriptor).clone()));
                 }
             }
-            Envelope::HasRelinquished { range, replica } => {
-                let here = self.replicas.get(&range).filter(|d| d.group.id() == replica);
+            Envelope::HasRelinquished { range, replica, start } => {
+                let parted = match self.replicas.get(&range) {
+                    Some(d) => d.group.id() == replica && d.descriptor.is_some() && !d.group.is_leader(),
+                    None => self.is_unbound_without(range, &start),
+                };
                 if self.tombstones.get(&range).is_some_and(|next| replica < *next) {
                     self.send(from, Envelope::Relinquished { range, replica });
-                } else if here.is_some_and(|d| d.descriptor.is_some() && !d.group.is_leader()) {
+                } else if parted {
                     self.send(from, Envelope::Parted { range, replica });
                 }
             }

@@ -45,17 +45,18 @@ pub enum Envelope {
         range: RangeId,
         replica: ReplicaId,
     },
-    /// "Your replica leads me, but has been removed: does it serve no more?"
+    /// "I am bound to your replica, but it does not lead: does it serve no more?" `start`: of the range.
     HasRelinquished {
         range: RangeId,
         replica: ReplicaId,
+        start: Key,
     },
     /// "That replica is gone, and its lease with it: promises to it are void."
     Relinquished {
         range: RangeId,
         replica: ReplicaId,
     },
-    /// "That replica has come out of a split, and does not lead: what was promised to the leader of the left side is void."
+    /// "The split was applied here, and that replica does not lead: what was promised to the leader of the left side is void."
     Parted {
         range: RangeId,
         replica: ReplicaId,
@@ -196,10 +197,11 @@ impl Envelope {
                 put_varint(out, range.0);
                 put_varint(out, replica.0);
             }
-            Envelope::HasRelinquished { range, replica } => {
+            Envelope::HasRelinquished { range, replica, start } => {
                 out.push(8);
                 put_varint(out, range.0);
                 put_varint(out, replica.0);
+                put_bytes(out, start);
             }
             Envelope::Relinquished { range, replica } => {
                 out.push(9);
@@ -269,7 +271,11 @@ impl Envelope {
                 number: number(r)?,
                 accepted: r.u8()? != 0,
             }),
-            8 => Envelope::HasRelinquished { range: RangeId(r.varint()?), replica: ReplicaId(r.varint()?) },
+            8 => Envelope::HasRelinquished {
+                range: RangeId(r.varint()?),
+                replica: ReplicaId(r.varint()?),
+                start: r.key()?,
+            },
             9 => Envelope::Relinquished { range: RangeId(r.varint()?), replica: ReplicaId(r.varint()?) },
             10 => Envelope::Parted { range: RangeId(r.varint()?), replica: ReplicaId(r.varint()?) },
             _ => return Err(r.malformed()),
@@ -322,7 +328,7 @@ mod tests {
                 Envelope::Support(Support { epoch: 9, until: at, echo: 5, wall: 77 }),
                 Envelope::Removed(descriptor),
                 Envelope::StillMember { range: RangeId(1), replica: ReplicaId(4) },
-                Envelope::HasRelinquished { range: RangeId(1), replica: ReplicaId(4) },
+                Envelope::HasRelinquished { range: RangeId(1), replica: ReplicaId(4), start: Key::from("m") },
                 Envelope::Relinquished { range: RangeId(1), replica: ReplicaId(4) },
                 Envelope::Parted { range: RangeId(1), replica: ReplicaId(4) },
                 Envelope::Chunk(SnapshotChunk {

@@ -402,3 +402,35 @@ fn nobody_is_bound_for_ever_to_who_has_applied_the_split_too(#[values(1, 2, 3)] 
     c.run_until("the right side is led", secs(10), |c| c.leaseholder(R2).is_some());
     c.check_leases();
 }
+
+/// The others are bound to who led the left side when they applied the split; but it got the left side as a snapshot.
+#[rstest]
+fn nobody_is_bound_for_ever_to_who_has_nothing_of_the_right_side(#[values(1, 2, 3)] seed: u64) {
+    let config = StoreConfig { log_slack_entries: 0, ..StoreConfig::default() };
+    let mut c = Cluster::with(3, seed, config, None);
+    c.run_until("the first lease", secs(1), |c| c.leaseholder(R1).is_some());
+    change(&mut c, vec![N2, N3], vec![]);
+    c.run_until("all have it", secs(2), |c| c.handle(N3).descriptors()[0].replicas.len() == 3);
+    c.handle(N3).flush().expect("memory");
+    c.crash(N3);
+    c.run_for(secs(2));
+    for i in 0..20 {
+        c.write(R1, &format!("{i:02}"), "before").expect("acknowledged");
+    }
+    split(&mut c, "10");
+    // N2 does not hear that it is committed.
+    c.cut(N1, N2);
+    c.handle(N1).flush().expect("memory");
+    c.run_for(Duration::from_millis(20));
+    c.start(N3);
+    c.run_until("the left side comes as a snapshot", secs(1), has_the_left_side_only);
+    let handle = c.handle(N1);
+    c.wait(async move { handle.transfer_lease(R1, N3).await }).expect("handed over");
+    c.crash(N1);
+    assert_eq!(vote_of_n3(&c), (0, 0, 0), "nobody leads the right side");
+    c.run_until("N2 hears of it from N3", secs(5), |c| c.handle(N2).descriptors().len() == 2);
+    c.run_until("both sides are led", secs(20), |c| {
+        c.leaseholder(R1).is_some() && c.leaseholder(R2).is_some()
+    });
+    c.check_leases();
+}
