@@ -304,7 +304,7 @@ impl Txn {
             state.meta.sequence += 1;
             state.buffer.note_spilling(&writes);
             self.register(&mut state);
-            (self.header(&state), writes, state.held.rows().clone(), state.meta.anchor.clone())
+            (self.header(&state), writes, state.held.rows().snapshot(), state.meta.anchor.clone())
         };
         let anchor_route = self.router().route(&anchor).await?;
         let (near, far): (Vec<Write>, Vec<Write>) = writes

@@ -45,7 +45,7 @@ impl Txn {
                 let writes = state.buffer.writes_in_tables();
                 state.buffer.note_for_moments(&writes);
                 state.buffer.note_spilling(&writes);
-                (writes, state.header(WaitPolicy::Block), state.held.rows().clone())
+                (writes, state.header(WaitPolicy::Block), state.held.rows().snapshot())
             };
             match self.put_in_parts(writes, &header, &held).await.into_result() {
                 Ok(done) => {

@@ -40,7 +40,7 @@ pub(super) struct Held {
 }
 
 /// Rows that no intent protects.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct Rows {
     rows: Vec<RefreshSpan>,
     /// Which of them nobody else can hold by KEY SHARE, and a time at which that was so first, by the range's clock.
@@ -50,6 +50,12 @@ pub(super) struct Rows {
 }
 
 impl Rows {
+    /// For requests that are made without the transaction's mutex.
+    pub fn snapshot(&self) -> Rows {
+        let exclusive = if self.relied_on { self.exclusive.clone() } else { BTreeMap::new() };
+        Rows { rows: self.rows.clone(), exclusive, relied_on: self.relied_on }
+    }
+
     /// Those among `writes` (ascending by key): they are validated where they are written.
     pub fn among(&self, writes: &[Write]) -> Vec<RefreshSpan> {
         if planted::is(Planted::LostUpdateBelowSerializable) {
@@ -77,9 +83,14 @@ impl Held {
     /// `now`: when the lock was held, by the clock of the range.
     pub fn add_row(&mut self, key: Key, lock: LockStrength, from: Timestamp, now: Timestamp) {
         if lock == LockStrength::Update {
-            self.rows.exclusive.entry(key.clone()).or_insert(now);
+            self.note_exclusive(key.clone(), now);
         }
         self.push_row(key, from, lock == LockStrength::KeyShare);
+    }
+
+    /// Nobody else could hold the row by KEY SHARE at `now`, by the clock of its range.
+    pub fn note_exclusive(&mut self, key: Key, now: Timestamp) {
+        self.rows.exclusive.entry(key).or_insert(now);
     }
 
     /// Something was scanned that only the locks on what is written keep true.
@@ -155,7 +166,9 @@ impl Held {
 
     /// No savepoint is left that could take an intent back.
     pub fn note_final(&mut self) {
-        self.written.clear();
+        for (key, ..) in std::mem::take(&mut self.written) {
+            self.rows.exclusive.remove(&key);
+        }
     }
 }
 

@@ -21,8 +21,8 @@ use super::state::State;
 use super::{ScanOptions, Txn, TxnError, TxnErrorKind, TxnResult};
 use crate::route::Route;
 use crate::rpc::{
-    BatchRequest, BatchResponse, Header, Isolation, KvBlock, KvBlockBuilder, KvError, Request, Response,
-    Write,
+    BatchRequest, BatchResponse, Header, Isolation, KvBlock, KvBlockBuilder, KvError, LockStrength, Request,
+    Response, Write,
 };
 
 /// The size aimed at for one block unless told otherwise.
@@ -367,6 +367,9 @@ impl Scanner {
         if newest {
             // All of it, not only what is there.
             state.held.add_span(seen.clone(), from);
+            if self.options.lock.is_some_and(|(lock, _)| lock == LockStrength::Update) {
+                rows.iter().for_each(|(key, _)| state.held.note_exclusive(Key::copy_from(key), now));
+            }
             state.meta.write_ts.forward(from);
         } else if let Some((lock, _)) = self.options.lock.filter(|_| !state.serializable()) {
             for (key, _) in rows.iter() {

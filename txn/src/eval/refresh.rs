@@ -33,6 +33,8 @@ pub(super) fn validate(
     spans: &[RefreshSpan],
     at: Timestamp,
 ) -> Evaluated<()> {
+    // What was locked at `at` needs no look at who has come since: whoever locks it later looks later for what relies on it,
+    // and this commit's writes then go above that.
     let stale = || spans.iter().filter(|r| r.from < at || r.locked > Timestamp::ZERO);
     if stale().next().is_none() {
         return Ok(());

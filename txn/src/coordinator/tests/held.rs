@@ -181,6 +181,38 @@ fn an_intent_to_update_is_no_lock_against_references() {
     one_of_two(outcomes, "two leases");
 }
 
+/// A deletion cascades to a row that is locked by the scan that finds it.
+#[test]
+fn a_lock_of_a_scan_is_as_good() {
+    for lost in [false, true] {
+        let runtime = SimRuntime::new(1);
+        let node = local_node(&runtime, Hlc::new(runtime.clock(), Duration::ZERO, true));
+        let db = node.db.clone();
+        let line = table("a1");
+        let outcome = runtime.block_on(async {
+            set(&db, &line, "l").await;
+            let delete = begin_at(&db, Isolation::ReadCommitted);
+            let lock = Some((LockStrength::Update, WaitPolicy::Block));
+            let lines = ScanOptions { lock, newest: true, ..ScanOptions::default() };
+            let rows = delete.scan(Span::new(table("a"), table("b")), lines).collect().await.expect("free");
+            assert_eq!(rows.len(), 1);
+            let all = ScanOptions { newest: true, ..ScanOptions::default() };
+            delete.scan(Span::new(table("c"), table("d")), all).collect().await.expect("scan");
+            delete.delete(line.clone());
+            if lost {
+                node.replica.lose_lease();
+                node.replica.acquire_lease(db.clock().now());
+                let child = begin_at(&db, Isolation::ReadCommitted);
+                child.get_locked(&line, LockStrength::KeyShare, WaitPolicy::Block).await.expect("lost");
+                child.put(table("c1"), "c".into());
+                child.commit().await.expect("nobody is in its way");
+            }
+            delete.commit().await
+        });
+        assert_eq!(outcome.err().map(|e| e.sqlstate()), lost.then_some("40001"));
+    }
+}
+
 /// Whoever goes without a row that is locked does not hold it.
 #[test]
 fn a_skipped_row_is_not_held() {
