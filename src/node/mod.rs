@@ -127,7 +127,7 @@ impl Node {
 
         let participant = Participant::new(id, clock.clone(), runtime.clone());
         let parts = StoreParts {
-            config: config.store.clone(),
+            config: config.store.clone().suited_to(clock.max_offset()),
             engine: engine.clone(),
             log: log.clone(),
             clock: clock.clone(),

@@ -43,6 +43,7 @@ counters!(
     deadlocks,
     crashes,
     cuts,
+    flaps,
     pauses,
     clock_jumps,
     splits,
@@ -51,6 +52,7 @@ counters!(
     removals,
     losses,
     transfers,
+    moves,
     collections,
     leader_changes,
 );

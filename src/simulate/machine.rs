@@ -13,12 +13,12 @@ use meridian_storage::log::MemLog;
 use meridian_storage::placement::{Action, ClusterView, NodeView, Policy, RangeView, plan};
 use meridian_storage::replica::{Lease, RangeDescriptor, Replica, ReplicaObserver};
 use meridian_storage::store::{self, StoreConfig, StoreHandle, StoreParts};
-use meridian_txn::Db;
 use meridian_txn::participant::{NodeLiveness, Participant};
 use meridian_txn::record::Standing;
 use meridian_txn::route::{RouterParts, Seeds};
 use meridian_txn::rpc::{BatchRequest, BatchResponse, EndKind, KvError, Request, Sender};
 use meridian_txn::testing::{Process, SimRuntime};
+use meridian_txn::{Db, Limits};
 use parking_lot::Mutex;
 
 use super::coverage::Coverage;
@@ -61,9 +61,12 @@ pub struct World {
     /// Whether machines open a catalog and take statements.
     pub sql: bool,
     pub store: StoreConfig,
+    pub limits: Limits,
     /// What gossip would spread: the newest descriptor of the first range, and since when machines are silent.
     pub first_range: Mutex<Option<RangeDescriptor>>,
     pub down_since: Mutex<BTreeMap<NodeId, Option<u64>>>,
+    /// When each machine went down last, if it ever did.
+    pub crashed_at: Mutex<BTreeMap<NodeId, u64>>,
     /// Nodes that are to give up what they have.
     pub draining: Mutex<BTreeSet<NodeId>>,
     /// Nodes that are no more.
@@ -131,7 +134,7 @@ impl Machine {
         let runtime: Arc<dyn Runtime> = Arc::new(process.clone());
         // The hybrid clock is memory: a machine that starts begins with the physical one.
         let clock = Hlc::new(self.physical.clone(), world.max_offset, world.bound_known);
-        let participant = Participant::new(self.id, clock.clone(), runtime.clone());
+        let participant = Participant::with_limits(self.id, clock.clone(), runtime.clone(), &world.limits);
         let kv = Arc::new(Meter { inner: participant.clone(), coverage: world.coverage.clone() });
         let observer = Arc::new(Observer { node: self.id, inner: participant.clone(), world: world.clone() });
         let port = world.network.port(self.id);
@@ -146,8 +149,8 @@ impl Machine {
         };
         let (core, store) = store::open(parts, Some(CLUSTER)).expect("the store opens");
         let seeds = Arc::new(Gossip(world.clone()));
-        let db =
-            Db::new(RouterParts { node: self.id, clock: clock.clone(), runtime, transport: port, seeds });
+        let router = RouterParts { node: self.id, clock: clock.clone(), runtime, transport: port, seeds };
+        let db = Db::with_limits(router, world.limits.clone());
         db.router().set_local(kv.clone());
         participant.set_sender(db.router().clone());
         participant.set_liveness(Arc::new(Gossip(world.clone())));
@@ -182,6 +185,7 @@ impl Machine {
         self.engine.crash_keeping(engine_keeps);
         self.log.crash_keeping(log_keeps);
         world.down_since.lock().insert(self.id, Some(world.wall_ns()));
+        world.crashed_at.lock().insert(self.id, world.wall_ns());
     }
 
     /// The ranges that this machine may serve now.
@@ -290,6 +294,9 @@ impl NodeLiveness for Gossip {
         match self.0.down_since.lock().get(&node) {
             Some(Some(down)) if since.wall < *down => Standing::Restarted,
             Some(Some(_)) => Standing::Silent,
+            _ if self.0.crashed_at.lock().get(&node).is_some_and(|at| since.wall < *at) => {
+                Standing::Restarted
+            }
             _ => Standing::Alive,
         }
     }

@@ -28,9 +28,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use coverage::Coverage;
-use meridian_storage::base::PhysicalClock;
 #[cfg(feature = "planted")]
 use meridian_storage::base::planted::{self, Planted};
+use meridian_storage::base::{PhysicalClock, probe};
 #[cfg(feature = "planted")]
 use options::Plant;
 pub use options::SimulateArgs;
@@ -144,6 +144,10 @@ impl Sum {
         );
         for (name, count) in self.coverage.all() {
             println!("{count:>12} {}", name.replace('_', " "));
+        }
+        println!("passed, of places that only rare circumstances lead to:");
+        for (name, count) in probe::counts() {
+            println!("{count:>12} {name}");
         }
     }
 }

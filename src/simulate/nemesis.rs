@@ -24,11 +24,15 @@ enum Act {
     Cut,
     CutOneWay,
     Isolate,
+    Halve,
+    Bridge,
+    Flap,
     Heal,
     Pause,
     Resume,
     Split,
     Transfer,
+    Move,
     Jump,
     Flush,
     Join,
@@ -37,18 +41,22 @@ enum Act {
     Lose,
 }
 
-const ACTS: [(Fault, Act, u64); 17] = [
+const ACTS: [(Fault, Act, u64); 21] = [
     (Fault::Crash, Act::Crash, 12),
     (Fault::Crash, Act::CrashAll, 2),
     (Fault::Crash, Act::Restart, 18),
     (Fault::Partition, Act::Cut, 8),
     (Fault::Partition, Act::CutOneWay, 4),
     (Fault::Partition, Act::Isolate, 6),
-    (Fault::Partition, Act::Heal, 12),
+    (Fault::Partition, Act::Halve, 3),
+    (Fault::Partition, Act::Bridge, 2),
+    (Fault::Partition, Act::Flap, 3),
+    (Fault::Partition, Act::Heal, 14),
     (Fault::Pause, Act::Pause, 6),
     (Fault::Pause, Act::Resume, 7),
     (Fault::Split, Act::Split, 8),
     (Fault::Transfer, Act::Transfer, 8),
+    (Fault::Move, Act::Move, 6),
     (Fault::Clock, Act::Jump, 4),
     (Fault::Flush, Act::Flush, 5),
     (Fault::Member, Act::Join, 2),
@@ -95,9 +103,21 @@ impl Nemesis {
             Act::CutOneWay if node != other => self.cut(&[(node, other)]),
             Act::Cut | Act::CutOneWay => {}
             Act::Isolate => {
-                let links = nodes.iter().filter(|n| **n != node).flat_map(|n| [(node, *n), (*n, node)]);
-                self.cut(&links.collect::<Vec<_>>());
+                let others: Vec<NodeId> = nodes.iter().copied().filter(|n| *n != node).collect();
+                self.cut(&between(&[node], &others));
             }
+            Act::Halve => {
+                let (some, others): (Vec<NodeId>, Vec<NodeId>) =
+                    nodes.iter().partition(|_| self.chance.percent(50));
+                self.cut(&between(&some, &others));
+            }
+            Act::Bridge => {
+                // All but one are in two halves; that one hears everybody.
+                let (some, others): (Vec<NodeId>, Vec<NodeId>) =
+                    nodes.iter().filter(|n| **n != node).partition(|_| self.chance.percent(50));
+                self.cut(&between(&some, &others));
+            }
+            Act::Flap => self.flap(node),
             Act::Heal => {
                 self.say("heal");
                 self.cluster.world.network.heal();
@@ -106,6 +126,7 @@ impl Nemesis {
             Act::Resume => self.cluster.all_up().iter().for_each(|(_, up)| up.process.resume()),
             Act::Split => self.split(),
             Act::Transfer => self.transfer(node),
+            Act::Move => self.move_replica(node),
             Act::Jump => self.jump(node),
             Act::Flush => self.flush(node),
             Act::Join => self.join(nodes.len()),
@@ -153,6 +174,57 @@ impl Nemesis {
             self.say(format_args!("cut {from}>{to}"));
             self.cluster.world.network.cut(*from, *to);
         }
+    }
+
+    /// A bad cable: again and again the machine hears nobody for a moment, and is heard again.
+    fn flap(&mut self, node: NodeId) {
+        let others: Vec<NodeId> = self.cluster.nodes().into_iter().filter(|n| *n != node).collect();
+        let links = between(&[node], &others);
+        let (times, world) = (2 + self.chance.below(6), self.cluster.world.clone());
+        let moments: Vec<Duration> =
+            (0..2 * times).map(|_| Duration::from_millis(10 + self.chance.below(400))).collect();
+        self.say(format_args!("{node} flaps {times} times"));
+        Coverage::add(&world.coverage.flaps);
+        let flap = {
+            let runtime = world.runtime.clone();
+            async move {
+                for (n, moment) in moments.into_iter().enumerate() {
+                    for (from, to) in &links {
+                        match n % 2 {
+                            0 => world.network.cut(*from, *to),
+                            _ => world.network.mend(*from, *to),
+                        }
+                    }
+                    runtime.sleep(moment).await;
+                }
+            }
+        };
+        self.cluster.world.runtime.spawn("flap", Box::pin(flap));
+    }
+
+    /// A replica goes to where there is none yet, whatever the allocator thinks of it.
+    fn move_replica(&mut self, to: NodeId) {
+        let holders = self.cluster.leaseholders();
+        let at = self.chance.below(holders.len() as u64) as usize;
+        let Some((range, holder)) = holders.into_iter().nth(at) else { return };
+        let Some(up) = self.cluster.up(holder) else { return };
+        let Some(d) = self.cluster.ranges().remove(&range) else { return };
+        let leaves: Vec<NodeId> = d.replicas.iter().map(|r| r.node).filter(|n| *n != holder).collect();
+        if d.replica_on(to).is_some() || leaves.is_empty() || !self.cluster.staying().contains(&to) {
+            return;
+        }
+        let from = leaves[self.chance.below(leaves.len() as u64) as usize];
+        self.say(format_args!("move {range} from {from} to {to}"));
+        let (store, trace) = (up.store.clone(), self.cluster.world.trace.clone());
+        let coverage = self.cluster.world.coverage.clone();
+        let moving = async move {
+            let done = store.change_replicas(range, vec![to], vec![from]).await;
+            if done.is_ok() {
+                Coverage::add(&coverage.moves);
+            }
+            trace.say(format_args!("move {range} to {to}: {done:?}"));
+        };
+        up.process.spawn("move", Box::pin(moving));
     }
 
     fn pause(&mut self, node: NodeId) {
@@ -246,6 +318,11 @@ impl Nemesis {
             up.store.flush().expect("memory does not fail");
         }
     }
+}
+
+/// Every link between the two groups, in both directions.
+fn between(some: &[NodeId], others: &[NodeId]) -> Vec<(NodeId, NodeId)> {
+    some.iter().flat_map(|a| others.iter().flat_map(|b| [(*a, *b), (*b, *a)])).collect()
 }
 
 /// So that two clocks never differ by more than `max`.

@@ -101,6 +101,11 @@ impl Network {
         self.break_calls(|c| (c.from, c.to) == (from, to) || (c.to, c.from) == (from, to));
     }
 
+    /// Undoes [`cut`](Self::cut).
+    pub fn mend(&self, from: NodeId, to: NodeId) {
+        self.0.state.lock().cut.remove(&(from, to));
+    }
+
     pub fn heal(&self) {
         self.0.state.lock().cut.clear();
     }

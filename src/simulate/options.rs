@@ -78,6 +78,8 @@ pub enum Fault {
     Split,
     /// Leases move.
     Transfer,
+    /// Replicas are moved, whatever the allocator thinks of it.
+    Move,
     /// Memory is written to the disk.
     Flush,
     /// Machines join, are drained, and leave.

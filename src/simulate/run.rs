@@ -10,6 +10,7 @@ use futures::channel::oneshot;
 use meridian_storage::base::{NodeId, Runtime};
 use meridian_storage::store::StoreConfig;
 use meridian_storage::store::testing::Chance;
+use meridian_txn::Limits;
 use meridian_txn::testing::SimRuntime;
 
 use super::cluster::Cluster;
@@ -42,6 +43,7 @@ struct Scenario {
     /// Whether the bound on the clocks counts as known.
     bound_known: bool,
     store: StoreConfig,
+    limits: Limits,
     weather: Weather,
     think: Duration,
     dead_after: Duration,
@@ -70,12 +72,8 @@ impl Scenario {
             Duration::from_millis(500)
         };
         let nodes = if chance.percent(70) { 3 } else { 4 + chance.below(2) as u32 };
-        let store = StoreConfig {
-            unflushed_bytes: 16 << 10,
-            log_bytes: 64 << 10,
-            log_slack_entries: 4 + chance.below(60),
-            ..StoreConfig::default()
-        };
+        let store = store_config(chance).suited_to(max_offset);
+        let limits = limits(chance);
         let weather = bad_weather(chance);
         let think = Duration::from_millis([4, 40, 400][chance.below(3) as usize]);
         let nodes = args.nodes.unwrap_or(nodes);
@@ -88,6 +86,7 @@ impl Scenario {
             max_offset,
             bound_known,
             store,
+            limits,
             weather,
             think,
             dead_after,
@@ -136,8 +135,10 @@ fn world(
         bound_known: scenario.bound_known,
         sql: scenario.works.iter().any(|w| *w != Work::Keys),
         store: scenario.store.clone(),
+        limits: scenario.limits.clone(),
         first_range: Default::default(),
         down_since: Default::default(),
+        crashed_at: Default::default(),
         draining: Default::default(),
         gone: Default::default(),
         dead_after: scenario.dead_after,
@@ -221,8 +222,6 @@ async fn drive(
             work.last_look(&up).await;
         }
     }
-    // What nobody asks for, such as an index that was never finished, is met by a look at all keys.
-    workload::keys_written(&first_up(&cluster)).await;
     nothing_left(&cluster).await;
     cluster.settle().await;
     works.iter().for_each(|w| w.close());
@@ -252,13 +251,15 @@ async fn gateways_open(cluster: &Cluster) {
     panic!("a machine cannot open its catalog");
 }
 
-/// Whoever meets an intent brings it to an end: after the audits none is left.
+/// Whoever meets an intent brings it to an end, as soon as its coordinator counts as dead.
 async fn nothing_left(cluster: &Cluster) {
-    for _ in 0..100 {
+    for _ in 0..10 {
+        // What no workload asks for, such as an index that was never finished, is met by a look at all keys.
+        workload::keys_written(&first_up(cluster)).await;
+        cluster.world.runtime.sleep(Duration::from_secs(1)).await;
         if cluster.intents().is_empty() {
             return;
         }
-        cluster.world.runtime.sleep(Duration::from_millis(100)).await;
     }
     panic!("intents are left: {:?}", cluster.intents());
 }
@@ -277,6 +278,50 @@ fn watch_leases(cluster: &Arc<Cluster>) {
         }
     };
     runtime.spawn("leases", Box::pin(watch));
+}
+
+/// Small disks, and leases and elections that are now and then much shorter or longer than usual.
+fn store_config(chance: &mut Chance) -> StoreConfig {
+    let usual = StoreConfig::default();
+    let (heartbeat_interval, support_duration) = match chance.below(6) {
+        0 => (Duration::from_millis(100), Duration::from_millis(400)),
+        1 => (Duration::from_millis(500), Duration::from_millis(4000)),
+        _ => (usual.heartbeat_interval, usual.support_duration),
+    };
+    StoreConfig {
+        heartbeat_interval,
+        support_duration,
+        unflushed_bytes: 16 << 10,
+        log_bytes: 64 << 10,
+        log_slack_entries: chance.below(64),
+        max_snapshots: 1 + chance.below(2) as usize,
+        snapshot_chunk_bytes: pick(chance, &[256, 2 << 10, usual.snapshot_chunk_bytes]),
+        ..usual
+    }
+}
+
+/// Each limit is the usual one, or so small that a few rows are beyond it.
+fn limits(chance: &mut Chance) -> Limits {
+    let usual = Limits::default();
+    Limits {
+        spill_bytes: pick(chance, &[200, 2000, usual.spill_bytes, usual.spill_bytes]),
+        spill_command_bytes: pick(chance, &[100, usual.spill_command_bytes]),
+        read_spans: pick(chance, &[2, 8, usual.read_spans]),
+        refreshed_spans: pick(chance, &[1, 4, usual.refreshed_spans]),
+        attached_spans: pick(chance, &[0, 2, usual.attached_spans]),
+        attached_locks: pick(chance, &[0, 3, usual.attached_locks]),
+        scan_block_bytes: pick(chance, &[1, 300, usual.scan_block_bytes as usize]) as u64,
+        marked_keys: pick(chance, &[64, 1000, usual.marked_keys]),
+        marked_spans: pick(chance, &[2, 30, usual.marked_spans]),
+        remembered_transactions: pick(chance, &[1, 100, usual.remembered_transactions]),
+        remembered_writes: pick(chance, &[1, 30, usual.remembered_writes]),
+        collection_bytes: pick(chance, &[100, usual.collection_bytes]),
+        job_rows: pick(chance, &[1, 5, usual.job_rows as usize]) as u64,
+    }
+}
+
+fn pick(chance: &mut Chance, among: &[usize]) -> usize {
+    among[chance.below(among.len() as u64) as usize]
 }
 
 fn bad_weather(chance: &mut Chance) -> Weather {

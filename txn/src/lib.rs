@@ -10,9 +10,11 @@ pub mod eval;
 pub mod clock;
 pub mod record;
 pub mod rpc;
+mod limits;
 
 pub use coordinator::{
     CommitOutcome, Db, Moment, Savepoint, ScanOptions, Scanner, Txn, TxnError, TxnErrorKind, TxnOptions,
     TxnResult,
 };
+pub use limits::Limits;
 pub use rpc::{Isolation, KvBlock, LockStrength, WaitPolicy};

@@ -8,6 +8,7 @@
 use bytes::Bytes;
 use meridian_storage::base::planted::{self, Planted};
 use meridian_storage::base::{Key, Span};
+use meridian_storage::probe;
 use meridian_txn::{Isolation, KvBlock, ScanOptions, Txn, TxnOptions};
 
 use super::SchemaContext;
@@ -19,9 +20,6 @@ use crate::expr::eval::{eval, eval_batch};
 use crate::registry::EvalContext;
 use crate::row::{BatchRow, IndexEncoder, PrimaryKeyFinder, RowBuf, RowDecoder};
 use crate::types::{Batch, Datum};
-
-/// Rows in one chunk: large enough that the round of consensus does not count, small enough to be retried.
-const CHUNK_ROWS: u64 = if cfg!(test) { 40 } else { 4000 };
 
 /// What is to be made of every row.
 pub struct Fill {
@@ -148,6 +146,7 @@ impl Fill {
             if !store::is_retryable(&error) {
                 return Err(error);
             }
+            probe!("backfill: chunk tried again");
             for (target, largest) in self.targets.iter_mut().zip(before) {
                 target.largest = largest;
             }
@@ -157,7 +156,8 @@ impl Fill {
 
     async fn chunk_in(&mut self, txn: &Txn, start: &Key, eval: &EvalContext<'_>) -> SqlResult<Option<Key>> {
         let span = Span::new(start.clone(), self.source.end.clone());
-        let mut scanner = txn.scan(span, ScanOptions { limit: CHUNK_ROWS, ..Default::default() });
+        let rows_max = txn.db().limits().job_rows;
+        let mut scanner = txn.scan(span, ScanOptions { limit: rows_max, ..Default::default() });
         let mut rows = 0;
         let mut last = None;
         while let Some(block) = scanner.next_block().await? {
@@ -165,7 +165,7 @@ impl Fill {
             last = (!block.is_empty()).then(|| Key::new(block.key_bytes(block.len() - 1)));
             self.fill_block(txn, &block, eval).await?;
         }
-        let next = last.filter(|_| rows >= CHUNK_ROWS).map(|key| key.next());
+        let next = last.filter(|_| rows >= rows_max).map(|key| key.next());
         Ok(next.filter(|next| *next < self.source.end))
     }
 

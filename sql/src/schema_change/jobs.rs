@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_storage::base::{Key, Span, keys};
+use meridian_storage::probe;
 use meridian_txn::{Db, ScanOptions, Txn, TxnOptions};
 
 use crate::catalog::cluster::PERIOD;
@@ -176,12 +177,14 @@ async fn run(catalog: &Arc<CatalogCache>, job: &Sweep) -> SqlResult<()> {
     let table = newest.tables.get(&job.table);
     if job.indexes.is_empty() {
         if table.is_none() {
+            probe!("table: keys cleared");
             catalog.db().clear_range(Span::prefix(keys::table_prefix(job.table.0))).await?;
         }
         return Ok(());
     }
     for index in &job.indexes {
         if table.is_none_or(|t| t.index(*index).is_none()) {
+            probe!("index: keys cleared");
             catalog.db().clear_range(Span::prefix(keys::index_prefix(job.table.0, index.0))).await?;
         }
     }
@@ -196,6 +199,7 @@ async fn drop_half_built(catalog: &Arc<CatalogCache>, job: &Sweep) -> SqlResult<
         table.index(index).filter(|i| i.state != ElementState::Public).map(|i| i.id)
     };
     for index in job.indexes.iter().filter_map(|i| half_built(*i)) {
+        probe!("index: half-built and abandoned");
         super::create_index::abandon(catalog, job.table, index).await?;
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! Runs one statement: transaction, plan, execution, result, commit.
 
+use meridian_storage::probe;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,6 +132,7 @@ impl Session {
                         self.undo_statement(savepoint);
                         return Err(e);
                     }
+                    probe!("statement: tried again unseen");
                     Counters::add(&self.node.counters.retries);
                     self.setting_changes.forget();
                     // The client has not been told of them, or no longer.

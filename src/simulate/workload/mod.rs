@@ -80,6 +80,11 @@ pub async fn client(
             return;
         }
         if let Some((_, up)) = cluster.any_up(&mut chance) {
+            if cluster.world.sql && up.sql.get().is_none() {
+                // It refuses clients still: whoever is refused does not ask again at once.
+                runtime.sleep(Duration::from_millis(50)).await;
+                continue;
+            }
             work.step(up, format!("{name}-{n:05}"), &mut chance).await;
         }
     }

@@ -24,9 +24,6 @@ use crate::engine::{Cf, Engine, EngineIter, IterOptions, Snapshot as EngineSnaps
 use crate::mvcc;
 use crate::replica::RangeDescriptor;
 
-/// The size at which a chunk is closed.
-pub const CHUNK_BYTES: usize = 256 << 10;
-
 /// Where a snapshot stands, and what is not in its chunks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SnapshotHead {
@@ -72,10 +69,13 @@ pub struct ChunkReader<'a> {
     /// What is still to be read, last first.
     todo: Vec<(Cf, Bytes, Bytes)>,
     open: Option<(Cf, Box<dyn EngineIter + 'a>)>,
+    /// The size at which a chunk is closed.
+    chunk_bytes: usize,
 }
 
 impl<'a> ChunkReader<'a> {
-    pub fn new(view: &'a dyn EngineSnapshot, descriptor: &RangeDescriptor) -> Self {
+    /// In chunks of about `chunk_bytes`.
+    pub fn new(view: &'a dyn EngineSnapshot, descriptor: &RangeDescriptor, chunk_bytes: usize) -> Self {
         let (lower, upper) = mvcc::key::bounds(&descriptor.span());
         let mut todo: Vec<_> =
             SPAN_FAMILIES.into_iter().map(|cf| (cf, lower.clone(), upper.clone())).collect();
@@ -83,13 +83,13 @@ impl<'a> ChunkReader<'a> {
             todo.retain(|(cf, ..)| *cf != Cf::Lock);
         }
         todo.extend(state::foreign_state(descriptor.range).map(|(l, u)| (Cf::State, l, u)));
-        ChunkReader { view, todo, open: None }
+        ChunkReader { view, todo, open: None, chunk_bytes }
     }
 
     /// The next chunk; `None` at the end. Never empty.
     pub fn next_chunk(&mut self) -> StorageResult<Option<WriteBatch>> {
         let mut chunk = WriteBatch::new();
-        while chunk.as_bytes().len() < CHUNK_BYTES {
+        while chunk.as_bytes().len() < self.chunk_bytes {
             if self.open.is_none() {
                 let Some((cf, lower, upper)) = self.todo.pop() else { break };
                 let options =
@@ -209,10 +209,12 @@ mod tests {
         engine
     }
 
+    const CHUNK_BYTES: usize = 4 << 10;
+
     fn copy(from: &MemEngine, to: &MemEngine) -> usize {
         let view = from.snapshot();
         let head = SnapshotHead::read(&*view, RangeId(5)).expect("written");
-        let mut reader = ChunkReader::new(&*view, &head.descriptor);
+        let mut reader = ChunkReader::new(&*view, &head.descriptor, CHUNK_BYTES);
         let mut n = 0;
         while let Some(chunk) = reader.next_chunk().expect("memory") {
             assert!(chunk.as_bytes().len() < CHUNK_BYTES + 1024);

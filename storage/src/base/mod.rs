@@ -9,6 +9,7 @@ pub mod ids;
 pub mod key;
 pub mod keys;
 pub mod planted;
+pub mod probe;
 pub mod runtime;
 pub mod timestamp;
 pub mod wire;

@@ -22,6 +22,7 @@ use super::core::StoreCore;
 use super::transport::{Envelope, RaftEnvelope};
 use crate::base::{Key, NodeId, RangeId, StorageResult};
 use crate::log::{HardState, LogBatch, LogOp, LogState};
+use crate::probe;
 
 /// What is to be made durable and then sent, for all absent replicas of a turn together.
 #[derive(Default)]
@@ -89,6 +90,7 @@ impl StoreCore {
         let mut answer = Message { term: m.term.max(known.term), ..Message::default() };
         match kind {
             MessageType::MsgAppend => {
+                probe!("absent replica: asks for a snapshot");
                 answer.set_msg_type(MessageType::MsgAppendResponse);
                 answer.index = m.index;
                 answer.reject = true;
@@ -100,9 +102,11 @@ impl StoreCore {
                     || !asks_only && m.term == known.term && (known.vote == 0 || known.vote == m.from);
                 let gives = free && log.last_index == 0 && self.is_unbound_without(e.range, &e.start);
                 if free && !gives {
+                    probe!("absent replica: does not vote");
                     return Ok(());
                 }
                 if gives && !asks_only {
+                    probe!("absent replica: votes");
                     answers.votes.insert(e.range, HardState { term: m.term, vote: m.from, commit: 0 });
                 }
                 answer.reject = !gives;

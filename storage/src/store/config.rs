@@ -20,8 +20,19 @@ pub struct StoreConfig {
     pub log_slack_entries: u64,
     /// How many snapshots this store sends at a time, over all ranges.
     pub max_snapshots: usize,
+    /// The size at which a chunk of a snapshot is closed.
+    pub snapshot_chunk_bytes: usize,
     /// Wait for more work at most this long in one turn of the driver.
     pub idle_wait: Duration,
+}
+
+impl StoreConfig {
+    /// Support ends by the clock of who gives it: it must last longer than clocks may differ, or a leader whose clock is behind
+    /// is never supported at all.
+    pub fn suited_to(mut self, max_offset: Duration) -> Self {
+        self.support_duration = self.support_duration.max(max_offset + 4 * self.heartbeat_interval);
+        self
+    }
 }
 
 impl Default for StoreConfig {
@@ -35,6 +46,7 @@ impl Default for StoreConfig {
             log_bytes: 256 << 20,
             log_slack_entries: 1024,
             max_snapshots: 2,
+            snapshot_chunk_bytes: 256 << 10,
             idle_wait: Duration::from_millis(250),
         }
     }

@@ -15,6 +15,7 @@ use super::liveness::Liveness;
 use super::transport::Envelope;
 use crate::base::{NodeId, RangeId, StorageError, StorageResult, Timestamp};
 use crate::group::{Campaign, Event};
+use crate::probe;
 use crate::replica::lease::{Quorum, Supporter};
 use crate::replica::{Lease, Replica, ReplicaKind};
 
@@ -200,6 +201,7 @@ impl StoreCore {
     pub(super) fn relinquished(&mut self, from: NodeId, range: RangeId, replica: crate::base::ReplicaId) {
         let Some(d) = self.replicas.get_mut(&range) else { return };
         if d.promise.is_some_and(|p| p.node == from && p.replica == replica) {
+            probe!("lease: a removed leader lets a follower go");
             d.promise = None;
             d.election_at = None;
             self.awake.insert(range);
@@ -211,6 +213,7 @@ impl StoreCore {
     pub(super) fn parted(&mut self, from: NodeId, range: RangeId, replica: crate::base::ReplicaId) {
         let inherited = |d: &Driven| d.promise.is_some_and(|p| p.inherited && p.node == from);
         if self.replicas.get(&range).is_some_and(|d| inherited(d)) {
+            probe!("lease: inherited promise released");
             self.relinquished(from, range, replica);
         }
     }
@@ -256,6 +259,7 @@ impl StoreCore {
     fn transfer_failed(&mut self, range: RangeId) {
         let Some(d) = self.replicas.get_mut(&range) else { return };
         let Some(t) = d.transfer.take() else { return };
+        probe!("lease: transfer failed");
         let leads = d.group.is_leader();
         if let Some(done) = t.done {
             let reason = format!("{range} was not taken over in time");
@@ -289,6 +293,7 @@ impl StoreCore {
             return true;
         }
         if d.proposals.give_up_at.is_some_and(|at| at <= now) {
+            probe!("proposal: outcome unknown after a change of leader");
             d.proposals.give_up("the leader changed and the new one has not been heard of");
         }
         if d.transfer.as_ref().is_some_and(|t| t.deadline <= now) {
@@ -321,6 +326,7 @@ impl StoreCore {
         }
         if d.group.is_only_voter() {
             if hlc <= self.clock_lost_until {
+                probe!("lease: the only voter waits for its clock");
                 return true;
             }
             self.step(range, Event::Campaign(Campaign::PreVote));
@@ -343,6 +349,7 @@ impl StoreCore {
             if free && hlc > self.bound_until {
                 self.step(range, Event::Campaign(Campaign::PreVote));
             } else if !free && !led {
+                probe!("lease: bound to a leader that leads no more");
                 self.ask_leader(range);
             }
         }

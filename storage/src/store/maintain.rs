@@ -13,6 +13,7 @@ use crate::apply::state;
 use crate::base::planted::{self, Planted};
 use crate::base::{RangeId, StorageResult};
 use crate::log::{LogBatch, LogOp};
+use crate::probe;
 
 /// A long log alone is no reason to flush less than this.
 const MIN_FLUSH_BYTES: u64 = 1 << 20;
@@ -76,6 +77,7 @@ impl StoreCore {
         }
         for (range, (durable, _)) in flushed.applied {
             if let Some((index, term)) = self.truncation(range, durable, flushed.urgent) {
+                probe!("log: truncated");
                 batch.ops.push((range, LogOp::Truncate { first: index + 1, prev_term: term }));
                 if let Some(d) = self.replicas.get_mut(&range) {
                     d.group.truncated_to(index, term);

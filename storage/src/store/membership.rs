@@ -25,6 +25,7 @@ use crate::base::{NodeId, RangeId, ReplicaId, StorageError, StorageResult};
 use crate::engine::WriteBatch;
 use crate::group::{Event, change_between};
 use crate::log::{LogBatch, LogOp};
+use crate::probe;
 use crate::replica::{Command, RangeDescriptor, Replica, ReplicaKind, Trigger};
 
 /// The log entry for a command: a plain one, or a change of configuration with the command as its context.
@@ -115,6 +116,7 @@ impl StoreCore {
         let valid = follows(&current, &next) && self.apply.add(bounds, &logged.batch)?;
         self.apply.applied(range, entry.index, entry.term);
         if !valid {
+            probe!("membership: change refused, the range has changed");
             let mismatch = StorageError::RangeMismatch { range, key: current.end.clone() };
             self.outcomes.push((range, entry.index, entry.term, Err(mismatch)));
             return Ok(());
@@ -168,6 +170,7 @@ impl StoreCore {
         }
         let own = d.group.id();
         if current.replica(own).is_some_and(|r| r.kind == ReplicaKind::Outgoing) {
+            probe!("membership: a leader on its way out hands over");
             // A leader that is on its way out hands over first.
             let heir =
                 current.voters().find(|r| d.group.standing(r.replica).is_some_and(|s| s.recently_active));
@@ -192,6 +195,7 @@ impl StoreCore {
     pub(super) fn destroy(&mut self, range: RangeId, next: ReplicaId) -> StorageResult<()> {
         let Some(d) = self.replicas.get(&range) else { return Ok(()) };
         if d.group.is_applying_snapshot() || d.group.applied().0 < d.group.committed() {
+            probe!("membership: removal waits for entries that are not applied");
             // Another task writes its data, or a split is still to be replayed; the next message that tells of the
             // removal finds it again.
             return Ok(());
@@ -205,6 +209,7 @@ impl StoreCore {
         d.proposals.refuse_queued(&StorageError::RangeNotFound { range });
         d.proposals.give_up("the replica was removed from this node");
         self.awake.remove(&range);
+        probe!("membership: replica removed");
         self.tombstones.insert(range, next);
         if let Some(descriptor) = &d.descriptor {
             self.shared.withdraw(&d.replica);

@@ -23,6 +23,7 @@ use crate::engine::{Engine, WriteBatch};
 use crate::group::Group;
 use crate::log::{LogBatch, LogOp, LogState};
 use crate::mvcc;
+use crate::probe;
 use crate::replica::{RangeDescriptor, ReplicaDescriptor, ReplicaKind};
 
 /// The first range of a cluster.
@@ -132,11 +133,13 @@ fn opened_again(engine: &dyn Engine, expected: Option<u128>) -> StorageResult<Id
 
 fn settle_snapshot(engine: &dyn Engine, range: RangeId, stored: &mut StoredReplica) -> StorageResult<()> {
     if let Some(head) = stored.installing.take() {
+        probe!("open: a snapshot was being installed");
         let head = SnapshotHead::decode(head)?;
         let old = stored.descriptor.as_ref().map(|d| d.span());
         futures::executor::block_on(snapshot::install(engine, &head, old.as_ref()))?;
         *stored = state::load(engine, range)?;
     } else if stored.has_staged {
+        probe!("open: part of a snapshot is thrown away");
         snapshot::discard_staged(engine, range)?;
     }
     Ok(())
@@ -150,6 +153,7 @@ fn settle_removal(
     node: NodeId,
 ) -> StorageResult<()> {
     if let Some(descriptor) = stored.descriptor.as_ref().filter(|d| d.replica_on(node).is_none()) {
+        probe!("open: a removal is brought to its end");
         let mut batch = WriteBatch::new();
         state::destroy(&mut batch, descriptor, descriptor.next_replica);
         engine.write(&batch)?;
@@ -171,6 +175,9 @@ fn open_replica(
         )));
     };
     let log_state = settle_log(core, range, stored)?;
+    if log_state.last_index > stored.applied.0 {
+        probe!("open: the log holds entries that are not applied");
+    }
     let group =
         Group::new(range, own.replica, core.parts.log.clone(), log_state, stored.applied, Some(descriptor))?;
     let replica = core.shared.new_replica(descriptor.clone(), stored.gc_threshold);
@@ -188,6 +195,7 @@ fn settle_log(core: &StoreCore, range: RangeId, stored: &StoredReplica) -> Stora
     {
         return Ok(state.clone());
     }
+    probe!("open: the log is behind the applied state");
     // What is found is behind the snapshot, but for the vote.
     let (state, batch) = first_log(range, stored.applied, found.as_ref());
     core.parts.log.write(&batch, true)?;

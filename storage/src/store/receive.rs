@@ -11,6 +11,7 @@ use super::core::StoreCore;
 use super::transport::{Envelope, MessageBatch, RaftEnvelope};
 use crate::base::{NodeId, RangeId, ReplicaId, StorageResult};
 use crate::group::Event;
+use crate::probe;
 use crate::replica::RangeDescriptor;
 
 impl StoreCore {
@@ -20,6 +21,7 @@ impl StoreCore {
         }
         self.note_peers()?;
         if let Err(e) = self.parts.clock.update(batch.clock) {
+            probe!("clock: messages dropped, their clock is too far ahead");
             tracing::warn!(from = %batch.from, "messages dropped: {e}");
             return Ok(());
         }
@@ -36,6 +38,7 @@ impl StoreCore {
                 let wall = self.parts.clock.wall_ns();
                 let (support, restarted) = self.liveness.on_heartbeat(from, h, self.hlc, wall);
                 if restarted {
+                    probe!("lease: the node of a leader has restarted");
                     self.support_withdrawn(from);
                 }
                 self.send(from, Envelope::Support(support));
@@ -62,6 +65,7 @@ impl StoreCore {
                 if self.tombstones.get(&range).is_some_and(|next| replica < *next) {
                     self.send(from, Envelope::Relinquished { range, replica });
                 } else if parted {
+                    probe!("lease: tells that a split is applied here");
                     self.send(from, Envelope::Parted { range, replica });
                 }
             }

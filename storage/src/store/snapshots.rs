@@ -28,6 +28,7 @@ use crate::base::{NodeId, RangeId, ReplicaId, Runtime, StorageError, StorageResu
 use crate::engine::Engine;
 use crate::group::{Event, Group, conf_state};
 use crate::log::{LogBatch, LogOp, LogState};
+use crate::probe;
 
 /// Chunks on their way at a time.
 const WINDOW: u32 = 4;
@@ -77,6 +78,7 @@ impl StoreCore {
     /// Raft wants `to` to have a snapshot.
     pub(super) fn send_snapshot(&mut self, range: RangeId, to: ReplicaId, node: NodeId, message: Message) {
         if self.snapshots.outgoing.len() >= self.snapshots.max_outgoing {
+            probe!("snapshot: put off, too many are being sent");
             // It asks again when the follower answers the next heartbeat.
             return self.step(range, Event::SnapshotSent { to, ok: false });
         }
@@ -87,6 +89,7 @@ impl StoreCore {
         self.snapshots.outgoing.insert(transfer, tx);
         let sender = Sender {
             engine: self.parts.engine.clone(),
+            chunk_bytes: self.parts.config.snapshot_chunk_bytes,
             inbox: self.shared.inbox.clone(),
             runtime: self.parts.runtime.clone(),
             range,
@@ -153,6 +156,7 @@ impl StoreCore {
         let range = chunk.range;
         let Ok(head) = SnapshotHead::decode(chunk.head.clone()) else { return Ok(false) };
         let named = head.descriptor.replica(chunk.to).is_some_and(|r| r.node == self.node);
+        probe!("snapshot: offered");
         let dead = self.tombstones.get(&range).is_some_and(|next| chunk.to < *next);
         if head.descriptor.range != range || !named || dead {
             return Ok(false);
@@ -164,6 +168,7 @@ impl StoreCore {
                 return Ok(false);
             }
             if chunk.to > d.group.id() {
+                probe!("snapshot: replaces an earlier replica");
                 self.destroy(range, chunk.to)?;
             }
         }
@@ -179,6 +184,7 @@ impl StoreCore {
                 .any(|(r, i)| *r != range && i.head.descriptor.span().overlaps(&span));
         let busy = self.snapshots.incoming.get(&range).is_some_and(|i| i.installing.is_some());
         if overlaps || busy {
+            probe!("snapshot: refused, it overlaps a range that has not been split here yet");
             return Ok(false);
         }
         snapshot::discard_staged(&*self.parts.engine, range)?;
@@ -213,6 +219,7 @@ impl StoreCore {
         self.note_promises(range, from, MessageType::MsgSnapshot, sender, term, 0);
         let Some(d) = self.replicas.get(&range) else { return Ok(()) };
         if !d.group.holds_snapshot() {
+            probe!("snapshot: Raft does not take it");
             // Not needed; or from a leader whose term is over, which will hear of that when it speaks next.
             let not_needed = d.group.term() <= term;
             return self.stop_receiving(range, from, &chunk, not_needed);
@@ -299,6 +306,7 @@ impl StoreCore {
         ops.push((range, LogOp::Reset { index: head.index, term: head.term }));
         ops.push((range, LogOp::SetHardState(d.group.hard_state())));
         self.parts.log.write(&LogBatch { ops }, true)?;
+        probe!("snapshot: installed");
         self.shared.destroyed.lock().retain(|r| *r != range);
         d.group.snapshot_applied(head.index, head.term, &head.descriptor);
         d.set_descriptor(Arc::new(head.descriptor.clone()));
@@ -333,6 +341,7 @@ impl StoreCore {
             .map(|(r, _)| *r)
             .collect();
         for range in late {
+            probe!("snapshot: given up, nothing more came");
             self.snapshots.incoming.remove(&range);
             snapshot::discard_staged(&*self.parts.engine, range)?;
         }
@@ -343,6 +352,7 @@ impl StoreCore {
 /// Sends one snapshot.
 struct Sender {
     engine: Arc<dyn Engine>,
+    chunk_bytes: usize,
     inbox: Arc<Inbox>,
     runtime: Arc<dyn Runtime>,
     range: RangeId,
@@ -366,7 +376,7 @@ impl Sender {
         }
         (metadata.index, metadata.term) = (head.index, head.term);
         metadata.set_conf_state(conf_state(&head.descriptor));
-        let mut reader = ChunkReader::new(&*view, &head.descriptor);
+        let mut reader = ChunkReader::new(&*view, &head.descriptor, self.chunk_bytes);
         let mut number = 0;
         while let Some(data) = reader.next_chunk()? {
             let first = if number == 0 { head.encode().into() } else { Bytes::new() };

@@ -24,6 +24,7 @@ use crate::base::planted::{self, Planted};
 use crate::base::{NodeId, RangeId, StorageError, StorageResult};
 use crate::group::{Campaign, Event, Group};
 use crate::log::{HardState, LogBatch, LogOp, LogState};
+use crate::probe;
 use crate::replica::{RangeDescriptor, Replica};
 
 /// Where the log of every range begins. Not at zero: a new replica has an empty log and must be told to take a snapshot.
@@ -49,6 +50,7 @@ impl StoreCore {
         let valid = divides(&current, &left, &right) && self.apply.add(bounds, batch)?;
         self.apply.applied(range, index, term);
         if !valid {
+            probe!("split: refused, the range has changed");
             let mismatch = StorageError::RangeMismatch { range, key: current.end.clone() };
             self.outcomes.push((range, index, term, Err(mismatch)));
             return Ok(());
@@ -102,8 +104,10 @@ impl StoreCore {
     fn begin_log(&self, range: RangeId, left: (RangeId, LogOp)) -> StorageResult<LogState> {
         let found = self.parts.log.state(range)?;
         if let Some(state) = found.as_ref().filter(|s| s.last_index >= FIRST_INDEX) {
+            probe!("split: applied again, the right side has its log");
             return Ok(state.clone());
         }
+        probe!("split: applied");
         // A vote may have been given before the replica was there.
         let (state, mut batch) = first_log(range, (FIRST_INDEX, FIRST_TERM), found.as_ref());
         batch.ops.insert(0, left);

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use meridian_storage::base::planted::{self, Planted};
 use meridian_storage::base::{Key, Timestamp};
+use meridian_storage::probe;
 
 use super::flush::put_intents;
 use super::read::{MAX_TRIES, too_many_tries};
@@ -24,12 +25,6 @@ use crate::rpc::{
     AbortReason, BatchRequest, BatchResponse, EndKind, Header, IntentSpan, Isolation, KeySender, KvError,
     RefreshSpan, Request, Response, WaitPolicy, Write,
 };
-
-/// At most so many spans are validated inside a one-phase commit; more are refreshed before, if need be.
-const ATTACHED_SPANS: usize = 256;
-
-/// The same, of what is held by locks: what is refreshed before pins the time of the commit.
-const ATTACHED_LOCKS: usize = 2048;
 
 /// Which writes are sent apart from the record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -191,11 +186,12 @@ impl Txn {
 
     /// What the range may validate with the commit, besides the rows that are written: all that has to be, or `None`.
     fn attached(&self, route: &Route) -> Option<Vec<RefreshSpan>> {
+        let limits = self.limits();
         let state = self.lock_state();
         let spans = if state.serializable() {
             let from = state.meta.read_ts;
             let reads = state.reads.spans();
-            if reads.len() > ATTACHED_SPANS {
+            if reads.len() > limits.attached_spans {
                 return None;
             }
             let reads = reads.into_iter().map(|span| RefreshSpan::new(span, from));
@@ -203,7 +199,7 @@ impl Txn {
         } else {
             state.unwritten()
         };
-        let fits = spans.len() <= ATTACHED_LOCKS && spans.iter().all(|r| route.contains_span(&r.span));
+        let fits = spans.len() <= limits.attached_locks && spans.iter().all(|r| route.contains_span(&r.span));
         fits.then_some(spans)
     }
 
@@ -278,6 +274,7 @@ impl Txn {
 
     /// All intents stand: the record alone decides.
     async fn record_alone(&self) -> TxnResult<Attempt> {
+        probe!("commit: everything is spilled");
         self.catch_up().await?;
         let (staged, ts) = {
             let mut state = self.lock_state();
@@ -386,6 +383,7 @@ impl Txn {
 
     /// All intents stand, but not all at or below the staged time.
     async fn commit_explicitly(&self, staged: Staged, ts: Timestamp) -> TxnResult<Attempt> {
+        probe!("commit: explicitly, a write was moved");
         self.lock_state().meta.write_ts.forward(ts);
         let pinned = self.validate_held().await?;
         self.catch_up().await?;
@@ -420,6 +418,7 @@ impl Txn {
     /// word in the record counts: a record that says "staging" may still be aborted, by its coordinator. One that says
     /// "committed" stays until the coordinator has it removed; where there is none, there was no commit.
     async fn ask_the_record(&self, staged: Staged) -> TxnResult<Attempt> {
+        probe!("commit: the coordinator asks its record");
         let header = staged.header;
         let Some(anchor) = header.txn.as_ref().map(|t| t.anchor.clone()) else {
             return Err(KvError::internal("a commit needs a transaction").into());
@@ -432,6 +431,7 @@ impl Txn {
         match answer.map(|mut response| response.responses.pop()) {
             Ok(Some(Response::Commit { ts })) => Ok(Attempt::Committed { ts, left: Left::Intents }),
             Ok(Some(Response::Done)) => {
+                probe!("commit: the coordinator aborts its own attempt");
                 Err(KvError::TxnAborted { reason: AbortReason::IntentMissing }.into())
             }
             Ok(_) => Err(unknown("the answer makes no sense")),

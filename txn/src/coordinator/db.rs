@@ -9,6 +9,7 @@ use meridian_storage::replica::RangeDescriptor;
 
 use super::heartbeat::{Hearts, beat};
 use super::{ScanOptions, Txn, TxnError, TxnErrorKind, TxnOptions, TxnResult};
+use crate::Limits;
 use crate::clock::{Clocks, Consistency};
 use crate::route::{Router, RouterParts};
 use crate::rpc::{BatchRequest, Header, KvError, RangeStats, Request, Response, codec};
@@ -23,13 +24,18 @@ pub(super) struct Inner {
     pub router: Arc<Router>,
     pub clocks: Clocks,
     pub hearts: Hearts,
+    pub limits: Limits,
 }
 
 impl Db {
     pub fn new(parts: RouterParts) -> Db {
+        Db::with_limits(parts, Limits::default())
+    }
+
+    pub fn with_limits(parts: RouterParts, limits: Limits) -> Db {
         let router = Router::new(parts);
         let clocks = Clocks::new(router.clock().clone());
-        let inner = Arc::new(Inner { router, clocks, hearts: Hearts::default() });
+        let inner = Arc::new(Inner { router, clocks, hearts: Hearts::default(), limits });
         inner.router.runtime().spawn("heartbeats", Box::pin(beat(Arc::downgrade(&inner))));
         Db { inner }
     }
@@ -67,6 +73,10 @@ impl Db {
     /// Also what this node's participant sends through, to push and to resolve what stands in its way.
     pub fn router(&self) -> &Arc<Router> {
         &self.inner.router
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.inner.limits
     }
 
     pub(super) fn hearts(&self) -> &Hearts {

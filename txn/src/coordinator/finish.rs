@@ -42,7 +42,7 @@ impl Traces {
             meta: state.meta.clone(),
             intents: state.buffer.spilled().keys().iter().cloned().collect(),
             spans: state.intent_spans(),
-            locks: std::mem::take(&mut state.locks).spans(),
+            locks: state.locks.take(),
             has_record: std::mem::take(&mut state.has_record),
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use futures::future::join_all;
 use meridian_storage::base::Key;
+use meridian_storage::probe;
 
 use super::held::Rows;
 use super::read::{MAX_TRIES, too_many_tries};
@@ -12,17 +13,11 @@ use super::{Txn, TxnResult};
 use crate::route::FanOut;
 use crate::rpc::{BatchRequest, Header, KvError, Request, Response, WaitPolicy, Write};
 
-/// A buffer beyond this size is spilled.
-const LARGE: usize = 8 << 20;
-
-/// In commands of about this size.
-const PART: usize = 1 << 20;
-
 impl Txn {
     /// Spills a large write buffer into replicated intents. To be called now and then by statements that write much,
     /// but not while they scan what they write: spilled rows are seen by scans that have begun before.
     pub async fn flush_if_large(&self) -> TxnResult<()> {
-        if self.lock_state().buffer.bytes() < LARGE {
+        if self.lock_state().buffer.bytes() < self.limits().spill_bytes {
             return Ok(());
         }
         self.flush().await
@@ -53,6 +48,7 @@ impl Txn {
                     let undoable = state.buffer.has_savepoints();
                     for (writes, response) in done {
                         state.meta.write_ts.forward(response.ts);
+                        probe!("buffer: spilled");
                         state.buffer.note_spilled(&writes);
                         // From now on the intents protect these rows.
                         state.held.note_written(&writes, undoable);
@@ -69,7 +65,7 @@ impl Txn {
     /// Sends the writes as several commands: one is replicated while the next is being evaluated, and none is so large
     /// that it holds up what else is in the log.
     async fn put_in_parts(&self, writes: Vec<Write>, header: &Header, held: &Rows) -> FanOut<Write> {
-        let sent = parts(writes).into_iter().map(|part| {
+        let sent = parts(writes, self.limits().spill_command_bytes).into_iter().map(|part| {
             self.router().fan_out(part, |writes: &[Write]| BatchRequest {
                 header: header.clone(),
                 requests: vec![put_intents(writes, held)],
@@ -115,6 +111,7 @@ impl Txn {
                     values.insert(key, value);
                 }
             }
+            probe!("buffer: a savepoint remembers what is overwritten");
             self.lock_state().buffer.remember(&values);
             return Ok(());
         }
@@ -139,6 +136,7 @@ impl Txn {
         if void.is_empty() {
             return Ok(());
         }
+        probe!("buffer: intents that were rolled back are removed");
         let sent = self.router().fan_out(void, |keys: &[Key]| BatchRequest {
             header: header.clone(),
             requests: vec![Request::RemoveIntents { keys: keys.to_vec() }],
@@ -150,7 +148,8 @@ impl Txn {
     }
 }
 
-fn parts(writes: Vec<Write>) -> Vec<Vec<Write>> {
+/// Of about `size_max` bytes each.
+fn parts(writes: Vec<Write>, size_max: usize) -> Vec<Vec<Write>> {
     let mut parts: Vec<Vec<Write>> = Vec::new();
     let mut room = 0usize;
     for (key, value) in writes {
@@ -159,7 +158,7 @@ fn parts(writes: Vec<Write>) -> Vec<Vec<Write>> {
             Some(part) if room >= size => part.push((key, value)),
             _ => {
                 parts.push(vec![(key, value)]);
-                room = PART;
+                room = size_max;
             }
         }
         room = room.saturating_sub(size);

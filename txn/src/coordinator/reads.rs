@@ -21,12 +21,11 @@ impl Read {
     }
 }
 
-/// Beyond this many entries, the set is condensed to at most half as many.
-const LIMIT: usize = 4096;
-
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct SpanSet {
     reads: Vec<Read>,
+    /// Beyond this many entries, the set is condensed to at most half as many.
+    limit: usize,
     /// Counts condensations: positions in the list are worth nothing after one.
     generation: u64,
 }
@@ -39,6 +38,10 @@ pub(super) struct Mark {
 }
 
 impl SpanSet {
+    pub fn new(limit: usize) -> Self {
+        SpanSet { reads: Vec::new(), limit: limit.max(2), generation: 0 }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.reads.is_empty()
     }
@@ -68,7 +71,7 @@ impl SpanSet {
 
     fn add(&mut self, read: Read) {
         self.reads.push(read);
-        if self.reads.len() > LIMIT {
+        if self.reads.len() > self.limit {
             self.condense();
         }
     }
@@ -76,6 +79,13 @@ impl SpanSet {
     /// Everything, sorted and without overlaps.
     pub fn spans(&self) -> Vec<Span> {
         coalesce(self.reads.iter().cloned().map(Read::into_span).collect())
+    }
+
+    /// [`spans`](Self::spans), which are forgotten here.
+    pub fn take(&mut self) -> Vec<Span> {
+        let spans = self.spans();
+        self.clear();
+        spans
     }
 
     pub fn mark(&self) -> Mark {
@@ -91,7 +101,7 @@ impl SpanSet {
     fn condense(&mut self) {
         self.generation += 1;
         let mut spans = self.spans();
-        while spans.len() > LIMIT / 2 {
+        while spans.len() > self.limit / 2 {
             spans = spans
                 .chunks(2)
                 .map(|pair| Span::new(pair[0].start.clone(), pair[pair.len() - 1].end.clone()))
@@ -127,7 +137,7 @@ mod tests {
 
     #[test]
     fn overlapping_and_touching_spans_are_one() {
-        let mut set = SpanSet::default();
+        let mut set = SpanSet::new(10);
         set.add_span(span("m", "p"));
         set.add_span(span("a", "c"));
         set.add_span(span("c", "d"));
@@ -137,7 +147,7 @@ mod tests {
 
     #[test]
     fn since_tells_what_is_new() {
-        let mut set = SpanSet::default();
+        let mut set = SpanSet::new(10);
         set.add_point(&"a".into());
         let mark = set.mark();
         assert!(set.since(mark).is_empty());
@@ -151,13 +161,13 @@ mod tests {
 
     #[test]
     fn a_condensed_set_still_covers_everything() {
-        let mut set = SpanSet::default();
-        let keys: Vec<Key> = (0..3 * LIMIT as u32).map(|i| Key::copy_from(&(i * 10).to_be_bytes())).collect();
+        let mut set = SpanSet::new(10);
+        let keys: Vec<Key> = (0..30).map(|i| Key::copy_from(&(i * 10).to_be_bytes())).collect();
         for key in &keys {
             set.add_point(key);
         }
         let spans = set.spans();
-        assert!(spans.len() <= LIMIT);
+        assert!(spans.len() <= 10);
         assert!(keys.iter().all(|k| spans.iter().any(|s| s.contains(k))));
     }
 }

@@ -6,13 +6,11 @@
 
 use futures::future::join_all;
 use meridian_storage::base::Timestamp;
+use meridian_storage::probe;
 
 use super::state::State;
 use super::{Txn, TxnError, TxnErrorKind, TxnResult};
 use crate::rpc::{BatchRequest, Header, Isolation, KvError, RefreshSpan, Request, WaitPolicy};
-
-/// At most so many spans are refreshed by one request.
-const REFRESHED_SPANS: usize = 1024;
 
 impl Txn {
     /// Deals with an error of a read or a commit: after `Ok`, the caller tries again (at a later time, or after ranges have
@@ -30,9 +28,11 @@ impl Txn {
                     if e.is_retryable() { TxnError::concurrent_update().with_key(key) } else { e }
                 })
             }
-            KvError::ReadWithinUncertainty { ts, .. } | KvError::RefreshNeeded { ts } => {
+            KvError::ReadWithinUncertainty { ts, .. } => {
+                probe!("read: met a value that may have been written before it began");
                 self.move_to(ts).await
             }
+            KvError::RefreshNeeded { ts } => self.move_to(ts).await,
             e @ KvError::TxnAborted { .. } => {
                 let e = TxnError::from(e);
                 self.lock_state().phase = super::state::Phase::Failed(e.clone());
@@ -71,6 +71,7 @@ impl Txn {
             let from = header.read_ts;
             let mut spans: Vec<_> = spans.into_iter().map(|span| RefreshSpan::new(span, from)).collect();
             spans.extend(present);
+            probe!("refresh: of what was read");
             self.refresh(&spans, &header, to).await?;
             proven = Some(mark);
         }
@@ -83,7 +84,7 @@ impl Txn {
         header: &Header,
         to: Timestamp,
     ) -> TxnResult<()> {
-        let sent = spans.chunks(REFRESHED_SPANS).map(|spans| {
+        let sent = spans.chunks(self.limits().refreshed_spans).map(|spans| {
             self.router().fan_out(spans.to_vec(), |spans: &[RefreshSpan]| BatchRequest {
                 header: header.clone(),
                 requests: vec![Request::Refresh { spans: spans.to_vec(), to }],

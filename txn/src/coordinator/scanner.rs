@@ -25,9 +25,6 @@ use crate::rpc::{
     Response, Write,
 };
 
-/// The size aimed at for one block unless told otherwise.
-const BLOCK_BYTES: u64 = 128 << 10;
-
 pub struct Scanner {
     txn: Txn,
     options: ScanOptions,
@@ -261,7 +258,10 @@ impl Scanner {
         } else if self.outlived(state) {
             self.snapshot.put_into(&mut header);
         }
-        header.max_bytes = if self.options.batch_bytes > 0 { self.options.batch_bytes } else { BLOCK_BYTES };
+        header.max_bytes = match self.options.batch_bytes {
+            0 => self.txn.limits().scan_block_bytes,
+            wanted => wanted,
+        };
         if self.limit > 0 {
             // Rows that the transaction has deleted are returned, and do not count.
             let deleted = self.own.iter().filter(|(k, v)| v.is_none() && piece.contains(k)).count();

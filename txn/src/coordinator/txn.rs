@@ -13,6 +13,7 @@ use super::held::Held;
 use super::reads::SpanSet;
 use super::state::{Phase, State};
 use super::{Db, ScanOptions, Scanner, TxnOptions};
+use crate::Limits;
 use crate::route::Router;
 use crate::rpc::{Isolation, TxnMeta};
 
@@ -45,6 +46,7 @@ impl Txn {
             write_ts: read_ts,
         };
         let fixed = options.as_of.is_some();
+        let read_spans = db.limits().read_spans;
         let state = State {
             meta,
             phase: Phase::Active,
@@ -55,10 +57,10 @@ impl Txn {
             statement: 0,
             results_sent: false,
             buffer: WriteBuffer::default(),
-            reads: SpanSet::default(),
+            reads: SpanSet::new(read_spans),
             held: Held::default(),
             private: Vec::new(),
-            locks: SpanSet::default(),
+            locks: SpanSet::new(read_spans),
             has_record: false,
             registered: false,
             staged: false,
@@ -73,6 +75,10 @@ impl Txn {
 
     pub(super) fn router(&self) -> &Arc<Router> {
         self.inner.db.router()
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        self.inner.db.limits()
     }
 
     pub fn db(&self) -> &Db {

@@ -3,6 +3,7 @@
 use meridian_storage::base::planted::{self, Planted};
 use meridian_storage::base::{Key, Span, Timestamp};
 use meridian_storage::mvcc::{self, Change, refresh::Newer};
+use meridian_storage::probe;
 
 use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
@@ -86,6 +87,7 @@ pub(super) fn check(cx: &Context<'_>, refresh: &RefreshSpan, to: Timestamp) -> E
         Some(Newer::Version(ts)) => ts,
         Some(Newer::Intent(record)) => record.write_ts,
     };
+    probe!("refresh: failed");
     Err(failed(refresh, ts))
 }
 
@@ -99,6 +101,7 @@ fn check_lock(cx: &Context<'_>, refresh: &RefreshSpan) -> Evaluated<()> {
     if since.is_some_and(|since| since <= refresh.locked) {
         return Ok(());
     }
+    probe!("refresh: a lock was lost");
     Err(failed(refresh, refresh.locked))
 }
 

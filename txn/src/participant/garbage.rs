@@ -13,6 +13,7 @@ use bytes::Bytes;
 use meridian_storage::base::{RangeId, Timestamp};
 use meridian_storage::engine::{Cf, IterOptions};
 use meridian_storage::mvcc::{gc, key as version_key};
+use meridian_storage::probe;
 use meridian_storage::replica::{Command, Trigger};
 
 use super::Participant;
@@ -20,9 +21,6 @@ use super::range::RangeState;
 use crate::eval::LatchSpan;
 use crate::record::{TxnRecord, TxnStatus};
 use crate::rpc::{BatchRequest, BatchResponse, KvError, PushKind, Request, Resolution, Response};
-
-/// How many bytes of operations go into one command.
-const COMMAND_BYTES: usize = 1 << 20;
 
 /// Between two commands.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -56,7 +54,7 @@ impl Participant {
             self.admit(&range, now, batch)?;
             let mut command = Command { term: range.lease.term, ..Command::default() };
             let engine = range.replica.engine();
-            let found = gc::collect(&**engine, &mut command.batch, &span, threshold, COMMAND_BYTES)?;
+            let found = gc::collect(&**engine, &mut command.batch, &span, threshold, self.collection_bytes)?;
             if !command.batch.is_empty() {
                 // No read at or above the threshold, and no write, is touched by it: no latches.
                 range.replica.propose(command).await?;
@@ -101,6 +99,7 @@ impl Participant {
             TxnStatus::Committed => Resolution::Committed(record.meta.write_ts),
             TxnStatus::Aborted => Resolution::Aborted,
             TxnStatus::Staging => {
+                probe!("recovery: of a staging record that garbage collection found");
                 self.recover(&*sender, record).await;
                 return Ok(());
             }

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use meridian_storage::base::{Key, Span, Timestamp, TxnId};
+use meridian_storage::probe;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -370,6 +371,7 @@ impl LockTable {
         let queues = std::mem::take(&mut inner.queues);
         self.keys.store(0, Ordering::SeqCst);
         for waiter in queues.into_values().flat_map(|q| q.waiters) {
+            probe!("lock: the lease is lost under a waiter");
             waiter.slot.fail(why.clone());
         }
     }
@@ -384,6 +386,7 @@ impl LockTable {
         let mut theirs = right.inner.lock();
         for (key, queue) in moved {
             for waiter in queue.waiters {
+                probe!("lock: the range is split under a waiter");
                 waiter.slot.retry();
             }
             if queue.holders.is_empty() {

@@ -43,6 +43,7 @@ use std::time::Duration;
 
 use meridian_storage::base::planted::{self, Planted};
 use meridian_storage::base::{BoxFuture, Clock, NodeId, RangeId, Runtime, Timestamp, TxnId};
+use meridian_storage::probe;
 use meridian_storage::replica::{Lease, RangeDescriptor, Replica, ReplicaObserver};
 use meridian_storage::store::FIRST_LEASE_TERM;
 use parking_lot::{Mutex, RwLock};
@@ -55,16 +56,11 @@ use recent::RecentWrites;
 use timestamp_cache::TimestampCache;
 use wait_graph::WaitGraph;
 
+use crate::Limits;
 use crate::record::Standing;
 use crate::rpc::{
     BatchRequest, BatchResponse, Header, KeySender, KvError, Request, Response, Sender, WaitEdge,
 };
-
-/// How much is remembered before the floors rise.
-const MARKED_KEYS: usize = 256 * 1024;
-const MARKED_SPANS: usize = 16 * 1024;
-const REMEMBERED_TRANSACTIONS: usize = 64 * 1024;
-const REMEMBERED_WRITES: usize = 32 * 1024;
 
 /// What is known of the nodes that run transactions. Belief is enough: a transaction is ended by its record alone, so one
 /// whose node was given up too early only has to be run again.
@@ -90,6 +86,8 @@ pub struct Participant {
     nodes: OnceLock<Arc<dyn NodeLiveness>>,
     /// Right halves that nobody has led yet.
     separated: Mutex<FxHashMap<RangeId, Separated>>,
+    /// Of one command of garbage collection.
+    collection_bytes: usize,
 }
 
 /// What is remembered of a right half, by the node that led the whole when it was divided.
@@ -102,19 +100,24 @@ struct Separated {
 impl Participant {
     /// It hears of ranges as their [`ReplicaObserver`].
     pub fn new(node: NodeId, clock: Clock, runtime: Arc<dyn Runtime>) -> Arc<Self> {
+        Participant::with_limits(node, clock, runtime, &Limits::default())
+    }
+
+    pub fn with_limits(node: NodeId, clock: Clock, runtime: Arc<dyn Runtime>, limits: &Limits) -> Arc<Self> {
         Arc::new_cyclic(|me| Participant {
             me: me.clone(),
             node,
             clock,
             runtime,
             ranges: RwLock::default(),
-            reads: TimestampCache::new(MARKED_KEYS, MARKED_SPANS, Timestamp::ZERO),
-            outcomes: Outcomes::new(REMEMBERED_TRANSACTIONS),
-            recent: RecentWrites::new(REMEMBERED_WRITES),
+            reads: TimestampCache::new(limits.marked_keys, limits.marked_spans, Timestamp::ZERO),
+            outcomes: Outcomes::new(limits.remembered_transactions),
+            recent: RecentWrites::new(limits.remembered_writes),
             graph: Arc::default(),
             sender: RwLock::new(None),
             nodes: OnceLock::new(),
             separated: Mutex::default(),
+            collection_bytes: limits.collection_bytes,
         })
     }
 
@@ -273,6 +276,7 @@ impl ReplicaObserver for Participant {
         let (locks, memory) = match separated {
             // Nobody else has led it: nothing has happened in it that this node does not know.
             Some(s) if lease.term == FIRST_LEASE_TERM || planted::is(Planted::SplitTrustsStaleMemory) => {
+                probe!("split: the right side keeps locks and memory");
                 (s.locks, s.memory)
             }
             _ => (LockTable::new(), self.memory_of(lease)),
@@ -280,6 +284,7 @@ impl ReplicaObserver for Participant {
         let state = RangeState::new(replica.clone(), lease, locks, memory, self.clock.wall_ns());
         let before = self.ranges.write().insert(replica.range_id(), state);
         if let Some(before) = before {
+            probe!("lease: came back to the same node");
             before.retire();
         }
     }

@@ -12,6 +12,7 @@ use futures::future::join_all;
 use meridian_storage::base::planted::{self, Planted};
 use meridian_storage::base::{BoxFuture, Key, Span, Timestamp, TxnId};
 use meridian_storage::mvcc;
+use meridian_storage::probe;
 
 use super::Participant;
 use super::range::RangeState;
@@ -88,6 +89,7 @@ impl Participant {
                 answer.map(|a| a.responses.into_iter().next())
             {
                 if record.is_some_and(|r| r.status == TxnStatus::Aborted) {
+                    probe!("push: the pusher itself has been aborted");
                     return Err(KvError::TxnAborted { reason: AbortReason::Pushed });
                 }
                 self.graph.learn(&waiters, self.clock.monotonic());
@@ -116,6 +118,7 @@ impl Participant {
         let coordinator = self.coordinator(record.meta.id, record.meta.min_ts);
         let silent = expired(record.heartbeat, self.clock.now(), coordinator);
         if record.status == TxnStatus::Staging && silent {
+            probe!("recovery: of a staging record that was met");
             record = match self.recover(sender, record).await {
                 Some(record) => record,
                 None => return Ok(Asked::Lives),
@@ -144,6 +147,7 @@ impl Participant {
         let mut end = range.replica.descriptor().end.clone();
         let private = record.spans.into_iter().find(|s| s.private && s.span.contains(key));
         if let (Resolution::Committed(_), Some(private)) = (to, private) {
+            probe!("push: intents become versions in place");
             to = Resolution::CommittedInPlace;
             keys.retain(|key| private.span.contains(key));
             end = end.min(private.span.end);
@@ -186,6 +190,7 @@ impl Participant {
         let tell = Request::RecoverTxn { txn: staged.meta.clone(), all_found };
         let ended = ask(sender, &staged.meta.anchor, self.batch(tell)).await.ok().flatten()?;
         if ended.status.is_final() {
+            probe!("recovery: ended a transaction");
             let intents = if ended.intents.is_empty() { staged.intents } else { ended.intents.clone() };
             let spans = if ended.spans.is_empty() { staged.spans } else { ended.spans.clone() };
             self.clean_up(TxnRecord { intents, spans, ..ended.clone() });

@@ -11,6 +11,7 @@ use futures::future::{Either, select};
 use meridian_storage::base::runtime::timeout;
 use meridian_storage::base::{Key, TxnId};
 use meridian_storage::mvcc::lock;
+use meridian_storage::probe;
 
 use super::Participant;
 use super::lock_table::{Place, Slot};
@@ -79,9 +80,11 @@ impl Waits<'_> {
                 Either::Right(_) => {}
             }
             if deadline.is_some_and(|d| d <= clock.monotonic()) {
+                probe!("lock: timeout");
                 return Err(KvError::LockTimeout { key });
             }
             if !holds(range, &key) {
+                probe!("lock: awaited key has gone to another range");
                 return Ok(());
             }
             pause = PUSH_INTERVAL;
@@ -105,6 +108,7 @@ impl Waits<'_> {
         blockers: &[Blocker],
     ) -> Result<(), KvError> {
         if blockers.iter().all(|b| self.asked.contains(&b.txn.id)) {
+            probe!("lock: not awaited");
             return Err(KvError::LockNotAvailable { key });
         }
         let participant = self.participant;
@@ -131,6 +135,7 @@ impl Waits<'_> {
             if !holds(range, &conflict.key)
                 || there.is_none_or(|l| l.txn != blocker.txn.id || l.write_ts != at)
             {
+                probe!("lock: the intent that was met is gone already");
                 range.locks.intent_gone(&conflict.key, blocker.txn.id);
                 return Ok(true);
             }
@@ -178,6 +183,7 @@ impl Participant {
         match wait_graph::victim(&cycle) {
             Some(victim) if victim == txn => Err(wait_graph::deadlock(&cycle)),
             Some(victim) => {
+                probe!("deadlock: another waiter is the victim");
                 self.graph.fail(victim, &cycle);
                 Ok(())
             }

@@ -108,7 +108,9 @@ pub fn model_db(runtime: &SimRuntime) -> Db {
 
 fn gateway(runtime: Arc<dyn Runtime>, clock: Clock, local: Arc<dyn Sender>) -> Db {
     let (transport, seeds) = (Arc::new(NoTransport), Arc::new(FixedSeeds(first_range())));
-    let db = Db::new(RouterParts { node: NodeId(1), clock, runtime, transport, seeds });
+    // A few rows shall be more than one transaction's work.
+    let limits = crate::Limits { job_rows: 40, ..crate::Limits::default() };
+    let db = Db::with_limits(RouterParts { node: NodeId(1), clock, runtime, transport, seeds }, limits);
     db.router().set_local(local);
     db
 }
