@@ -49,6 +49,14 @@ impl Pages for NodePages {
                 p.clock_offset as f64 / 1e9
             );
         }
+        out.head(
+            "meridian_probes_total",
+            "counter",
+            "Times that a rarely passed place was passed, by its name.",
+        );
+        for (name, passed) in meridian_storage::base::probe::counts() {
+            let _ = writeln!(out.0, "meridian_probes_total{{name=\"{name}\"}} {passed}");
+        }
         out.head("meridian_engine", "gauge", "Numbers of the state engine, by name.");
         for (name, value) in inner.store.engine().metrics() {
             let _ = writeln!(out.0, "meridian_engine{{name=\"{name}\"}} {value}");

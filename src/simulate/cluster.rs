@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use meridian_storage::apply::state::{SPAN_FAMILIES, foreign_state};
-use meridian_storage::base::{NodeId, RangeId, Runtime, Timestamp, keys};
-use meridian_storage::engine::{Cf, IterOptions, MemEngine, Reader};
+use meridian_storage::base::{Key, NodeId, RangeId, Runtime, Span, Timestamp, keys};
+use meridian_storage::engine::{Cf, IterOptions, MemEngine, Reader, split_timestamp};
 use meridian_storage::mvcc;
 use meridian_storage::replica::RangeDescriptor;
 use meridian_storage::store::testing::Chance;
@@ -225,6 +225,27 @@ impl Cluster {
             }
         }
         None
+    }
+
+    /// The keys of tables' rows and index entries that a machine holds, with or without a value.
+    pub fn rows(&self, node: NodeId) -> Vec<Key> {
+        let machines = self.machines.lock();
+        let Some(machine) = machines.get(&node) else { return Vec::new() };
+        let (lower, upper) = mvcc::key::bounds(&Span::prefix(Key::from(&[keys::TABLE][..])));
+        let options = IterOptions { lower: Some(lower), upper: Some(upper), ..IterOptions::default() };
+        let mut iter = machine.engine.iter(Cf::Data, options);
+        let (mut all, mut key) = (Vec::<Key>::new(), Vec::new());
+        iter.seek_to_first();
+        while iter.valid() {
+            let (part, _) = split_timestamp(iter.key()).expect("a version");
+            key.clear();
+            mvcc::key::decode_key(part, &mut key).expect("an encoded key");
+            if all.last().is_none_or(|last| last[..] != key[..]) {
+                all.push(Key::copy_from(&key));
+            }
+            iter.next();
+        }
+        all
     }
 
     /// Locks and intents that stand anywhere.

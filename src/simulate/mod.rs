@@ -6,9 +6,10 @@
 //! with what a crash loses), the network, clocks, tasks, chance. **The same seed and the same options give the same run**,
 //! byte for byte, on any machine: each run ends with a number over its whole trace.
 //!
-//! `options` is what can be asked for, `run` one run; `cluster` and `machine` are the world, `network` and `nemesis` make
+//! `options` is what can be asked for, `run` one run, `reduce` looks for a smaller one that fails in the same way; `cluster` and `machine` are the world, `network` and `nemesis` make
 //! trouble, `workload` is what clients do and hold the cluster to, `coverage` counts what the runs went through.
 
+mod reduce;
 mod run;
 mod nemesis;
 mod workload;
@@ -63,12 +64,29 @@ pub fn simulate(args: &SimulateArgs) -> Result<(), String> {
             failure.get_or_insert_with(|| info.to_string().replace('\n', " "));
         });
     }));
+    if args.reduce {
+        return reduce::reduce(args);
+    }
+    let clock = SystemClock::default();
+    let mut sum = Sum::default();
+    run_all(args, |done| {
+        sum.take(args, done);
+        true
+    })?;
+    sum.print(clock.monotonic());
+    match sum.failed {
+        0 => Ok(()),
+        n => Err(format!("{n} of {} runs failed", sum.runs)),
+    }
+}
+
+/// Makes the runs that are asked for and hands over what they have come to, in the order of the seeds, until `take` says that it
+/// is enough.
+fn run_all(args: &SimulateArgs, mut take: impl FnMut(Result<Report, String>) -> bool) -> Result<(), String> {
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
     let jobs = if args.trace { 1 } else { args.jobs.map_or(threads, u64::from) }.min(args.runs);
-    let clock = SystemClock::default();
     let next = AtomicU64::new(0);
-    let mut sum = Sum::default();
-    std::thread::scope(|scope| -> Result<(), String> {
+    std::thread::scope(|scope| {
         let (tell, told) = mpsc::channel();
         for _ in 0..jobs {
             let (tell, next) = (tell.clone(), &next);
@@ -91,20 +109,19 @@ pub fn simulate(args: &SimulateArgs) -> Result<(), String> {
             builder.spawn_scoped(scope, work).map_err(|e| format!("cannot start a thread: {e}"))?;
         }
         drop(tell);
-        let mut early = BTreeMap::new();
+        let (mut early, mut taken) = (BTreeMap::new(), 0);
         for (n, done) in told {
             early.insert(n, done);
-            while let Some(done) = early.remove(&sum.runs) {
-                sum.take(args, done);
+            while let Some(done) = early.remove(&taken) {
+                taken += 1;
+                if !take(done) {
+                    next.store(args.runs, Relaxed);
+                    return Ok(());
+                }
             }
         }
         Ok(())
-    })?;
-    sum.print(clock.monotonic());
-    match sum.failed {
-        0 => Ok(()),
-        n => Err(format!("{n} of {} runs failed", sum.runs)),
-    }
+    })
 }
 
 /// All runs that have been reported so far.
@@ -129,7 +146,7 @@ impl Sum {
             Err(reason) => {
                 self.failed += 1;
                 println!("seed {seed} FAILED: {reason}");
-                println!("  again: {}", replay(args, seed));
+                println!("  again: {} --trace", replay(args, seed));
             }
         }
     }
@@ -152,11 +169,11 @@ impl Sum {
     }
 }
 
-/// The command that shows this run again.
+/// The command that makes this run again.
 fn replay(args: &SimulateArgs, seed: u64) -> String {
     let nodes = args.nodes.map_or(String::new(), |n| format!(" --nodes {n}"));
     format!(
-        "meridian simulate --seed {seed} --faults {} --workload {} --time {}ms{nodes}{} --trace",
+        "meridian simulate --seed {seed} --faults {} --workload {} --time {}ms{nodes}{}",
         args.faults,
         args.workload,
         args.time.as_millis(),

@@ -12,6 +12,8 @@ use super::coverage::Coverage;
 use super::machine::SkewedClock;
 use super::options::Fault;
 
+/// No splits beyond this many ranges: each costs time in every round of everything.
+const RANGES_MAX: usize = 24;
 /// There are no more machines than this.
 const NODES_MAX: usize = 9;
 
@@ -237,8 +239,14 @@ impl Nemesis {
 
     /// Through any gateway, as an operator would.
     fn split(&mut self) {
-        let at = self.split_keys[self.chance.below(self.split_keys.len() as u64) as usize].clone();
         let Some((node, up)) = self.cluster.any_up(&mut self.chance) else { return };
+        let rows = self.cluster.rows(node);
+        // Rows of today, or places that were good for a split at the beginning.
+        let places = if self.chance.percent(50) && !rows.is_empty() { &rows } else { &self.split_keys };
+        let at = places[self.chance.below(places.len() as u64) as usize].clone();
+        if self.cluster.ranges().len() >= RANGES_MAX {
+            return;
+        }
         self.say(format_args!("{node}: split at {at:?}"));
         let (db, trace) = (up.db.clone(), self.cluster.world.trace.clone());
         let split = async move {

@@ -37,6 +37,9 @@ pub struct SimulateArgs {
     /// Prints every event as it happens; one run at a time.
     #[arg(long)]
     pub trace: bool,
+    /// Looks for a smaller run that fails at the same place as the first: with fewer faults, workloads and nodes, in less time.
+    #[arg(long, conflicts_with = "trace")]
+    pub reduce: bool,
     /// Breaks a promise on purpose, for the runs to find: a bug's name, or `list`.
     #[cfg(feature = "planted")]
     #[arg(long, value_name = "NAME")]
