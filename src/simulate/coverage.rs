@@ -45,6 +45,8 @@ counters!(
     cuts,
     flaps,
     pauses,
+    crashes_in_commits,
+    pauses_in_commits,
     clock_jumps,
     splits,
     replica_changes,

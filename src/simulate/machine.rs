@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use futures::channel::mpsc;
 use meridian_sql::session::SqlNode;
 use meridian_storage::base::clock::ManualClock;
 use meridian_storage::base::{BoxFuture, Clock, Hlc, NodeId, PhysicalClock, RangeId, Runtime, Timestamp};
@@ -77,6 +78,8 @@ pub struct World {
     pub gc_after: Duration,
     /// Of each machine that takes statements.
     pub sessions: Mutex<Vec<Weak<SqlNode>>>,
+    /// Hears of each parallel commit that begins, by the node of its coordinator.
+    pub staging: mpsc::UnboundedSender<NodeId>,
     /// Who held a lease last, by range.
     pub leaders: Mutex<BTreeMap<RangeId, NodeId>>,
 }
@@ -135,7 +138,8 @@ impl Machine {
         // The hybrid clock is memory: a machine that starts begins with the physical one.
         let clock = Hlc::new(self.physical.clone(), world.max_offset, world.bound_known);
         let participant = Participant::with_limits(self.id, clock.clone(), runtime.clone(), &world.limits);
-        let kv = Arc::new(Meter { inner: participant.clone(), coverage: world.coverage.clone() });
+        let (inner, coverage) = (participant.clone(), world.coverage.clone());
+        let kv = Arc::new(Meter { inner, coverage, staging: world.staging.clone() });
         let observer = Arc::new(Observer { node: self.id, inner: participant.clone(), world: world.clone() });
         let port = world.network.port(self.id);
         let parts = StoreParts {
@@ -302,13 +306,21 @@ impl NodeLiveness for Gossip {
     }
 }
 
-/// Counts what arrives at the participant.
+/// Counts what arrives at the participant, and lets the nemesis know who is about to commit.
 struct Meter {
     inner: Arc<Participant>,
     coverage: Arc<Coverage>,
+    staging: mpsc::UnboundedSender<NodeId>,
 }
 
 impl Meter {
+    fn announce(&self, batch: &BatchRequest) {
+        if batch.requests.iter().any(|r| matches!(r, Request::EndTxn { how: EndKind::Stage, .. })) {
+            // At the end nobody listens any more.
+            let _ = self.staging.unbounded_send(batch.header.gateway);
+        }
+    }
+
     fn count(&self, batch: &BatchRequest, answer: &Result<BatchResponse, KvError>) {
         let s = &self.coverage;
         match answer {
@@ -333,6 +345,7 @@ impl Meter {
 impl Sender for Meter {
     fn send(&self, batch: BatchRequest) -> BoxFuture<'_, Result<BatchResponse, KvError>> {
         Box::pin(async move {
+            self.announce(&batch);
             let answer = self.inner.send(batch.clone()).await;
             self.count(&batch, &answer);
             answer

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::channel::mpsc;
 use meridian_storage::base::{Key, NodeId, Runtime};
 use meridian_storage::store::testing::Chance;
 
@@ -89,6 +91,46 @@ impl Nemesis {
             let pause = Duration::from_micros(20_000 + self.chance.below(400_000));
             runtime.sleep(pause).await;
             self.strike();
+        }
+    }
+
+    /// Strikes gateways in the middle of their commits, which chance alone seldom does: between what they have sent and what
+    /// they will be told.
+    pub fn hunter(
+        &mut self,
+        mut staged: mpsc::UnboundedReceiver<NodeId>,
+    ) -> impl Future<Output = ()> + use<> {
+        let (cluster, faults) = (self.cluster.clone(), self.faults.clone());
+        let mut chance = Chance::new(self.chance.bits());
+        let seldom = [20, 400][chance.below(2) as usize];
+        async move {
+            let runtime = cluster.world.runtime.clone();
+            while let Some(gateway) = staged.next().await {
+                let kind = chance.below(seldom);
+                runtime.sleep(Duration::from_micros(chance.below(3000))).await;
+                let Some(up) = cluster.up(gateway) else { continue };
+                match kind {
+                    0 if faults.contains(&Fault::Crash) => {
+                        Coverage::add(&cluster.world.coverage.crashes_in_commits);
+                        cluster.crash(gateway, chance.below(6), chance.below(3) as usize);
+                    }
+                    1 | 2 if faults.contains(&Fault::Pause) => {
+                        cluster.world.trace.say(format_args!("pause {gateway} in a commit"));
+                        Coverage::add(&cluster.world.coverage.pauses_in_commits);
+                        up.process.pause();
+                        let longer = Duration::from_millis(chance.below(9000));
+                        let wake = {
+                            let sleep = runtime.sleep(longer);
+                            async move {
+                                sleep.await;
+                                up.process.resume();
+                            }
+                        };
+                        runtime.spawn("wake", Box::pin(wake));
+                    }
+                    _ => {}
+                }
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use futures::channel::oneshot;
+use futures::channel::{mpsc, oneshot};
 use meridian_storage::base::{NodeId, Runtime};
 use meridian_storage::store::StoreConfig;
 use meridian_storage::store::testing::Chance;
@@ -107,9 +107,10 @@ pub fn run(args: &SimulateArgs, seed: u64) -> Report {
     let runtime = SimRuntime::shuffled(seed);
     let mut chance = Chance::new(runtime.random());
     let scenario = Scenario::choose(args, &mut chance);
-    let (world, skews, max_skew) = world(&runtime, &mut chance, &scenario, args.trace);
+    let (staging, staged) = mpsc::unbounded();
+    let (world, skews, max_skew) = world(&runtime, &mut chance, &scenario, staging, args.trace);
     let (trace, coverage) = (world.trace.clone(), world.coverage.clone());
-    runtime.block_on(drive(world, skews, max_skew, scenario, args.time, chance));
+    runtime.block_on(drive(world, skews, max_skew, scenario, args.time, chance, staged));
     runtime.shut_down();
     let simulated = Duration::from_secs_f64(trace.seconds());
     Report { hash: trace.hash(), simulated, coverage }
@@ -119,6 +120,7 @@ fn world(
     runtime: &SimRuntime,
     chance: &mut Chance,
     scenario: &Scenario,
+    staging: mpsc::UnboundedSender<NodeId>,
     echo: bool,
 ) -> (Arc<World>, Vec<i64>, Duration) {
     let trace = Trace::new(runtime.clone(), echo);
@@ -144,6 +146,7 @@ fn world(
         dead_after: scenario.dead_after,
         gc_after: scenario.gc_after,
         sessions: Default::default(),
+        staging,
         leaders: Default::default(),
     };
     (Arc::new(world), skews, max_skew)
@@ -156,6 +159,7 @@ async fn drive(
     scenario: Scenario,
     time: Duration,
     mut chance: Chance,
+    staged: mpsc::UnboundedReceiver<NodeId>,
 ) {
     let runtime = world.runtime.clone();
     let cluster = Cluster::new(world.clone(), &skews);
@@ -207,7 +211,8 @@ async fn drive(
         lost: false,
         max_skew,
     };
-    nemesis.rage(time).await;
+    let hunter = nemesis.hunter(staged);
+    futures::future::select(Box::pin(nemesis.rage(time)), Box::pin(hunter)).await;
 
     cluster.calm(CALM);
     runtime.sleep(Duration::from_millis(500)).await;
