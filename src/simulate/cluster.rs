@@ -167,6 +167,19 @@ impl Cluster {
         }
     }
 
+    /// Waits until every range that is known is led.
+    pub async fn until_led(&self, within: Duration) {
+        let until = self.world.wall_ns() + within.as_nanos() as u64;
+        loop {
+            self.world.runtime.sleep(Duration::from_millis(20)).await;
+            let (ranges, holders) = (self.ranges(), self.leaseholders());
+            let Some((range, d)) = ranges.iter().find(|(range, _)| !holders.contains_key(range)) else {
+                return;
+            };
+            assert!(self.world.wall_ns() < until, "nobody leads {range} {within:?} after the faults: {d:?}");
+        }
+    }
+
     /// Waits until every range is led and its replicas agree.
     pub async fn settle(&self) {
         let until = self.world.wall_ns() + SETTLE_WITHIN.as_nanos() as u64;

@@ -130,6 +130,9 @@ struct Sum {
     runs: u64,
     failed: u64,
     simulated: Duration,
+    led: Vec<Duration>,
+    answered: Vec<Duration>,
+    whole: Vec<Duration>,
     coverage: Coverage,
 }
 
@@ -141,6 +144,9 @@ impl Sum {
             Ok(report) => {
                 println!("seed {seed} trace {:016x} ok", report.hash);
                 self.simulated += report.simulated;
+                self.led.push(report.healing.led);
+                self.answered.push(report.healing.answered);
+                self.whole.push(report.healing.whole);
                 self.coverage.absorb(&report.coverage);
             }
             Err(reason) => {
@@ -159,6 +165,10 @@ impl Sum {
             self.failed,
             simulated / wall.max(0.001)
         );
+        println!("after the last fault, until");
+        println!("  every range was led:        {}", distribution(&self.led));
+        println!("  every request was answered: {}", distribution(&self.answered));
+        println!("  every replica was in place: {}", distribution(&self.whole));
         for (name, count) in self.coverage.all() {
             println!("{count:>12} {}", name.replace('_', " "));
         }
@@ -167,6 +177,16 @@ impl Sum {
             println!("{count:>12} {name}");
         }
     }
+}
+
+fn distribution(times: &[Duration]) -> String {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    let at = |share: f64| match sorted.len() {
+        0 => 0.0,
+        n => sorted[((n - 1) as f64 * share).round() as usize].as_secs_f64(),
+    };
+    format!("p50 {:.2} s, p90 {:.2} s, p99 {:.2} s, max {:.2} s", at(0.5), at(0.9), at(0.99), at(1.0))
 }
 
 /// The command that makes this run again.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures::channel::{mpsc, oneshot};
-use meridian_storage::base::{NodeId, Runtime};
+use meridian_storage::base::{NodeId, PhysicalClock, Runtime};
 use meridian_storage::store::StoreConfig;
 use meridian_storage::store::testing::Chance;
 use meridian_txn::Limits;
@@ -23,6 +23,8 @@ use super::trace::Trace;
 use super::workload;
 
 const CLIENTS: u64 = 4;
+/// How long it may take until every range is led again.
+const HEALED_WITHIN: Duration = Duration::from_secs(10);
 /// How long the last requests may take when all is well again.
 const LAST_REQUESTS: Duration = Duration::from_secs(40);
 
@@ -95,10 +97,21 @@ impl Scenario {
     }
 }
 
+/// How long it took, after the last fault, ...
+pub struct Healing {
+    /// ... until somebody led every range again,
+    pub led: Duration,
+    /// until every request of that time was answered,
+    pub answered: Duration,
+    /// and until all replicas were where they should be, and equal.
+    pub whole: Duration,
+}
+
 /// What a run has come to.
 pub struct Report {
     pub hash: u64,
     pub simulated: Duration,
+    pub healing: Healing,
     pub coverage: Arc<Coverage>,
 }
 
@@ -110,10 +123,10 @@ pub fn run(args: &SimulateArgs, seed: u64) -> Report {
     let (staging, staged) = mpsc::unbounded();
     let (world, skews, max_skew) = world(&runtime, &mut chance, &scenario, staging, args.trace);
     let (trace, coverage) = (world.trace.clone(), world.coverage.clone());
-    runtime.block_on(drive(world, skews, max_skew, scenario, args.time, chance, staged));
+    let healing = runtime.block_on(drive(world, skews, max_skew, scenario, args.time, chance, staged));
     runtime.shut_down();
     let simulated = Duration::from_secs_f64(trace.seconds());
-    Report { hash: trace.hash(), simulated, coverage }
+    Report { hash: trace.hash(), simulated, healing, coverage }
 }
 
 fn world(
@@ -160,7 +173,7 @@ async fn drive(
     time: Duration,
     mut chance: Chance,
     staged: mpsc::UnboundedReceiver<NodeId>,
-) {
+) -> Healing {
     let runtime = world.runtime.clone();
     let cluster = Cluster::new(world.clone(), &skews);
     cluster.settle().await;
@@ -215,13 +228,18 @@ async fn drive(
     futures::future::select(Box::pin(nemesis.rage(time)), Box::pin(hunter)).await;
 
     cluster.calm(CALM);
-    runtime.sleep(Duration::from_millis(500)).await;
+    let calm = runtime.clock().monotonic();
+    let since_calm = || runtime.clock().monotonic() - calm;
+    cluster.until_led(HEALED_WITHIN).await;
+    let led = since_calm();
     closing.store(true, Relaxed);
     let all = futures::future::join_all(clients);
     let ended = meridian_storage::base::runtime::timeout(&runtime, LAST_REQUESTS, all).await;
     assert!(ended.is_some(), "a request is not answered within {LAST_REQUESTS:?} after the faults");
+    let answered = since_calm();
     cluster.settle().await;
     gateways_open(&cluster).await;
+    let whole = since_calm();
     for (_, up) in cluster.all_up() {
         for work in &works {
             work.last_look(&up).await;
@@ -230,6 +248,7 @@ async fn drive(
     nothing_left(&cluster).await;
     cluster.settle().await;
     works.iter().for_each(|w| w.close());
+    Healing { led, answered, whole }
 }
 
 /// Other machines look for new tables only once in a while.
