@@ -47,6 +47,7 @@ counters!(
     pauses,
     crashes_in_commits,
     pauses_in_commits,
+    splits_under_reads,
     clock_jumps,
     splits,
     replica_changes,

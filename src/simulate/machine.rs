@@ -8,7 +8,9 @@ use std::time::Duration;
 use futures::channel::mpsc;
 use meridian_sql::session::SqlNode;
 use meridian_storage::base::clock::ManualClock;
-use meridian_storage::base::{BoxFuture, Clock, Hlc, NodeId, PhysicalClock, RangeId, Runtime, Timestamp};
+use meridian_storage::base::{
+    BoxFuture, Clock, Hlc, Key, NodeId, PhysicalClock, RangeId, Runtime, Timestamp,
+};
 use meridian_storage::engine::MemEngine;
 use meridian_storage::log::MemLog;
 use meridian_storage::placement::{Action, ClusterView, NodeView, Policy, RangeView, plan};
@@ -78,8 +80,7 @@ pub struct World {
     pub gc_after: Duration,
     /// Of each machine that takes statements.
     pub sessions: Mutex<Vec<Weak<SqlNode>>>,
-    /// Hears of each parallel commit that begins, by the node of its coordinator.
-    pub staging: mpsc::UnboundedSender<NodeId>,
+    pub sightings: mpsc::UnboundedSender<Sighting>,
     /// Who held a lease last, by range.
     pub leaders: Mutex<BTreeMap<RangeId, NodeId>>,
 }
@@ -139,7 +140,7 @@ impl Machine {
         let clock = Hlc::new(self.physical.clone(), world.max_offset, world.bound_known);
         let participant = Participant::with_limits(self.id, clock.clone(), runtime.clone(), &world.limits);
         let (inner, coverage) = (participant.clone(), world.coverage.clone());
-        let kv = Arc::new(Meter { inner, coverage, staging: world.staging.clone() });
+        let kv = Arc::new(Meter { inner, coverage, sightings: world.sightings.clone() });
         let observer = Arc::new(Observer { node: self.id, inner: participant.clone(), world: world.clone() });
         let port = world.network.port(self.id);
         let parts = StoreParts {
@@ -306,18 +307,32 @@ impl NodeLiveness for Gossip {
     }
 }
 
-/// Counts what arrives at the participant, and lets the nemesis know who is about to commit.
+/// Counts what arrives at the participant, and lets the nemesis know what goes on.
 struct Meter {
     inner: Arc<Participant>,
     coverage: Arc<Coverage>,
-    staging: mpsc::UnboundedSender<NodeId>,
+    sightings: mpsc::UnboundedSender<Sighting>,
+}
+
+/// What the nemesis may want to strike while it happens.
+pub enum Sighting {
+    /// A parallel commit begins; the node of its coordinator.
+    Commit(NodeId),
+    /// Somebody reads here.
+    Row(Key),
 }
 
 impl Meter {
     fn announce(&self, batch: &BatchRequest) {
-        if batch.requests.iter().any(|r| matches!(r, Request::EndTxn { how: EndKind::Stage, .. })) {
-            // At the end nobody listens any more.
-            let _ = self.staging.unbounded_send(batch.header.gateway);
+        // At the end nobody listens any more.
+        let say = |sighting| drop(self.sightings.unbounded_send(sighting));
+        for request in &batch.requests {
+            match request {
+                Request::EndTxn { how: EndKind::Stage, .. } => say(Sighting::Commit(batch.header.gateway)),
+                Request::Get { key, .. } => say(Sighting::Row(key.clone())),
+                Request::Scan { span, .. } => say(Sighting::Row(span.start.clone())),
+                _ => {}
+            }
         }
     }
 

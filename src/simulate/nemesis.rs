@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::channel::mpsc;
-use meridian_storage::base::{Key, NodeId, Runtime};
+use meridian_storage::base::{Key, NodeId, Runtime, keys};
 use meridian_storage::store::testing::Chance;
 
 use super::cluster::Cluster;
 use super::coverage::Coverage;
-use super::machine::SkewedClock;
+use super::machine::{Sighting, SkewedClock};
 use super::options::Fault;
 
 /// No splits beyond this many ranges: each costs time in every round of everything.
@@ -94,42 +94,21 @@ impl Nemesis {
         }
     }
 
-    /// Strikes gateways in the middle of their commits, which chance alone seldom does: between what they have sent and what
-    /// they will be told.
+    /// Strikes what goes on while it goes on, which chance alone seldom does: gateways between what they have sent for a commit
+    /// and what they will be told, and ranges while somebody reads in them.
     pub fn hunter(
         &mut self,
-        mut staged: mpsc::UnboundedReceiver<NodeId>,
+        mut seen: mpsc::UnboundedReceiver<Sighting>,
     ) -> impl Future<Output = ()> + use<> {
-        let (cluster, faults) = (self.cluster.clone(), self.faults.clone());
-        let mut chance = Chance::new(self.chance.bits());
-        let seldom = [20, 400][chance.below(2) as usize];
+        let mut hunter = Hunter {
+            cluster: self.cluster.clone(),
+            faults: self.faults.clone(),
+            seldom: [20, 400][self.chance.below(2) as usize],
+            chance: Chance::new(self.chance.bits()),
+        };
         async move {
-            let runtime = cluster.world.runtime.clone();
-            while let Some(gateway) = staged.next().await {
-                let kind = chance.below(seldom);
-                runtime.sleep(Duration::from_micros(chance.below(3000))).await;
-                let Some(up) = cluster.up(gateway) else { continue };
-                match kind {
-                    0 if faults.contains(&Fault::Crash) => {
-                        Coverage::add(&cluster.world.coverage.crashes_in_commits);
-                        cluster.crash(gateway, chance.below(6), chance.below(3) as usize);
-                    }
-                    1 | 2 if faults.contains(&Fault::Pause) => {
-                        cluster.world.trace.say(format_args!("pause {gateway} in a commit"));
-                        Coverage::add(&cluster.world.coverage.pauses_in_commits);
-                        up.process.pause();
-                        let longer = Duration::from_millis(chance.below(9000));
-                        let wake = {
-                            let sleep = runtime.sleep(longer);
-                            async move {
-                                sleep.await;
-                                up.process.resume();
-                            }
-                        };
-                        runtime.spawn("wake", Box::pin(wake));
-                    }
-                    _ => {}
-                }
+            while let Some(sighting) = seen.next().await {
+                hunter.consider(sighting).await;
             }
         }
     }
@@ -367,6 +346,75 @@ impl Nemesis {
             self.say(format_args!("flush {node}"));
             up.store.flush().expect("memory does not fail");
         }
+    }
+}
+
+struct Hunter {
+    cluster: Arc<Cluster>,
+    faults: BTreeSet<Fault>,
+    /// About one in so many commits is struck.
+    seldom: u64,
+    chance: Chance,
+}
+
+impl Hunter {
+    async fn consider(&mut self, sighting: Sighting) {
+        let (kind, moment) = (self.chance.below(self.seldom), Duration::from_micros(self.chance.below(3000)));
+        match sighting {
+            Sighting::Commit(node) if kind == 0 && self.faults.contains(&Fault::Crash) => {
+                self.cluster.world.runtime.sleep(moment).await;
+                self.crash(node);
+            }
+            Sighting::Commit(node) if kind == 1 && self.faults.contains(&Fault::Pause) => {
+                self.cluster.world.runtime.sleep(moment).await;
+                self.pause(node);
+            }
+            Sighting::Row(key) if kind == 2 && self.faults.contains(&Fault::Split) => {
+                // There are many more reads than commits.
+                if self.chance.below(20) == 0 && key.starts_with(&[keys::TABLE]) {
+                    self.cluster.world.runtime.sleep(moment).await;
+                    self.split(key);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn crash(&mut self, node: NodeId) {
+        if self.cluster.up(node).is_some() {
+            Coverage::add(&self.cluster.world.coverage.crashes_in_commits);
+            self.cluster.crash(node, self.chance.below(6), self.chance.below(3) as usize);
+        }
+    }
+
+    /// For as long as others may take to believe that the transaction is abandoned.
+    fn pause(&mut self, node: NodeId) {
+        let Some(up) = self.cluster.up(node) else { return };
+        let world = &self.cluster.world;
+        world.trace.say(format_args!("pause {node} in a commit"));
+        Coverage::add(&world.coverage.pauses_in_commits);
+        up.process.pause();
+        let sleep = world.runtime.sleep(Duration::from_millis(self.chance.below(9000)));
+        let wake = async move {
+            sleep.await;
+            up.process.resume();
+        };
+        world.runtime.spawn("wake", Box::pin(wake));
+    }
+
+    fn split(&mut self, at: Key) {
+        let Some((node, up)) = self.cluster.any_up(&mut self.chance) else { return };
+        if self.cluster.ranges().len() >= RANGES_MAX {
+            return;
+        }
+        self.cluster.world.trace.say(format_args!("{node}: split where somebody reads, at {at:?}"));
+        Coverage::add(&self.cluster.world.coverage.splits_under_reads);
+        let process = up.process.clone();
+        let split = async move {
+            // What becomes of it is seen in the ranges.
+            let _ = up.db.split_at(at).await;
+        };
+        process.spawn("split", Box::pin(split));
     }
 }
 

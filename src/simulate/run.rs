@@ -15,7 +15,7 @@ use meridian_txn::testing::SimRuntime;
 
 use super::cluster::Cluster;
 use super::coverage::Coverage;
-use super::machine::{Up, World};
+use super::machine::{Sighting, Up, World};
 use super::nemesis::{Nemesis, random_skew};
 use super::network::{Network, Weather};
 use super::options::{Fault, SimulateArgs, Work};
@@ -120,10 +120,10 @@ pub fn run(args: &SimulateArgs, seed: u64) -> Report {
     let runtime = SimRuntime::shuffled(seed);
     let mut chance = Chance::new(runtime.random());
     let scenario = Scenario::choose(args, &mut chance);
-    let (staging, staged) = mpsc::unbounded();
-    let (world, skews, max_skew) = world(&runtime, &mut chance, &scenario, staging, args.trace);
+    let (sightings, seen) = mpsc::unbounded();
+    let (world, skews, max_skew) = world(&runtime, &mut chance, &scenario, sightings, args.trace);
     let (trace, coverage) = (world.trace.clone(), world.coverage.clone());
-    let healing = runtime.block_on(drive(world, skews, max_skew, scenario, args.time, chance, staged));
+    let healing = runtime.block_on(drive(world, skews, max_skew, scenario, args.time, chance, seen));
     runtime.shut_down();
     let simulated = Duration::from_secs_f64(trace.seconds());
     Report { hash: trace.hash(), simulated, healing, coverage }
@@ -133,7 +133,7 @@ fn world(
     runtime: &SimRuntime,
     chance: &mut Chance,
     scenario: &Scenario,
-    staging: mpsc::UnboundedSender<NodeId>,
+    sightings: mpsc::UnboundedSender<Sighting>,
     echo: bool,
 ) -> (Arc<World>, Vec<i64>, Duration) {
     let trace = Trace::new(runtime.clone(), echo);
@@ -159,7 +159,7 @@ fn world(
         dead_after: scenario.dead_after,
         gc_after: scenario.gc_after,
         sessions: Default::default(),
-        staging,
+        sightings,
         leaders: Default::default(),
     };
     (Arc::new(world), skews, max_skew)
@@ -172,7 +172,7 @@ async fn drive(
     scenario: Scenario,
     time: Duration,
     mut chance: Chance,
-    staged: mpsc::UnboundedReceiver<NodeId>,
+    seen: mpsc::UnboundedReceiver<Sighting>,
 ) -> Healing {
     let runtime = world.runtime.clone();
     let cluster = Cluster::new(world.clone(), &skews);
@@ -224,7 +224,7 @@ async fn drive(
         lost: false,
         max_skew,
     };
-    let hunter = nemesis.hunter(staged);
+    let hunter = nemesis.hunter(seen);
     futures::future::select(Box::pin(nemesis.rage(time)), Box::pin(hunter)).await;
 
     cluster.calm(CALM);
@@ -327,16 +327,17 @@ fn store_config(chance: &mut Chance) -> StoreConfig {
 /// Each limit is the usual one, or so small that a few rows are beyond it.
 fn limits(chance: &mut Chance) -> Limits {
     let usual = Limits::default();
+    let read_spans = pick(chance, &[2, 8, 64, usual.read_spans]);
     Limits {
         spill_bytes: pick(chance, &[200, 2000, usual.spill_bytes, usual.spill_bytes]),
         spill_command_bytes: pick(chance, &[100, usual.spill_command_bytes]),
-        read_spans: pick(chance, &[2, 8, usual.read_spans]),
+        read_spans,
         refreshed_spans: pick(chance, &[1, 4, usual.refreshed_spans]),
         attached_spans: pick(chance, &[0, 2, usual.attached_spans]),
         attached_locks: pick(chance, &[0, 3, usual.attached_locks]),
         scan_block_bytes: pick(chance, &[1, 300, usual.scan_block_bytes as usize]) as u64,
-        marked_keys: pick(chance, &[64, 1000, usual.marked_keys]),
-        marked_spans: pick(chance, &[2, 30, usual.marked_spans]),
+        marked_keys: 64 * read_spans,
+        marked_spans: 4 * read_spans,
         remembered_transactions: pick(chance, &[1, 100, usual.remembered_transactions]),
         remembered_writes: pick(chance, &[1, 30, usual.remembered_writes]),
         collection_bytes: pick(chance, &[100, usual.collection_bytes]),

@@ -19,7 +19,8 @@ pub struct Limits {
     pub attached_locks: usize,
     /// Bytes of one answer to a scan.
     pub scan_block_bytes: u64,
-    /// Keys and spans whose last read a leaseholder remembers one by one.
+    /// Keys and spans whose last read a leaseholder remembers one by one. Much more than what one transaction may have read:
+    /// its own refreshes would push it on for ever.
     pub marked_keys: usize,
     pub marked_spans: usize,
     /// Transactions whose end a leaseholder remembers.
