@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
+use meridian_jepsen::workload::{self, Registered};
 #[cfg(feature = "planted")]
 use meridian_storage::base::planted::Planted;
 
@@ -91,21 +94,30 @@ pub enum Fault {
     Loss,
 }
 
-/// What clients do, and what must be true of it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, ValueEnum)]
-pub enum Work {
-    /// Transfers and audits in SQL.
-    Bank,
+/// What clients do, and what must be true of it: a workload of `meridian-jepsen`, or [`KEYS`](Work::KEYS).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Work(&'static str);
+
+impl Work {
     /// Transfers and audits on keys, below SQL.
-    Keys,
-    /// Transactions that read and append to lists, at any isolation level; no cycle may be in what they saw.
-    Append,
-    /// Rows that refer to one another, and values that are unique.
-    Constraints,
-    /// Rows that may be added only as long as there are few: no two transactions see room for the same one.
-    Limits,
-    /// Columns and indexes that come and go under the rows that are changed.
-    Schema,
+    pub const KEYS: Work = Work("keys");
+
+    pub fn registered(self) -> Option<&'static Registered> {
+        workload::find(self.0)
+    }
+}
+
+impl ValueEnum for Work {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<Vec<Work>> =
+            LazyLock::new(|| workload::ALL.iter().map(|w| Work(w.name)).chain([Work::KEYS]).collect());
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let about = self.registered().map_or("Transfers and audits on keys, below SQL", |w| w.about);
+        Some(PossibleValue::new(self.0).help(about))
+    }
 }
 
 /// Names with commas between, `all` or `none`.

@@ -58,14 +58,13 @@ impl Scenario {
     fn choose(args: &SimulateArgs, chance: &mut Chance) -> Self {
         let everything = chance.percent(30);
         let faults = args.faults.0.iter().copied().filter(|_| everything || chance.percent(60)).collect();
-        let sql: Vec<Work> = args.workload.0.iter().copied().filter(|w| *w != Work::Keys).collect();
-        let keys = args.workload.0.contains(&Work::Keys) && (sql.is_empty() || chance.percent(30));
+        let mut sql: Vec<Work> = args.workload.0.iter().copied().filter(|w| *w != Work::KEYS).collect();
+        let keys = args.workload.0.contains(&Work::KEYS) && (sql.is_empty() || chance.percent(10));
         let works = if keys {
-            vec![Work::Keys]
+            vec![Work::KEYS]
         } else {
-            let first = chance.below(sql.len() as u64) as usize;
-            let others = sql.iter().enumerate().filter(|(i, _)| *i != first && chance.percent(30));
-            others.map(|(_, w)| *w).chain(sql.get(first).copied()).collect()
+            let count = [1, 1, 1, 2, 2, 3][chance.below(6) as usize].min(sql.len());
+            (0..count).map(|_| sql.swap_remove(chance.below(sql.len() as u64) as usize)).collect()
         };
         let bound_known = chance.percent(30);
         let max_offset = if bound_known {
@@ -148,7 +147,7 @@ fn world(
         coverage: Arc::default(),
         max_offset: scenario.max_offset,
         bound_known: scenario.bound_known,
-        sql: scenario.works.iter().any(|w| *w != Work::Keys),
+        sql: scenario.works.iter().any(|w| *w != Work::KEYS),
         store: scenario.store.clone(),
         limits: scenario.limits.clone(),
         first_range: Default::default(),

@@ -19,6 +19,9 @@
 
 pub mod bank;
 mod append;
+mod constraints;
+mod limits;
+mod schema;
 mod transcript;
 mod asking;
 mod tally;
@@ -90,6 +93,24 @@ pub static ALL: &[Registered] = &[
         levels: SERIALIZABLE,
         make: |setting| Arc::new(bank::Bank::new(setting)),
     },
+    Registered {
+        name: "constraints",
+        about: "Rows that refer to one another, and values that are unique, at every isolation level",
+        levels: SERIALIZABLE,
+        make: |setting| Arc::new(constraints::Constraints::new(setting)),
+    },
+    Registered {
+        name: "limits",
+        about: "Rows that may be added as long as there are few: no two transactions see room for the same one",
+        levels: SERIALIZABLE,
+        make: |setting| Arc::new(limits::Limits::new(setting)),
+    },
+    Registered {
+        name: "schema",
+        about: "Columns and indexes that come and go under the rows that are changed",
+        levels: SERIALIZABLE,
+        make: |setting| Arc::new(schema::Schema::new(setting)),
+    },
 ];
 
 /// The workload of this name.
@@ -115,6 +136,14 @@ fn judge<V>(
         Ok(_) => {}
         Err(e) => tally.violation(format!("the history cannot be judged: {e}")),
     }
+}
+
+/// What an index gave, in any order, against what the rows say that it must give.
+fn differ(index: &str, found: &[Row], expected: impl Iterator<Item = Row>) -> Option<String> {
+    let (mut found, mut expected) = (found.to_vec(), expected.collect::<Vec<_>>());
+    found.sort();
+    expected.sort();
+    (found != expected).then(|| format!("{index} says {found:?}, the rows say {expected:?}"))
 }
 
 /// Of a value that is a number if anything is right.

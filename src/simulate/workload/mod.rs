@@ -1,16 +1,12 @@
 //! What clients do to a cluster, and what they hold it to.
 //!
 //! What must stay true: whatever a workload calls an error, it calls so in a panic that says what was seen and what was
-//! promised; errors that faults excuse are counted, not hidden.
+//! promised; errors that faults excuse are counted, not hidden. Those that speak SQL are `meridian_jepsen::workload`'s.
 
-mod append;
-mod constraints;
-mod limits;
-mod schema;
-mod bank;
-mod sql_bank;
-mod kv_bank;
-mod ask;
+mod sql;
+mod keys;
+mod transfers;
+mod client;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -46,13 +42,9 @@ pub trait Workload: Send + Sync {
 }
 
 pub fn workload(work: Work, cluster: &Arc<Cluster>, chance: &mut Chance) -> Arc<dyn Workload> {
-    match work {
-        Work::Append => append::Append::new(cluster.clone(), chance),
-        Work::Constraints => constraints::Constraints::new(cluster.clone()),
-        Work::Limits => limits::Limits::new(cluster.clone()),
-        Work::Schema => schema::Schema::new(cluster.clone()),
-        Work::Bank => bank::Bank::new(cluster.clone(), bank::Deeds::Sql),
-        Work::Keys => bank::Bank::new(cluster.clone(), bank::Deeds::Keys),
+    match work.registered() {
+        Some(registered) => sql::Sql::new(cluster.clone(), registered, chance),
+        None => keys::Keys::new(cluster.clone()),
     }
 }
 

@@ -1,13 +1,29 @@
-//! The bank's two deeds - a transfer, an audit - in keys and values: transactions without SQL.
+//! The two deeds of a bank on keys - a transfer, an audit: transactions without SQL.
 
 use bytes::Bytes;
+use meridian_jepsen::workload::bank::books::{Books, OPENING, Transfer};
 use meridian_storage::base::keys::TABLE;
 use meridian_storage::base::{Key, Span};
 use meridian_txn::{Db, LockStrength, ScanOptions, Txn, TxnOptions, TxnResult, WaitPolicy};
 
-use super::bank::{ACCOUNTS, Books, MAX_ATTEMPTS, OPENING, Style, Transfer};
 use crate::simulate::coverage::Coverage;
 use crate::simulate::machine::Up;
+
+pub const ACCOUNTS: u64 = 10;
+const MAX_ATTEMPTS: u32 = 20;
+
+/// How a transfer reads what it will change.
+#[derive(Clone, Copy, Debug)]
+pub enum Style {
+    /// Optimistic: validated at the commit.
+    Plain,
+    /// Locked first, one by one.
+    Locking,
+    /// Both at once.
+    Many,
+    /// Changes everything, then thinks better of it.
+    Regretted,
+}
 
 fn account_key(account: u64) -> Key {
     Key::from([&[TABLE, b'a'][..], &account.to_be_bytes()].concat())
