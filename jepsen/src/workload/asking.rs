@@ -3,6 +3,8 @@
 //! What must stay true: `Refused` is said only of what surely did not happen. Until the message that may commit has been
 //! sent, nothing can have happened, whatever was lost; once it has been, only an error that rules a commit out is a refusal.
 
+use std::time::Duration;
+
 use super::client::{Answer, Client, Refusal};
 use super::setting::Level;
 use super::tally::Tally;
@@ -98,6 +100,11 @@ impl<'c> Asking<'c> {
         self.say("ROLLBACK").await?;
         self.in_block = false;
         Ok(())
+    }
+
+    /// Does nothing for a while, in the middle of it.
+    pub async fn rest(&mut self, time: Duration) {
+        self.client.rest(time).await;
     }
 
     /// What was said has changed the session: no other transaction is to be made in it.

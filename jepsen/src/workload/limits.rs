@@ -7,7 +7,7 @@ use super::asking::Asking;
 use super::client::{BoxFuture, Chance, Client, Refusal, Row};
 use super::setting::{Level, Setting};
 use super::tally::Tally;
-use super::{Workload, number, text};
+use super::{Workload, first_number, number, text};
 
 /// For each unit of scale.
 const GROUPS: u64 = 5;
@@ -82,7 +82,7 @@ impl Workload for Limits {
 async fn add(asking: &mut Asking<'_>, team: u64, id: &str, hours: i64) -> Result<(), Refusal> {
     asking.begin(Level::Serializable).await?;
     let count = asking.say(&format!("SELECT count(*) FROM duties WHERE team = {team}")).await?;
-    if number(&count.rows[0][0])? < ROOM {
+    if first_number(&count)? < ROOM {
         asking.say(&format!("INSERT INTO duties VALUES ('{id}', {team}, {hours})")).await?;
         let sum = "(SELECT COALESCE(sum(hours), 0)::int8 FROM duties WHERE team = teams.team)";
         asking.say(&format!("UPDATE teams SET hours = {sum} WHERE team = {team}")).await?;
@@ -118,9 +118,9 @@ async fn read(asking: &mut Asking<'_>) -> Result<Seen, Refusal> {
     asking.begin_read_only(Level::Serializable).await?;
     let teams = asking.say("SELECT team, hours FROM teams ORDER BY team").await?.rows;
     let duties = asking.say("SELECT team, hours, id FROM duties").await?.rows;
-    let by_index = asking.say("SELECT count(*) FROM duties WHERE team >= 0 AND team < 100000").await?.rows;
+    let by_index = asking.say("SELECT count(*) FROM duties WHERE team >= 0 AND team < 100000").await?;
     asking.commit().await?;
-    Ok(Seen { teams, duties, by_index: number(&by_index[0][0])? })
+    Ok(Seen { teams, duties, by_index: first_number(&by_index)? })
 }
 
 impl Seen {

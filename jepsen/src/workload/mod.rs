@@ -17,11 +17,27 @@
 //! hash map, so that a simulation can repeat itself. A violation is a value, never a panic: a text that says what was seen
 //! and what was promised. Each workload's tests show its checker something that must not be.
 
+mod registry;
 pub mod bank;
 mod append;
+mod backup;
+mod bookings;
+mod branches;
+mod comments;
 mod constraints;
+mod counters;
+mod indexes;
 mod limits;
+mod long_fork;
+mod monotonic;
+mod own_writes;
+mod register;
+mod rw_register;
+mod savepoints;
 mod schema;
+mod sequences;
+mod set;
+mod skew;
 mod transcript;
 mod asking;
 mod tally;
@@ -30,13 +46,12 @@ mod client;
 #[cfg(test)]
 mod scripted;
 
-use std::sync::Arc;
-
 use crate::check::{Report, Unusable, Verdict};
 use crate::history::{History, Malformed};
 
 pub use asking::{Asking, Told};
 pub use client::{Answer, BoxFuture, Chance, Client, Refusal, Row};
+pub use registry::{ALL, Registered, find};
 pub use setting::{Level, Setting};
 pub use tally::{Counts, Tally};
 pub use transcript::Transcript;
@@ -65,57 +80,6 @@ pub trait Workload: Send + Sync {
     fn history(&self) -> Option<String> {
         None
     }
-}
-
-/// A workload that there is.
-pub struct Registered {
-    pub name: &'static str,
-    /// What clients do.
-    pub about: &'static str,
-    /// The isolation levels of which the run may choose one.
-    pub levels: &'static [Level],
-    pub make: fn(Setting) -> Arc<dyn Workload>,
-}
-
-const SERIALIZABLE: &[Level] = &[Level::Serializable];
-
-/// By name.
-pub static ALL: &[Registered] = &[
-    Registered {
-        name: "append",
-        about: "Transactions that read and append to lists, at any isolation level; no cycle may be in what they saw",
-        levels: &Level::ALL,
-        make: |setting| Arc::new(append::Append::new(setting)),
-    },
-    Registered {
-        name: "bank",
-        about: "Transfers, each with a row in a ledger, and audits",
-        levels: SERIALIZABLE,
-        make: |setting| Arc::new(bank::Bank::new(setting)),
-    },
-    Registered {
-        name: "constraints",
-        about: "Rows that refer to one another, and values that are unique, at every isolation level",
-        levels: SERIALIZABLE,
-        make: |setting| Arc::new(constraints::Constraints::new(setting)),
-    },
-    Registered {
-        name: "limits",
-        about: "Rows that may be added as long as there are few: no two transactions see room for the same one",
-        levels: SERIALIZABLE,
-        make: |setting| Arc::new(limits::Limits::new(setting)),
-    },
-    Registered {
-        name: "schema",
-        about: "Columns and indexes that come and go under the rows that are changed",
-        levels: SERIALIZABLE,
-        make: |setting| Arc::new(schema::Schema::new(setting)),
-    },
-];
-
-/// The workload of this name.
-pub fn find(name: &str) -> Option<&'static Registered> {
-    ALL.iter().find(|w| w.name == name)
 }
 
 /// Holds a history against what its checker says of it.
@@ -150,6 +114,14 @@ fn differ(index: &str, found: &[Row], expected: impl Iterator<Item = Row>) -> Op
 fn number(value: &Option<String>) -> Result<i64, Refusal> {
     let parsed = value.as_deref().and_then(|v| v.parse().ok());
     parsed.ok_or_else(|| Refusal::wrong(format!("{value:?} where a number was written")))
+}
+
+/// The only value of an answer.
+fn first_number(answer: &Answer) -> Result<i64, Refusal> {
+    match answer.rows.first().and_then(|row| row.first()) {
+        Some(value) => number(value),
+        None => Err(Refusal::wrong(format!("{answer:?} where a number was asked for"))),
+    }
 }
 
 /// A value that is not NULL if anything is right.
