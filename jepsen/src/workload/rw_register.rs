@@ -125,7 +125,7 @@ impl Book {
     fn asked(&mut self, steps: &[Step]) -> Txn {
         let names = &mut self.transcript.names;
         let mut asked = Vec::new();
-        let mut read = |names: &mut Names, key| MicroOp::Read { key: names.int(key), seen: Seen::Nil };
+        let read = |names: &mut Names, key| MicroOp::Read { key: names.int(key), seen: Seen::Nil };
         for step in steps {
             match *step {
                 Step::Write { key, value } => {

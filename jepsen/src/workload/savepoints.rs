@@ -3,6 +3,7 @@
 //! Each transaction writes rows of its own; what became of one that nothing was heard of is all of it or nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -16,6 +17,8 @@ use super::{Workload, number};
 const CHUNK: u64 = 60;
 /// The rows of a transaction are numbered up to here.
 const ROWS: u64 = 400;
+/// After a transaction a client rests, at most so long: there are few of them, and each is large.
+const REST_MS: u64 = 2_000;
 /// Of a row, besides its number.
 const PADDING: usize = 60;
 const NESTED_MAX: usize = 4;
@@ -165,6 +168,7 @@ impl Workload for Savepoints {
             if self.look(client, id).await.is_ok() {
                 self.clear(client, id).await;
             }
+            client.rest(Duration::from_millis(chance.below(REST_MS))).await;
         })
     }
 
