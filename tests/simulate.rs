@@ -29,7 +29,7 @@ fn passed(args: &str) -> (Vec<String>, BTreeMap<String, u64>) {
 /// Hash maps of the standard library are seeded differently in each process: an order that leaks from one would show.
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    for workload in ["bank", "keys"] {
+    for workload in ["bank", "keys", "all"] {
         let args = format!("--seed 7 --runs 3 --time 8s --workload {workload}");
         let (first, _) = passed(&args);
         let (second, _) = passed(&format!("{args} --jobs 1"));
