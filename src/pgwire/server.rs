@@ -56,7 +56,7 @@ impl PgServer {
     async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let _ = stream.set_nodelay(true);
         let count = self.connections.fetch_add(1, Ordering::Relaxed);
-        let end = self.drive(Wire::new(stream), count).await;
+        let end = self.drive(stream, count).await;
         self.connections.fetch_sub(1, Ordering::Relaxed);
         match end {
             Ok(End::Closed) => {}
@@ -67,7 +67,9 @@ impl PgServer {
         }
     }
 
-    async fn drive<S: Stream>(&self, mut wire: Wire<S>, count: usize) -> std::io::Result<End> {
+    /// Serves one client from its first byte to its last; `count` others are connected.
+    pub async fn drive<S: Stream>(&self, stream: S, count: usize) -> std::io::Result<End> {
+        let mut wire = Wire::new(stream);
         let parameters = match startup::open(&mut wire, startup::STARTUP_TIMEOUT).await? {
             Opening::Closed => return Ok(End::Closed),
             Opening::Cancel { pid, secret } => {
