@@ -13,8 +13,8 @@ pub mod rpc;
 mod limits;
 
 pub use coordinator::{
-    CommitOutcome, Db, Moment, Savepoint, ScanOptions, Scanner, Txn, TxnError, TxnErrorKind, TxnOptions,
-    TxnResult,
+    CommitOutcome, Db, LeftOver, Moment, Savepoint, ScanOptions, Scanner, Txn, TxnError, TxnErrorKind,
+    TxnOptions, TxnResult,
 };
 pub use limits::Limits;
 pub use rpc::{Isolation, KvBlock, LockStrength, WaitPolicy};

@@ -24,6 +24,7 @@ mod resolve_intents;
 mod clear_range;
 mod admin_split;
 mod range_stats;
+mod old_locks;
 pub mod conflict;
 pub mod spans;
 
@@ -206,7 +207,10 @@ pub fn latches(header: &Header, request: &Request, reads: bool, out: &mut SmallV
         Request::ResolveIntents { keys, spans, .. } => resolve_intents::latches(keys, spans, out),
         Request::ClearRange { span } => out.push(LatchSpan::write(span)),
         Request::AdminSplit { .. } => out.push(LatchSpan::everything()),
-        Request::ReleaseLocks { .. } | Request::Gc { .. } | Request::RangeStats => {}
+        Request::ReleaseLocks { .. }
+        | Request::Gc { .. }
+        | Request::RangeStats
+        | Request::OldLocks { .. } => {}
     }
 }
 
@@ -247,6 +251,7 @@ pub fn evaluate(cx: &mut Context<'_>, request: &Request, out: &mut Effects) -> E
         Request::Gc { .. } => Response::Done,
         Request::AdminSplit { key, right } => admin_split::evaluate(cx, key, *right, out)?,
         Request::RangeStats => range_stats::evaluate(cx)?,
+        Request::OldLocks { before, from } => old_locks::evaluate(cx, *before, from)?,
     };
     out.responses.push(response);
     Ok(())

@@ -521,6 +521,7 @@ fn describe(answer: Result<BatchResponse, KvError>) -> String {
             format!("{} {:?}, {} {:?}", left.range, left.span(), right.range, right.span())
         }
         Response::Stats { .. } => "stats".into(),
+        Response::Locks { locks, .. } => format!("{} old locks", locks.len()),
     };
     if answer.ts.wall > 0 && answer.ts.wall < 1_000_000 {
         format!("{text} (@{})", show(answer.ts))

@@ -181,6 +181,7 @@ fn places(request: &Request, f: &mut impl FnMut(&Key, Option<&Key>)) {
         Request::ReleaseLocks { spans, .. } => spans.iter().for_each(|s| span(s, f)),
         // Limited to the range by their nature.
         Request::Gc { .. } | Request::RangeStats => {}
+        Request::OldLocks { from, .. } => f(from, None),
     }
 }
 

@@ -157,6 +157,7 @@ mod tests {
             Request::Gc { threshold: ts(1) },
             Request::AdminSplit { key, right: RangeId(2) },
             Request::RangeStats,
+            Request::OldLocks { before: ts(1), from: "k".into() },
         ]
     }
 
@@ -194,6 +195,7 @@ mod tests {
         };
         let stats =
             RangeStats { bytes: 1, reads_per_s: 2, writes_per_s: 3, locks_held: 4, requests_waiting: 5 };
+        let lock = OldLock { key: "k".into(), txn: TxnId(1), anchor: "a".into(), epoch: 2, write_ts: ts(3) };
         BatchResponse {
             ts: ts(1),
             now: ts(2),
@@ -206,6 +208,7 @@ mod tests {
                 Response::Found { found: true },
                 Response::Split { left: descriptor(), right: descriptor() },
                 Response::Stats { descriptor: descriptor(), stats },
+                Response::Locks { locks: vec![lock], resume: "k".into() },
             ],
         }
     }

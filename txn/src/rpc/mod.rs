@@ -26,7 +26,7 @@ pub use header::{Header, Isolation, LockStrength, TxnMeta, WaitPolicy};
 pub use request::{
     BatchRequest, EndKind, IntentSpan, PushKind, RefreshSpan, Request, Resolution, WaitEdge, Write,
 };
-pub use response::{BatchResponse, RangeStats, Response};
+pub use response::{BatchResponse, OldLock, RangeStats, Response};
 
 /// Evaluates a batch whose range is known: the participant of this node.
 pub trait Sender: Send + Sync + 'static {

@@ -182,6 +182,11 @@ pub enum Request {
         right: RangeId,
     },
     RangeStats,
+    /// Some of the locks that stand in the engine, intents among them, and have not moved since `before`; from `from` on.
+    OldLocks {
+        before: Timestamp,
+        from: Key,
+    },
 }
 
 wire_enum!(Request {
@@ -204,6 +209,7 @@ wire_enum!(Request {
     17 => Gc { threshold },
     18 => AdminSplit { key, right },
     19 => RangeStats,
+    20 => OldLocks { before, from },
 });
 
 /// Where a transaction may have intents.

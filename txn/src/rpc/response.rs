@@ -1,7 +1,7 @@
 //! What a range answers, one response for each request, in order.
 
 use bytes::Bytes;
-use meridian_storage::base::{Key, Timestamp};
+use meridian_storage::base::{Key, Timestamp, TxnId};
 use meridian_storage::replica::RangeDescriptor;
 
 use super::block::KvBlock;
@@ -58,6 +58,11 @@ pub enum Response {
         descriptor: RangeDescriptor,
         stats: RangeStats,
     },
+    /// The answer to `OldLocks`. `resume`: where to go on; the range's end if it has no more.
+    Locks {
+        locks: Vec<OldLock>,
+        resume: Key,
+    },
 }
 
 wire_enum!(Response {
@@ -69,7 +74,21 @@ wire_enum!(Response {
     6 => Found { found },
     7 => Split { left, right },
     8 => Stats { descriptor, stats },
+    9 => Locks { locks, resume },
 });
+
+/// A lock that stands in the engine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OldLock {
+    pub key: Key,
+    pub txn: TxnId,
+    /// Where the transaction's record is, if it has one.
+    pub anchor: Key,
+    pub epoch: u32,
+    pub write_ts: Timestamp,
+}
+
+wire_struct!(OldLock { key, txn, anchor, epoch, write_ts });
 
 /// Figures for placement and for people.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

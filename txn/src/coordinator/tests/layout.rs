@@ -1,0 +1,101 @@
+//! What is wrong with ranges and locks is found, and nothing else.
+
+use meridian_storage::base::TxnId;
+use meridian_storage::base::keys::meta_key;
+use meridian_storage::engine::{Cf, WriteBatch};
+use meridian_storage::mvcc::{LockRecord, LockStrength, lock};
+use meridian_storage::replica::Replica;
+
+use super::*;
+use crate::testing::LocalNode;
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn node(runtime: &SimRuntime) -> LocalNode {
+    local_node(runtime, Hlc::new(runtime.clock(), Duration::ZERO, true))
+}
+
+#[test]
+fn ranges_without_gap_or_overlap_are_in_order() {
+    let runtime = SimRuntime::new(1);
+    let db = node(&runtime).db;
+    runtime.block_on(async {
+        assert_eq!(db.check_layout(db.clock().now()).await.expect("an answer"), (vec![], 1));
+        for key in ["m", "f", "x"] {
+            db.split_at(table(key)).await.expect("split");
+        }
+        assert_eq!(db.check_layout(db.clock().now()).await.expect("an answer"), (vec![], 4));
+    });
+}
+
+#[test]
+fn a_range_that_meta_does_not_know_is_found() {
+    let runtime = SimRuntime::new(1);
+    let db = node(&runtime).db;
+    runtime.block_on(async {
+        db.split_at(table("m")).await.expect("split");
+        let before = db.clock().now();
+        let txn = begin(&db);
+        txn.delete(meta_key(&table("m")));
+        txn.commit().await.expect("nobody is in the way");
+        let (wrong, ranges) = db.check_layout(db.clock().now()).await.expect("an answer");
+        assert_eq!(ranges, 2);
+        assert_eq!(wrong, [format!("no range is known to hold the keys from \"\" to {}", table("m"))]);
+        assert_eq!(db.check_layout(before).await.expect("an answer").0, Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_range_that_meta_knows_to_overlap_another_is_found() {
+    let runtime = SimRuntime::new(1);
+    let db = node(&runtime).db;
+    runtime.block_on(async {
+        db.split_at(table("m")).await.expect("split");
+        let (mut right, _) = db.range_stats(&table("m")).await.expect("an answer");
+        right.start = table("k");
+        let txn = begin(&db);
+        txn.put(meta_key(&right.end), right.encode().into());
+        txn.commit().await.expect("nobody is in the way");
+        let (wrong, _) = db.check_layout(db.clock().now()).await.expect("an answer");
+        let expected = format!(
+            "{} begins at {}, and the range before it ends at {}",
+            right.range,
+            table("k"),
+            table("m")
+        );
+        assert_eq!(wrong, [expected]);
+    });
+}
+
+#[test]
+fn a_lock_whose_transaction_is_gone_is_found() {
+    let runtime = SimRuntime::new(1);
+    let node = node(&runtime);
+    let db = node.db.clone();
+    runtime.block_on(async {
+        // One that is open for long, and is spoken for.
+        let open = begin(&db);
+        open.put(table("a"), "1".into());
+        open.flush().await.expect("nobody is in the way");
+        let record = LockRecord {
+            txn: TxnId(77),
+            anchor: table("b"),
+            epoch: 0,
+            write_ts: db.clock().now(),
+            strength: LockStrength::Exclusive,
+            seq: 0,
+        };
+        let mut damage = WriteBatch::new();
+        for (key, strength) in [("b", LockStrength::Exclusive), ("c", LockStrength::Shared)] {
+            let record = LockRecord { strength, ..record.clone() };
+            damage.put(Cf::Lock, &lock::lock_key(&table(key), strength, record.txn), &record.encode());
+        }
+        node.replica.engine().write(&damage).expect("memory");
+        assert_eq!(db.left_over_locks(LONG).await.expect("an answer"), [], "they are young");
+        db.runtime().sleep(2 * LONG).await;
+        let found = db.left_over_locks(LONG).await.expect("an answer");
+        let keys: Vec<_> = found.iter().map(|l| (l.lock.key.clone(), l.lock.txn)).collect();
+        assert_eq!(keys, [(table("b"), TxnId(77)), (table("c"), TxnId(77))], "{found:?}");
+        open.commit().await.expect("it is alive");
+    });
+}
