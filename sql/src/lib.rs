@@ -10,6 +10,7 @@
 /// of it takes memory.
 pub const STACK_BYTES: usize = 256 << 20;
 
+pub mod check;
 pub mod testing;
 pub mod session;
 pub mod schema_change;

@@ -6,12 +6,13 @@ use meridian_txn::ScanOptions;
 
 use super::SchemaContext;
 use super::backfill::all_columns;
+use super::references::{Reference, References};
 use crate::bind::{Clause, bind_scalar};
 use crate::catalog::{ColumnId, ForeignKey, TableDescriptor};
 use crate::error::{SqlError, SqlResult, state};
 use crate::expr::Expr;
 use crate::expr::eval::{BatchRow, eval};
-use crate::row::{IndexEncoder, RowDecoder, ValueRef};
+use crate::row::{IndexEncoder, RowDecoder};
 use crate::types::{Batch, Datum};
 
 /// A CHECK or the WHERE of an index over the table's public columns.
@@ -109,21 +110,7 @@ pub async fn foreign_key(
         snapshot.tables.get(&key.references).map(|t| &**t)
     };
     let target = target.ok_or_else(|| SqlError::internal("a foreign key to a table that is gone"))?;
-    let index = super::foreign_keys::referenced_index(target, &key.referenced_columns)
-        .ok_or_else(|| SqlError::internal("a foreign key without its unique index"))?;
-    let encoder = if index.id == target.primary.id {
-        IndexEncoder::primary(target)?
-    } else {
-        IndexEncoder::secondary(target, index)?
-    };
-    // For each column of the index: the position of the referencing column.
-    let mut positions = Vec::with_capacity(index.key.len());
-    for part in &index.key {
-        let n = key.referenced_columns.iter().position(|c| *c == part.column);
-        let column = n.map(|n| key.columns[n]);
-        let position = table.public_columns().position(|c| Some(c.id) == column);
-        positions.push(position.ok_or_else(|| SqlError::internal("a foreign key column that is gone"))?);
-    }
+    let references = References::new(table, target, key)?;
     let decoder = RowDecoder::primary(table, &all_columns(table))?;
     let txn = ctx.reader(table.id).await?;
     let mut scanner = txn.scan(IndexEncoder::primary(table)?.span(), ScanOptions::default());
@@ -133,18 +120,17 @@ pub async fn foreign_key(
         let mut keys = Vec::new();
         let mut rows = Vec::new();
         for row in 0..batch.rows {
-            let nulls = positions.iter().filter(|p| batch.columns[**p].is_null(row)).count();
-            if nulls > 0 && (!key.match_full || nulls == positions.len()) {
-                continue;
+            match references.of(&batch, row)? {
+                Reference::None => {}
+                Reference::Mixed => {
+                    return Err(violated(ctx, table, key)
+                        .with_detail("MATCH FULL does not allow mixing of null and nonnull key values."));
+                }
+                Reference::To(key) => {
+                    keys.push(key);
+                    rows.push(row);
+                }
             }
-            if nulls > 0 {
-                return Err(violated(ctx, table, key)
-                    .with_detail("MATCH FULL does not allow mixing of null and nonnull key values."));
-            }
-            let values: Vec<ValueRef<'_>> =
-                positions.iter().map(|p| ValueRef::of_column(&batch.columns[*p], row)).collect();
-            keys.push(encoder.key_prefix(&values)?.into());
-            rows.push(row);
         }
         let found = txn.get_many(&keys, None).await?;
         if let Some(missing) = found.iter().position(Option::is_none) {
