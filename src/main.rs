@@ -41,6 +41,7 @@ fn main() {
             Command::Start(args) => cli::start::start(args).await,
             Command::Demo(args) => cli::start::demo(args).await,
             Command::Node(command) => cli::node::run(command).await,
+            Command::Debug(command) => cli::debug::run(command).await,
             Command::Workload(command) => workload::run(command).await,
             Command::Simulate(args) => tokio::task::block_in_place(|| simulate::simulate(&args)),
         }

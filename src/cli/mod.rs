@@ -1,5 +1,6 @@
 //! The command line.
 
+pub mod debug;
 pub mod node;
 pub mod start;
 
@@ -31,6 +32,9 @@ pub enum Command {
     /// Looks after the nodes of a running cluster.
     #[command(subcommand)]
     Node(NodeCommand),
+    /// Looks into a running cluster.
+    #[command(subcommand)]
+    Debug(DebugCommand),
     /// Puts load on a running cluster, over SQL.
     #[command(subcommand)]
     Workload(crate::workload::WorkloadCommand),
@@ -114,6 +118,18 @@ pub enum NodeCommand {
         /// Returns at once rather than when the node is empty.
         #[arg(long)]
         no_wait: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum DebugCommand {
+    /// Holds all rows, indexes, constraints and ranges against one another, while others go on; fails if anything is wrong.
+    Check {
+        #[command(flatten)]
+        args: NodeArgs,
+        /// For how long locks of ended transactions may stand.
+        #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+        locks_older: Duration,
     },
 }
 

@@ -17,9 +17,14 @@ pub async fn run(command: NodeCommand) -> Result<(), String> {
     }
 }
 
-async fn ask(args: &NodeArgs, ask: Ask) -> Result<Answer, String> {
+async fn ask(args: &NodeArgs, what: Ask) -> Result<Answer, String> {
+    ask_within(args, what, TIMEOUT).await
+}
+
+/// Asks the node that the command line names.
+pub async fn ask_within(args: &NodeArgs, ask: Ask, time: Duration) -> Result<Answer, String> {
     let request = Request { cluster: String::new(), ask: Some(ask) };
-    let response = call_address(&args.host.to_string(), request, TIMEOUT).await.map_err(|e| {
+    let response = call_address(&args.host.to_string(), request, time).await.map_err(|e| {
         format!("node at {} gave no answer: {e}\nIs it running? Name another node with --host.", args.host)
     })?;
     response.answer.ok_or_else(|| format!("node at {} gave an empty answer", args.host))

@@ -50,6 +50,7 @@ impl Handler for NodeHandler {
                     nodes: inner.members.status(),
                 }),
                 Ask::Decommission(d) => Answer::Decommission(decommission(inner, NodeId(d.node)).await?),
+                Ask::Check(check) => Answer::Check(super::check::part(&inner.db, check).await?),
             };
             Ok(Response { answer: Some(answer) })
         })

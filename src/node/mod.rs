@@ -12,6 +12,7 @@ pub mod system;
 pub mod members;
 mod allocator;
 mod background;
+mod check;
 mod disks;
 mod garbage;
 mod handler;

@@ -43,7 +43,7 @@ pub struct Request {
     /// Empty from a node that has not joined yet and from the command line.
     #[prost(string, tag = "1")]
     pub cluster: String,
-    #[prost(oneof = "Ask", tags = "2, 3, 4, 5")]
+    #[prost(oneof = "Ask", tags = "2, 3, 4, 5, 6")]
     pub ask: Option<Ask>,
 }
 
@@ -57,11 +57,13 @@ pub enum Ask {
     Status(Status),
     #[prost(message, tag = "5")]
     Decommission(Decommission),
+    #[prost(message, tag = "6")]
+    Check(Check),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Response {
-    #[prost(oneof = "Answer", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "Answer", tags = "1, 2, 3, 4, 5")]
     pub answer: Option<Answer>,
 }
 
@@ -75,6 +77,8 @@ pub enum Answer {
     Status(StatusAnswer),
     #[prost(message, tag = "4")]
     Decommission(DecommissionAnswer),
+    #[prost(message, tag = "5")]
+    Check(CheckAnswer),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -170,4 +174,43 @@ pub struct DecommissionAnswer {
     /// Replicas that the node still holds.
     #[prost(uint32, tag = "1")]
     pub replicas_left: u32,
+}
+
+/// Looks at a part of what is stored. The asker drives it from part to part, so the node holds nothing in between.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Check {
+    /// The timestamp at which to look; both 0: now.
+    #[prost(uint64, tag = "1")]
+    pub wall: u64,
+    #[prost(uint32, tag = "2")]
+    pub logical: u32,
+    /// Where the part begins, as the last answer said; empty: the ranges and their locks, which come before all rows.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub from: bytes::Bytes,
+    /// Locks of ended transactions may stand for so many milliseconds.
+    #[prost(uint64, tag = "4")]
+    pub locks_older_ms: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct CheckAnswer {
+    /// When it was looked.
+    #[prost(uint64, tag = "1")]
+    pub wall: u64,
+    #[prost(uint32, tag = "2")]
+    pub logical: u32,
+    /// Where the next part begins; empty: this was the last one.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub next: bytes::Bytes,
+    /// What is not as it should be.
+    #[prost(string, repeated, tag = "4")]
+    pub violations: Vec<String>,
+    #[prost(uint64, tag = "5")]
+    pub ranges: u64,
+    /// Rows and entries of indexes.
+    #[prost(uint64, tag = "6")]
+    pub looked_at: u64,
+    /// The versions of that time are gone: ask again for this part at a newer one.
+    #[prost(bool, tag = "7")]
+    pub too_old: bool,
 }

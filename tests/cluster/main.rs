@@ -4,6 +4,7 @@
 //! killed node, that a wrong start ends at once with a sentence that says what to do, and that nothing a client sends can end
 //! the process. Each test has nodes of its own, on free ports, and leaves nothing behind.
 
+mod check;
 mod disk;
 mod deep;
 mod garbage;
