@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures::channel::{mpsc, oneshot};
+use meridian_sql::check;
 use meridian_storage::base::{NodeId, PhysicalClock, Runtime};
 use meridian_storage::store::StoreConfig;
 use meridian_storage::store::testing::Chance;
@@ -27,6 +28,8 @@ const CLIENTS: u64 = 4;
 const HEALED_WITHIN: Duration = Duration::from_secs(10);
 /// How long the last requests may take when all is well again.
 const LAST_REQUESTS: Duration = Duration::from_secs(40);
+/// No lock is left for so long by a transaction that has ended.
+const LOCKS_OLDER: Duration = Duration::from_secs(5);
 
 const CALM: Weather = Weather {
     lost_per_10k: 0,
@@ -245,6 +248,7 @@ async fn drive(
         }
     }
     nothing_left(&cluster).await;
+    all_in_order(&first_up(&cluster)).await;
     cluster.settle().await;
     works.iter().for_each(|w| w.close());
     Healing { led, answered, whole }
@@ -285,6 +289,21 @@ async fn nothing_left(cluster: &Cluster) {
         }
     }
     panic!("intents are left: {:?}", cluster.intents());
+}
+
+/// What `meridian debug check` looks at: every row, every index, every constraint, every range.
+async fn all_in_order(up: &Up) {
+    let at = up.db.clock().now();
+    let (mut wrong, _) = up.db.check_layout(at).await.expect("all is calm");
+    let left = up.db.left_over_locks(LOCKS_OLDER).await.expect("all is calm");
+    wrong.extend(left.iter().map(|l| format!("{l:?}")));
+    let mut next = Some(check::first_key());
+    while let Some(from) = next {
+        let part = check::sweep(&up.db, at, from).await.expect("all is calm");
+        wrong.extend(part.violations.iter().map(ToString::to_string));
+        next = part.next;
+    }
+    assert!(wrong.is_empty(), "not as it should be: {}", wrong.join("; "));
 }
 
 /// Looks at all leases, again and again.
