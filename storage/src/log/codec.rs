@@ -16,6 +16,9 @@ use crate::base::RangeId;
 pub(super) const HEADER_LEN: usize = 24;
 pub(super) const ALIGN: usize = 8;
 const ENTRY_HEADER_LEN: usize = 8 + 8 + 1 + 4 + 4;
+/// Beyond all numbers that count anything here (entries, records, segments). What says otherwise makes no sense, and the
+/// number after any number below it is a number.
+pub(super) const BEYOND: u64 = 1 << 62;
 
 const APPEND: u8 = 1;
 const HARD_STATE: u8 = 2;
@@ -253,18 +256,22 @@ impl Cursor<'_> {
         self.take().map(u64::from_le_bytes)
     }
 
+    fn index(&mut self) -> Option<u64> {
+        self.u64().filter(|index| *index < BEYOND)
+    }
+
     fn op(&mut self) -> Option<(RangeId, IndexOp)> {
         let kind = self.u8()?;
         let range = RangeId(self.u64()?);
         let op = match kind {
             APPEND => IndexOp::Append(self.places()?),
             HARD_STATE => IndexOp::HardState(self.hard_state()?),
-            TRUNCATE => IndexOp::Truncate { first: self.u64()?, prev_term: self.u64()? },
-            RESET => IndexOp::Reset { index: self.u64()?, term: self.u64()? },
+            TRUNCATE => IndexOp::Truncate { first: self.index()?, prev_term: self.u64()? },
+            RESET => IndexOp::Reset { index: self.index()?, term: self.u64()? },
             DESTROY => IndexOp::Destroy,
             IMAGE => IndexOp::Image {
                 hard_state: self.hard_state()?,
-                truncated: (self.u64()?, self.u64()?),
+                truncated: (self.index()?, self.u64()?),
                 entries: self.places()?,
             },
             _ => return None,
@@ -276,12 +283,15 @@ impl Cursor<'_> {
         Some(HardState { term: self.u64()?, vote: self.u64()?, commit: self.u64()? })
     }
 
+    /// Entries whose indexes follow one another, from 1 on at least.
     fn places(&mut self) -> Option<Places> {
         let count = self.u32()?;
         let mut places = Places::new();
         for _ in 0..count {
             let offset = self.at as u32;
-            let (index, term) = (self.u64()?, self.u64()?);
+            let (index, term) = (self.index()?, self.u64()?);
+            let follows = places.last().map_or(index > 0, |before: &EntryPlace| index == before.index + 1);
+            follows.then_some(())?;
             self.at += 1;
             let (data, context) = (self.u32()? as usize, self.u32()? as usize);
             self.at = self.at.checked_add(data)?.checked_add(context)?;

@@ -133,7 +133,8 @@ impl DiskLog {
             return Err(segment::foreign(&folder, manifest.owner(), owner));
         }
         let unmade = files.beyond(&folder, &manifest)?;
-        let (index, next_number) = files.replay(owner, options.cache_bytes, unmade)?;
+        let replayed = Replayed { owner, synced: manifest.synced(), unmade };
+        let (index, next_number) = files.replay(replayed, options.cache_bytes)?;
         if let Some((range, first)) = index.range_with_gap() {
             return Err(StorageError::Corruption(format!(
                 "{}: the log of {range} lacks what comes before entry {first}",
@@ -148,7 +149,7 @@ impl DiskLog {
         files.remove_spares()?;
         let place = Place { folder: &folder, owner, segment, first_number: number };
         let file = Segment::create(place, spare, options.segment_bytes)?;
-        manifest.set_newest(segment)?;
+        manifest.set_newest(segment, number - 1)?;
         let mut segments = BTreeMap::new();
         for (&n, path) in files.segments.range(..segment) {
             segments.insert(n, File::open(path).map_err(|e| segment::io_error(path, &e))?);
@@ -219,7 +220,7 @@ impl DiskLog {
         let (owner, segment) = (w.manifest.owner(), w.segment + 1);
         let next = Place { folder: &self.folder, owner, segment, first_number: w.number };
         let file = Segment::create(next, w.spare.take(), self.options.segment_bytes)?;
-        w.manifest.set_newest(segment)?;
+        w.manifest.set_newest(segment, w.synced)?;
         self.shared.write().segments.insert(segment, reader(&file)?);
         w.segment = segment;
         w.file = file;
@@ -269,7 +270,7 @@ impl DiskLog {
     }
 
     fn try_give_up(&self, w: &mut Writer, number: u64) -> StorageResult<()> {
-        w.manifest.set_oldest(number + 1)?;
+        w.manifest.set_oldest(number + 1, w.synced)?;
         self.shared.write().segments.remove(&number);
         let path = self.folder.join(segment::name(number));
         let recycle = w.spare.is_none();
@@ -459,6 +460,15 @@ fn lock(folder: &Path) -> StorageResult<File> {
     }
 }
 
+/// What a log must be when it is read back.
+struct Replayed {
+    owner: LogOwner,
+    /// The last record that is known to have been durable.
+    synced: u64,
+    /// A segment that the manifest does not know of yet.
+    unmade: Option<u64>,
+}
+
 /// What is in the folder.
 struct Files {
     segments: BTreeMap<u64, PathBuf>,
@@ -512,7 +522,8 @@ impl Files {
     }
 
     /// The index, and the number that the next record would have had. A torn tail is cut off.
-    fn replay(&self, owner: LogOwner, cache_bytes: u64, unmade: Option<u64>) -> StorageResult<(Index, u64)> {
+    fn replay(&self, of: Replayed, cache_bytes: u64) -> StorageResult<(Index, u64)> {
+        let Replayed { owner, synced, unmade } = of;
         let mut index = Index::new(cache_bytes);
         let mut next_number = 1;
         let last = self.segments.keys().next_back().copied();
@@ -531,6 +542,11 @@ impl Files {
             })?;
             next_number = found.next_number;
             if !found.complete {
+                if found.next_number <= synced {
+                    let what =
+                        "the log ends, and goes on up to a record that was synced, as the manifest says";
+                    return Err(segment::damaged(path, found.end as usize, what));
+                }
                 complete(path, &found)?;
                 next_number += 1;
             } else if newest == Some(segment) {

@@ -130,9 +130,9 @@ impl Index {
         self.uncache(gone.into_iter());
     }
 
-    /// Keeps the entries of a batch that has just been applied.
+    /// Keeps the entries of a batch that has just been applied. What comes last in it is what holds.
     pub fn cache(&mut self, batch: &LogBatch) {
-        for (range, op) in &batch.ops {
+        for (range, op) in batch.ops.iter().rev() {
             let LogOp::Append(entries) = op else { continue };
             let Some(log) = self.ranges.get_mut(range) else { continue };
             for entry in entries {

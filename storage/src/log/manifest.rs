@@ -6,10 +6,12 @@
 //! - It names a segment once the segment's header is durable, and durably before the first record is written there. So
 //!   the segment that it names is there and sound; one beyond it was being begun when the process ended, holds nothing,
 //!   and there is one such at most.
-//! - The oldest segment is named, durably, before the one before it is given up.
+//! - The oldest segment is named, durably, before the one before it is given up. With it stands a record that is known to
+//!   be durable: what was given up was written again up to there, so a log that ends before it is damaged, not torn.
 //!
 //! Two slots, a page apart, are written in turn: a slot that is torn leaves the one before it. A slot is the format,
-//! the number of the change, the oldest and the newest segment, the cluster and the node, and the checksum of them.
+//! the number of the change, the oldest and the newest segment, the cluster and the node, and the checksum of them; then
+//! the last record that was known to be durable, and the checksum of all (zeros where an earlier version wrote it).
 //!
 //! Alternatives considered: a mark in the end of each segment that names its successor. Old segments are given up, and
 //! then nothing speaks of the only one that is left. A new file for each change, renamed over the old one: two more
@@ -21,13 +23,16 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::LogOwner;
+use super::codec::BEYOND;
 use super::segment::{self, MAGIC};
 use crate::base::{NodeId, StorageError, StorageResult};
 
 pub(super) const NAME: &str = "MANIFEST";
 const SLOTS: usize = 2;
 pub(super) const SLOT_BYTES: usize = 4096;
-const SLOT_LEN: usize = 56;
+const SLOT_LEN: usize = 68;
+/// Of a slot without the durable record.
+const SHORT_SLOT_LEN: usize = 56;
 
 pub(super) struct Manifest {
     file: File,
@@ -44,6 +49,8 @@ struct Content {
     /// 0: none was begun yet.
     newest: u64,
     owner: LogOwner,
+    /// The last record that was known to be durable; 0: not said.
+    synced: u64,
 }
 
 impl Manifest {
@@ -53,7 +60,7 @@ impl Manifest {
         let new = path.with_extension("new");
         let lay = || {
             let mut bytes = vec![0; SLOTS * SLOT_BYTES];
-            let content = Content { change: 0, oldest: 1, newest: 0, owner };
+            let content = Content { change: 0, oldest: 1, newest: 0, owner, synced: 0 };
             bytes[..SLOT_LEN].copy_from_slice(&content.encode());
             std::fs::write(&new, bytes)?;
             File::open(&new)?.sync_all()?;
@@ -98,14 +105,19 @@ impl Manifest {
         self.content.newest
     }
 
-    /// Names the oldest segment, durably.
-    pub fn set_oldest(&mut self, segment: u64) -> StorageResult<()> {
-        self.change(Content { oldest: segment, ..self.content })
+    /// The last record that was known to be durable when something was changed.
+    pub fn synced(&self) -> u64 {
+        self.content.synced
     }
 
-    /// Names the newest segment, durably.
-    pub fn set_newest(&mut self, segment: u64) -> StorageResult<()> {
-        self.change(Content { newest: segment, ..self.content })
+    /// Names the oldest segment, durably; `synced` is the last record that is durable.
+    pub fn set_oldest(&mut self, segment: u64, synced: u64) -> StorageResult<()> {
+        self.change(Content { oldest: segment, synced, ..self.content })
+    }
+
+    /// Names the newest segment, durably; `synced` is the last record that is durable.
+    pub fn set_newest(&mut self, segment: u64, synced: u64) -> StorageResult<()> {
+        self.change(Content { newest: segment, synced, ..self.content })
     }
 
     fn change(&mut self, to: Content) -> StorageResult<()> {
@@ -131,7 +143,10 @@ impl Content {
         s[24..32].copy_from_slice(&self.newest.to_le_bytes());
         s[32..52].copy_from_slice(&self.owner.to_bytes());
         let checksum = crc32c::crc32c(&s[..52]);
-        s[52..].copy_from_slice(&checksum.to_le_bytes());
+        s[52..56].copy_from_slice(&checksum.to_le_bytes());
+        s[56..64].copy_from_slice(&self.synced.to_le_bytes());
+        let checksum = crc32c::crc32c(&s[..64]);
+        s[64..].copy_from_slice(&checksum.to_le_bytes());
         s
     }
 
@@ -139,8 +154,13 @@ impl Content {
     fn parse(bytes: &[u8]) -> Option<Self> {
         let number = |at: usize| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
         let owner = LogOwner::from_bytes(*bytes.get(32..)?.first_chunk()?);
-        let content = Content { change: number(8)?, oldest: number(16)?, newest: number(24)?, owner };
-        (bytes.get(..SLOT_LEN)? == content.encode()).then_some(content)
+        let (change, oldest, newest, synced) = (number(8)?, number(16)?, number(24)?, number(56)?);
+        let content = Content { change, oldest, newest, owner, synced };
+        let (found, sound) = (bytes.get(..SLOT_LEN)?, content.encode());
+        let short = found[SHORT_SLOT_LEN..] == [0; SLOT_LEN - SHORT_SLOT_LEN];
+        let checked = if short { SHORT_SLOT_LEN } else { SLOT_LEN };
+        let sensible = change.max(oldest).max(newest).max(synced) < BEYOND;
+        (sensible && found[..checked] == sound[..checked]).then_some(content)
     }
 }
 

@@ -7,7 +7,8 @@
 //! - Only the last segment may have a torn tail. A record that does not check out is the tail, unless a sound
 //!   record behind it says that it had been synced: then it is damage.
 //!
-//! What cannot be told from a torn tail is damage to what the very last sync made durable.
+//! What cannot be told from a torn tail is damage to what the very last sync made durable, unless the manifest has been
+//! changed since, which says what was durable then.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -15,7 +16,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::LogOwner;
-use super::codec::{ALIGN, Record, peek};
+use super::codec::{ALIGN, BEYOND, Record, peek};
 use crate::base::{StorageError, StorageResult};
 
 /// The last byte is the version of all files of the log.
@@ -141,7 +142,8 @@ fn header(segment: u64, first_number: u64, owner: LogOwner) -> [u8; HEADER_LEN a
 fn parse_header(bytes: &[u8], segment: u64) -> Option<(u64, LogOwner)> {
     let first = u64::from_le_bytes(*bytes.get(16..)?.first_chunk()?);
     let owner = LogOwner::from_bytes(*bytes.get(24..)?.first_chunk()?);
-    (bytes.get(..HEADER_LEN as usize)? == header(segment, first, owner)).then_some((first, owner))
+    (first < BEYOND && bytes.get(..HEADER_LEN as usize)? == header(segment, first, owner))
+        .then_some((first, owner))
 }
 
 /// The number of the first record; `None` if the header is not sound. One of another store or version is refused.
@@ -242,10 +244,8 @@ pub(super) fn replay(
 pub(super) fn check_unused(path: &Path, id: SegmentId) -> StorageResult<()> {
     let bytes = std::fs::read(path).map_err(|e| io_error(path, &e))?;
     let used = match check_header(path, &bytes, id)? {
-        Some(first) => {
-            let record = bytes.get(HEADER_LEN as usize..).and_then(Record::parse);
-            record.is_some_and(|r| r.number == first)
-        }
+        // Not the first alone: it may be damaged.
+        Some(first) => durable_evidence(&bytes, HEADER_LEN as usize, first, 0).is_some(),
         None => durable_evidence(&bytes, 0, id.after, 0).is_some(),
     };
     match used {
