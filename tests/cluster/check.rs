@@ -16,12 +16,16 @@ async fn a_healthy_cluster_is_in_order_while_others_write() {
     let folder = tempfile::tempdir().expect("a folder");
     let node = Node::start(folder.path(), Ports::free(), None).await;
     let client = node.connect().await;
-    let schema = "CREATE TABLE p (id int PRIMARY KEY, name text UNIQUE);
-        CREATE TABLE c (id serial PRIMARY KEY, p int REFERENCES p, n int CHECK (n >= 0));
-        CREATE INDEX c_p ON c (p) INCLUDE (n);
-        INSERT INTO p SELECT k, 'n' || k FROM generate_series(1, 5000) k;
-        INSERT INTO c (p, n) SELECT k, 1 FROM generate_series(1, 5000) k";
-    client.batch_execute(schema).await.expect("creates");
+    let schema = [
+        "CREATE TABLE p (id int PRIMARY KEY, name text UNIQUE)",
+        "CREATE TABLE c (id serial PRIMARY KEY, p int REFERENCES p, n int CHECK (n >= 0))",
+        "CREATE INDEX c_p ON c (p) INCLUDE (n)",
+        "INSERT INTO p SELECT k, 'n' || k FROM generate_series(1, 5000) k",
+        "INSERT INTO c (p, n) SELECT k, 1 FROM generate_series(1, 5000) k",
+    ];
+    for statement in schema {
+        client.batch_execute(statement).await.expect("makes the tables");
+    }
     client.batch_execute("ALTER TABLE p SPLIT AT VALUES (2000)").await.expect("divides");
     let writes = tokio::spawn(async move {
         for n in 0..200 {
