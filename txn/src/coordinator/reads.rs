@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn a_condensed_set_still_covers_everything() {
         let mut set = SpanSet::new(10);
-        let keys: Vec<Key> = (0..30).map(|i| Key::copy_from(&(i * 10).to_be_bytes())).collect();
+        let keys: Vec<Key> = (0..30).map(|i| Key::copy_from(&(i * 10u32).to_be_bytes())).collect();
         for key in &keys {
             set.add_point(key);
         }
