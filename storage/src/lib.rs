@@ -10,6 +10,7 @@ pub mod group;
 pub mod apply;
 pub mod replica;
 pub mod log;
+pub mod files;
 pub mod mvcc;
 pub mod engine;
 pub mod base;

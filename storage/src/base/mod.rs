@@ -3,6 +3,7 @@
 //! Nothing here does I/O or reads the time of day: [`Clock`] and [`Runtime`] are the only doors to the outside,
 //! and a simulation replaces both.
 
+pub mod chance;
 pub mod clock;
 pub mod error;
 pub mod ids;
@@ -14,6 +15,7 @@ pub mod runtime;
 pub mod timestamp;
 pub mod wire;
 
+pub use chance::Chance;
 pub use clock::{Clock, Hlc, PhysicalClock};
 pub use error::{StorageError, StorageResult};
 pub use ids::{NodeId, RangeId, ReplicaId, TxnId};

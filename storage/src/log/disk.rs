@@ -18,9 +18,10 @@
 //! compaction for what is written once, read from memory, and deleted.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -31,6 +32,7 @@ use super::manifest::{self, Manifest};
 use super::segment::{self, HEADER_LEN, NUMBERS_PER_START, Place, Segment, SegmentId};
 use super::{LogBatch, LogEntry, LogOwner, LogState, LogStore, size_of};
 use crate::base::{RangeId, StorageError, StorageResult};
+use crate::files::{File, Files, Folder, Guard, Open};
 
 /// How the log is opened.
 #[derive(Clone, Copy, Debug)]
@@ -51,13 +53,13 @@ const END_ROOM: u64 = 64;
 
 /// See the module's documentation.
 pub struct DiskLog {
-    folder: PathBuf,
+    folder: Folder,
     options: DiskLogOptions,
     /// Taken before `shared`.
     writer: Mutex<Writer>,
     shared: RwLock<Shared>,
     /// Held as long as the log is open.
-    _lock: File,
+    _lock: Guard,
     /// Records that were read back, for the tests.
     records_read: AtomicU64,
 }
@@ -66,7 +68,7 @@ pub struct DiskLog {
 struct Shared {
     index: Index,
     /// For reading. The last one is being written.
-    segments: BTreeMap<u64, File>,
+    segments: BTreeMap<u64, Arc<dyn File>>,
 }
 
 struct Writer {
@@ -98,12 +100,15 @@ impl Writer {
 
 impl DiskLog {
     /// Whose log is in `folder`; `None` if no segment of it was ever begun.
-    pub fn owner(folder: impl AsRef<Path>) -> StorageResult<Option<LogOwner>> {
-        let folder = folder.as_ref();
-        if !folder.try_exists().map_err(|e| segment::io_error(folder, &e))? {
+    pub fn owner(folder: impl Into<Folder>) -> StorageResult<Option<LogOwner>> {
+        Self::owner_of(&folder.into())
+    }
+
+    fn owner_of(folder: &Folder) -> StorageResult<Option<LogOwner>> {
+        if !folder.files.exists(&folder.path).map_err(|e| segment::io_error(&folder.path, &e))? {
             return Ok(None);
         }
-        let segments = Files::list(folder)?.segments;
+        let segments = Listing::of(folder)?.segments;
         match Manifest::open(folder)? {
             Some(manifest) if manifest.newest() > 0 || !segments.is_empty() => Ok(Some(manifest.owner())),
             None if !segments.is_empty() => Err(without_manifest(folder, &segments)),
@@ -112,49 +117,53 @@ impl DiskLog {
     }
 
     /// Founds the log of a store in `folder`, durably: to be done before the store is given its identity.
-    pub fn found(folder: impl AsRef<Path>, owner: LogOwner) -> StorageResult<()> {
-        let folder = folder.as_ref();
-        std::fs::create_dir_all(folder).map_err(|e| segment::io_error(folder, &e))?;
+    pub fn found(folder: impl Into<Folder>, owner: LogOwner) -> StorageResult<()> {
+        let folder = &folder.into();
+        folder.files.create_folder(&folder.path).map_err(|e| segment::io_error(&folder.path, &e))?;
         let _lock = lock(folder)?;
-        if let Some(found) = Self::owner(folder)? {
-            return Err(StorageError::Config(format!("{} belongs to {found} already", folder.display())));
+        if let Some(found) = Self::owner_of(folder)? {
+            return Err(StorageError::Config(format!(
+                "{} belongs to {found} already",
+                folder.path.display()
+            )));
         }
         Manifest::lay(folder, owner)
     }
 
     /// Opens the log that was founded in `folder` for `owner`, and reads it back.
-    pub fn open(folder: impl AsRef<Path>, owner: LogOwner, options: DiskLogOptions) -> StorageResult<Self> {
-        let folder = folder.as_ref().to_owned();
+    pub fn open(folder: impl Into<Folder>, owner: LogOwner, options: DiskLogOptions) -> StorageResult<Self> {
+        let folder: Folder = folder.into();
         let lock = lock(&folder)?;
-        let mut files = Files::list(&folder)?;
+        let mut files = Listing::of(&folder)?;
         let mut manifest =
             Manifest::open(&folder)?.ok_or_else(|| without_manifest(&folder, &files.segments))?;
         if manifest.owner() != owner {
-            return Err(segment::foreign(&folder, manifest.owner(), owner));
+            return Err(segment::foreign(&folder.path, manifest.owner(), owner));
         }
-        let unmade = files.beyond(&folder, &manifest)?;
+        let unmade = files.beyond(&manifest)?;
         let replayed = Replayed { owner, synced: manifest.synced(), unmade };
         let (index, next_number) = files.replay(replayed, options.cache_bytes)?;
         if let Some((range, first)) = index.range_with_gap() {
             return Err(StorageError::Corruption(format!(
                 "{}: the log of {range} lacks what comes before entry {first}",
-                folder.display()
+                folder.path.display()
             )));
         }
         let number = (next_number / NUMBERS_PER_START + 1) * NUMBERS_PER_START;
         let segment = manifest.newest() + 1;
         let spare = if unmade.is_some() { None } else { files.spares.pop() };
         // A spare's old name must be gone before the file is written again.
-        File::open(&folder).and_then(|f| f.sync_all()).map_err(|e| segment::io_error(&folder, &e))?;
+        folder.sync().map_err(|e| segment::io_error(&folder.path, &e))?;
         files.remove_spares()?;
         let place = Place { folder: &folder, owner, segment, first_number: number };
         let file = Segment::create(place, spare, options.segment_bytes)?;
         manifest.set_newest(segment, number - 1)?;
         let mut segments = BTreeMap::new();
         for (&n, path) in files.segments.range(..segment) {
-            segments.insert(n, File::open(path).map_err(|e| segment::io_error(path, &e))?);
+            let opened = folder.files.open(path, Open::Read);
+            segments.insert(n, opened.map_err(|e| segment::io_error(path, &e))?);
         }
-        segments.insert(segment, reader(&file)?);
+        segments.insert(segment, file.file.clone());
         let writer = Writer {
             segment,
             file,
@@ -221,7 +230,7 @@ impl DiskLog {
         let next = Place { folder: &self.folder, owner, segment, first_number: w.number };
         let file = Segment::create(next, w.spare.take(), self.options.segment_bytes)?;
         w.manifest.set_newest(segment, w.synced)?;
-        self.shared.write().segments.insert(segment, reader(&file)?);
+        self.shared.write().segments.insert(segment, file.file.clone());
         w.segment = segment;
         w.file = file;
         w.at = HEADER_LEN;
@@ -274,15 +283,16 @@ impl DiskLog {
         self.shared.write().segments.remove(&number);
         let path = self.folder.join(segment::name(number));
         let recycle = w.spare.is_none();
+        let files = &self.folder.files;
         let retire = || {
-            let recycle = recycle && std::fs::metadata(&path)?.len() == self.options.segment_bytes;
+            let recycle = recycle && files.open(&path, Open::Read)?.size()? == self.options.segment_bytes;
             let spare = recycle.then(|| path.with_extension("spare"));
             match &spare {
-                Some(spare) => std::fs::rename(&path, spare)?,
-                None => std::fs::remove_file(&path)?,
+                Some(spare) => files.rename(&path, spare)?,
+                None => files.remove(&path)?,
             }
             // The name must be gone before the file is written again.
-            File::open(&self.folder)?.sync_all()?;
+            self.folder.sync()?;
             Ok(spare)
         };
         if let Some(spare) = retire().map_err(|e| segment::io_error(&path, &e))? {
@@ -331,8 +341,8 @@ impl DiskLog {
         let path = self.folder.join(segment::name(place.segment));
         let file = shared.segments.get(&place.segment).expect("a segment that is needed is open");
         let mut bytes = vec![0; place.len as usize];
-        std::os::unix::fs::FileExt::read_exact_at(file, &mut bytes, u64::from(place.offset))
-            .map_err(|e| segment::io_error(&path, &e))?;
+        let read = file.read_exact_at(&mut bytes, u64::from(place.offset));
+        read.map_err(|e| segment::io_error(&path, &e))?;
         Ok(bytes)
     }
 }
@@ -421,18 +431,17 @@ impl LogStore for DiskLog {
         let active = self.writer.lock().file.len();
         let shared = self.shared.read();
         let older = shared.segments.values().rev().skip(1);
-        active + older.filter_map(|f| f.metadata().ok()).map(|m| m.len()).sum::<u64>()
+        active + older.filter_map(|f| f.size().ok()).sum::<u64>()
+    }
+
+    fn busy_for(&self) -> Option<Duration> {
+        self.folder.files.busy_for()
     }
 }
 
-/// A second handle on the file, for readers.
-fn reader(segment: &Segment) -> StorageResult<File> {
-    segment.file.try_clone().map_err(|e| segment::io_error(&segment.path, &e))
-}
-
 /// Writes the end record behind what a crash has left of the last segment.
-fn complete(path: &Path, found: &segment::Found) -> StorageResult<()> {
-    let mut file = Segment::open(path.to_owned())?;
+fn complete(files: &dyn Files, path: &Path, found: &segment::Found) -> StorageResult<()> {
+    let mut file = Segment::open(files, path.to_owned())?;
     let mut encoder = Encoder::default();
     encoder.begin();
     encoder.end();
@@ -441,23 +450,19 @@ fn complete(path: &Path, found: &segment::Found) -> StorageResult<()> {
 }
 
 /// A folder without a manifest: of another version, or damaged.
-fn without_manifest(folder: &Path, segments: &BTreeMap<u64, PathBuf>) -> StorageError {
-    let of_another_version = segments.values().find_map(|path| segment::check_format_of(path).err());
-    of_another_version.unwrap_or_else(|| manifest::missing(folder))
+fn without_manifest(folder: &Folder, segments: &BTreeMap<u64, PathBuf>) -> StorageError {
+    let check = |path: &PathBuf| segment::check_format_of(&*folder.files, path).err();
+    segments.values().find_map(check).unwrap_or_else(|| manifest::missing(folder))
 }
 
-fn lock(folder: &Path) -> StorageResult<File> {
+fn lock(folder: &Folder) -> StorageResult<Guard> {
     let path = folder.join("LOCK");
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|e| segment::io_error(&path, &e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(StorageError::Config(format!(
+    folder.files.lock(&path).map_err(|e| segment::io_error(&path, &e))?.ok_or_else(|| {
+        StorageError::Config(format!(
             "the directory {} is in use by another process: stop it, or choose another directory",
-            folder.display()
-        ))),
-        Err(std::fs::TryLockError::Error(e)) => Err(segment::io_error(&path, &e)),
-    }
+            folder.path.display()
+        ))
+    })
 }
 
 /// What a log must be when it is read back.
@@ -470,17 +475,16 @@ struct Replayed {
 }
 
 /// What is in the folder.
-struct Files {
+struct Listing<'a> {
+    folder: &'a Folder,
     segments: BTreeMap<u64, PathBuf>,
     spares: Vec<PathBuf>,
 }
 
-impl Files {
-    fn list(folder: &Path) -> StorageResult<Self> {
-        let error = |e| segment::io_error(folder, &e);
-        let mut files = Files { segments: BTreeMap::new(), spares: Vec::new() };
-        for entry in std::fs::read_dir(folder).map_err(error)? {
-            let path = entry.map_err(error)?.path();
+impl<'a> Listing<'a> {
+    fn of(folder: &'a Folder) -> StorageResult<Self> {
+        let mut files = Listing { folder, segments: BTreeMap::new(), spares: Vec::new() };
+        for path in folder.files.list(&folder.path).map_err(|e| segment::io_error(&folder.path, &e))? {
             if path.extension().is_some_and(|e| e == "spare") {
                 files.spares.push(path);
             } else if let Some(number) = segment::number_of(&path) {
@@ -497,7 +501,7 @@ impl Files {
 
     /// The segment that was being made when the process ended, if there is one, beyond the newest that the manifest
     /// knows of. All that it knows of must be there.
-    fn beyond(&self, folder: &Path, manifest: &Manifest) -> StorageResult<Option<u64>> {
+    fn beyond(&self, manifest: &Manifest) -> StorageResult<Option<u64>> {
         let (oldest, newest) = (manifest.oldest(), manifest.newest());
         // One that was to be given up may still be there. Between the first and the last there is no gap.
         let first = self.segments.keys().next().copied().unwrap_or(u64::MAX);
@@ -509,12 +513,12 @@ impl Files {
             _ => None,
         };
         if let Some(number) = missing {
-            let path = folder.join(segment::name(number));
+            let path = self.folder.join(segment::name(number));
             return Err(StorageError::Corruption(format!("{} is missing", path.display())));
         }
         match last {
             Some(last) if last > newest + 1 => {
-                let path = folder.join(segment::name(last));
+                let path = self.folder.join(segment::name(last));
                 Err(segment::damaged(&path, 0, "the manifest does not know of the segment"))
             }
             last => Ok(last.filter(|last| *last > newest)),
@@ -524,6 +528,7 @@ impl Files {
     /// The index, and the number that the next record would have had. A torn tail is cut off.
     fn replay(&self, of: Replayed, cache_bytes: u64) -> StorageResult<(Index, u64)> {
         let Replayed { owner, synced, unmade } = of;
+        let files = &*self.folder.files;
         let mut index = Index::new(cache_bytes);
         let mut next_number = 1;
         let last = self.segments.keys().next_back().copied();
@@ -531,10 +536,10 @@ impl Files {
         for (&segment, path) in &self.segments {
             let id = SegmentId { segment, owner, after: next_number };
             if unmade == Some(segment) {
-                segment::check_unused(path, id)?;
+                segment::check_unused(files, path, id)?;
                 continue;
             }
-            let found = segment::replay(path, id, last == Some(segment), |record, at| {
+            let found = segment::replay(files, path, id, last == Some(segment), |record, at| {
                 let len = record.unpadded_len() as u32;
                 let place = RecordPlace { segment, offset: at, len };
                 record.ops()?.into_iter().for_each(|(range, op)| index.apply(range, op, place));
@@ -547,11 +552,11 @@ impl Files {
                         "the log ends, and goes on up to a record that was synced, as the manifest says";
                     return Err(segment::damaged(path, found.end as usize, what));
                 }
-                complete(path, &found)?;
+                complete(files, path, &found)?;
                 next_number += 1;
             } else if newest == Some(segment) {
                 // Its end may have been written by a process that could not sync it any more.
-                Segment::open(path.clone())?.sync()?;
+                Segment::open(files, path.clone())?.sync()?;
             }
         }
         Ok((index, next_number))
@@ -560,7 +565,7 @@ impl Files {
     /// All but the one that was taken out.
     fn remove_spares(&mut self) -> StorageResult<()> {
         for path in self.spares.drain(..) {
-            std::fs::remove_file(&path).map_err(|e| segment::io_error(&path, &e))?;
+            self.folder.files.remove(&path).map_err(|e| segment::io_error(&path, &e))?;
         }
         Ok(())
     }

@@ -17,15 +17,15 @@
 //! then nothing speaks of the only one that is left. A new file for each change, renamed over the old one: two more
 //! syncs at the change of a segment, for which commits wait, instead of one.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::LogOwner;
 use super::codec::BEYOND;
 use super::segment::{self, MAGIC};
 use crate::base::{NodeId, StorageError, StorageResult};
+use crate::files::{File, Folder, Open};
 
 pub(super) const NAME: &str = "MANIFEST";
 const SLOTS: usize = 2;
@@ -35,7 +35,7 @@ const SLOT_LEN: usize = 68;
 const SHORT_SLOT_LEN: usize = 56;
 
 pub(super) struct Manifest {
-    file: File,
+    file: Arc<dyn File>,
     path: PathBuf,
     content: Content,
 }
@@ -55,20 +55,21 @@ struct Content {
 
 impl Manifest {
     /// Makes the manifest of a log without segments, in place of one that never had any.
-    pub fn lay(folder: &Path, owner: LogOwner) -> StorageResult<()> {
+    pub fn lay(folder: &Folder, owner: LogOwner) -> StorageResult<()> {
         let path = folder.join(NAME);
         let new = path.with_extension("new");
         let lay = || {
             let mut bytes = vec![0; SLOTS * SLOT_BYTES];
             let content = Content { change: 0, oldest: 1, newest: 0, owner, synced: 0 };
             bytes[..SLOT_LEN].copy_from_slice(&content.encode());
-            std::fs::write(&new, bytes)?;
-            File::open(&new)?.sync_all()?;
-            std::fs::rename(&new, &path)?;
-            File::open(folder)?.sync_all()?;
+            let file = folder.files.open(&new, Open::Create)?;
+            file.write_all_at(&bytes, 0)?;
+            file.sync_all()?;
+            folder.files.rename(&new, &path)?;
+            folder.sync()?;
             // The folder may be new, too.
-            match folder.parent().filter(|p| !p.as_os_str().is_empty()) {
-                Some(parent) => File::open(parent)?.sync_all(),
+            match folder.path.parent().filter(|p| !p.as_os_str().is_empty()) {
+                Some(parent) => folder.files.sync_folder(parent),
                 None => Ok(()),
             }
         };
@@ -76,10 +77,10 @@ impl Manifest {
     }
 
     /// `None` if there is none.
-    pub fn open(folder: &Path) -> StorageResult<Option<Self>> {
+    pub fn open(folder: &Folder) -> StorageResult<Option<Self>> {
         let path = folder.join(NAME);
         let open =
-            || -> io::Result<_> { Ok((std::fs::read(&path)?, OpenOptions::new().write(true).open(&path)?)) };
+            || -> io::Result<_> { Ok((folder.files.read(&path)?, folder.files.open(&path, Open::Write)?)) };
         let (bytes, file) = match open() {
             Ok(opened) => opened,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -124,13 +125,13 @@ impl Manifest {
         let content = Content { change: self.content.change + 1, ..to };
         let at = content.change % SLOTS as u64 * SLOT_BYTES as u64;
         let written = self.file.write_all_at(&content.encode(), at);
-        written.and_then(|()| self.file.sync_data()).map_err(|e| segment::io_error(&self.path, &e))?;
+        written.and_then(|()| self.file.sync()).map_err(|e| segment::io_error(&self.path, &e))?;
         self.content = content;
         Ok(())
     }
 }
 
-pub(super) fn missing(folder: &Path) -> StorageError {
+pub(super) fn missing(folder: &Folder) -> StorageError {
     StorageError::Corruption(format!("{} is missing", folder.join(NAME).display()))
 }
 

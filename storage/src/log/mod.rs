@@ -17,6 +17,8 @@ mod check;
 #[cfg(test)]
 mod conformance;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::base::{NodeId, RangeId, StorageResult};
@@ -116,6 +118,11 @@ pub trait LogStore: Send + Sync + 'static {
     fn purge(&self) -> StorageResult<()>;
     /// Bytes on disk.
     fn size(&self) -> u64;
+    /// How long the disk still takes for what was asked of it; what was written is durable then. `None`: no longer, which is
+    /// what disks say that make the thread wait.
+    fn busy_for(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// What an entry counts for in limits on bytes.

@@ -10,14 +10,14 @@
 //! What cannot be told from a torn tail is damage to what the very last sync made durable, unless the manifest has been
 //! changed since, which says what was durable then.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::LogOwner;
 use super::codec::{ALIGN, BEYOND, Record, peek};
 use crate::base::{StorageError, StorageResult};
+use crate::files::{File, Files, Folder, Open};
 
 /// The last byte is the version of all files of the log.
 pub(super) const MAGIC: &[u8; 8] = b"MRDNLOG2";
@@ -34,14 +34,14 @@ pub(super) const NUMBERS_PER_START: u64 = 1 << 32;
 
 /// Which segment, whose, and the number of its first record.
 pub(super) struct Place<'a> {
-    pub folder: &'a Path,
+    pub folder: &'a Folder,
     pub owner: LogOwner,
     pub segment: u64,
     pub first_number: u64,
 }
 
 pub(super) struct Segment {
-    pub file: File,
+    pub file: Arc<dyn File>,
     pub path: PathBuf,
     /// Up to where the file has been written before, if only with zeros.
     filled: u64,
@@ -76,24 +76,29 @@ impl Segment {
     pub fn create(place: Place<'_>, spare: Option<PathBuf>, capacity: u64) -> StorageResult<Self> {
         let path = place.folder.join(name(place.segment));
         let make = || {
+            let files = &place.folder.files;
             if let Some(spare) = spare {
-                std::fs::rename(spare, &path)?;
+                files.rename(&spare, &path)?;
             }
-            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
-            let filled = file.metadata()?.len();
+            let file = files.open(&path, Open::Create)?;
+            let filled = file.size()?;
             let mut made = Segment { file, path: path.clone(), filled };
             made.fill(HEADER_LEN, capacity)?;
             made.file.write_all_at(&header(place.segment, place.first_number, place.owner), 0)?;
             made.file.sync_all()?;
-            File::open(place.folder)?.sync_all()?;
+            place.folder.sync()?;
             Ok(made)
         };
         make().map_err(|e| io_error(&path, &e))
     }
 
-    pub fn open(path: PathBuf) -> StorageResult<Self> {
-        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(|e| io_error(&path, &e))?;
-        let filled = file.metadata().map_err(|e| io_error(&path, &e))?.len();
+    pub fn open(files: &dyn Files, path: PathBuf) -> StorageResult<Self> {
+        let open = || {
+            let file = files.open(&path, Open::Write)?;
+            let filled = file.size()?;
+            Ok((file, filled))
+        };
+        let (file, filled) = open().map_err(|e| io_error(&path, &e))?;
         Ok(Segment { file, path, filled })
     }
 
@@ -119,7 +124,7 @@ impl Segment {
     }
 
     pub fn sync(&self) -> StorageResult<()> {
-        self.file.sync_data().map_err(|e| io_error(&self.path, &e))
+        self.file.sync().map_err(|e| io_error(&self.path, &e))
     }
 
     pub fn len(&self) -> u64 {
@@ -173,9 +178,10 @@ pub(super) fn check_format(path: &Path, bytes: &[u8]) -> StorageResult<()> {
 }
 
 /// As [`check_format`], for a file.
-pub(super) fn check_format_of(path: &Path) -> StorageResult<()> {
+pub(super) fn check_format_of(files: &dyn Files, path: &Path) -> StorageResult<()> {
     let mut begin = [0; MAGIC.len()];
-    let read = File::open(path).and_then(|f| f.read_at(&mut begin, 0)).map_err(|e| io_error(path, &e))?;
+    let opened = files.open(path, Open::Read);
+    let read = opened.and_then(|f| f.read_at(&mut begin, 0)).map_err(|e| io_error(path, &e))?;
     check_format(path, &begin[..read])
 }
 
@@ -206,12 +212,13 @@ pub(super) struct SegmentId {
 
 /// Reads a segment back, and hands every sound record with its offset to `each`.
 pub(super) fn replay(
+    files: &dyn Files,
     path: &Path,
     id: SegmentId,
     last: bool,
     mut each: impl FnMut(Record<'_>, u32) -> Option<()>,
 ) -> StorageResult<Found> {
-    let bytes = std::fs::read(path).map_err(|e| io_error(path, &e))?;
+    let bytes = files.read(path).map_err(|e| io_error(path, &e))?;
     let first = match check_header(path, &bytes, id)? {
         Some(first) if first < id.after => {
             return Err(damaged(path, 16, "its records are older than expected"));
@@ -241,8 +248,8 @@ pub(super) fn replay(
 }
 
 /// Makes sure that nothing was written to a segment that was being made when the process ended: it is made again.
-pub(super) fn check_unused(path: &Path, id: SegmentId) -> StorageResult<()> {
-    let bytes = std::fs::read(path).map_err(|e| io_error(path, &e))?;
+pub(super) fn check_unused(files: &dyn Files, path: &Path, id: SegmentId) -> StorageResult<()> {
+    let bytes = files.read(path).map_err(|e| io_error(path, &e))?;
     let used = match check_header(path, &bytes, id)? {
         // Not the first alone: it may be damaged.
         Some(first) => durable_evidence(&bytes, HEADER_LEN as usize, first, 0).is_some(),

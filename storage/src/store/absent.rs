@@ -33,18 +33,18 @@ pub(super) struct Answers {
 
 impl StoreCore {
     /// Looks again at messages for ranges that were not here when they came.
-    pub(super) fn retry_deferred(&mut self) -> StorageResult<()> {
+    pub(super) async fn retry_deferred(&mut self) -> StorageResult<()> {
         let mut answers = Answers::default();
         for (from, e) in std::mem::take(&mut self.deferred) {
             self.receive_raft(from, e, Some(&mut answers))?;
         }
-        self.send_answers(answers)
+        self.send_answers(answers).await
     }
 
-    fn send_answers(&mut self, answers: Answers) -> StorageResult<()> {
+    async fn send_answers(&mut self, answers: Answers) -> StorageResult<()> {
         if !answers.votes.is_empty() {
             let ops = answers.votes.into_iter().map(|(range, vote)| (range, LogOp::SetHardState(vote)));
-            self.parts.log.write(&LogBatch { ops: ops.collect() }, true)?;
+            self.write_log(&LogBatch { ops: ops.collect() }, true).await?;
         }
         for (to, e) in answers.messages {
             self.send(to, Envelope::Raft(e));

@@ -23,7 +23,7 @@ use crate::apply::ApplyBatch;
 use crate::apply::state::Identity;
 use crate::base::{NodeId, RangeId, Runtime, StorageError, StorageResult, Timestamp};
 use crate::engine::{Engine, WriteBatch};
-use crate::log::LogStore;
+use crate::log::{LogBatch, LogStore};
 use crate::replica::{RangeDescriptor, Replica, ReplicaObserver};
 
 /// A batch of messages is closed when it has grown to this; a single message may be larger.
@@ -117,32 +117,33 @@ impl StoreCore {
         }
     }
 
-    /// Does everything there is to do, and says how long the driver may wait for more.
+    /// Does everything there is to do, and says how long the driver may wait for more. Waits only for a simulated disk.
     ///
     /// An error is a fault of the disk or corruption: the node must stop.
-    pub fn turn(&mut self, now: Duration) -> StorageResult<Duration> {
+    pub async fn turn(&mut self, now: Duration) -> StorageResult<Duration> {
         self.now = now;
         self.hlc = self.parts.clock.now();
         self.shared.clock_floor.fetch_max(self.hlc.wall, std::sync::atomic::Ordering::Relaxed);
         self.counters.turns += 1;
         // After a start: what is known to be committed is applied before anything else is heard.
-        self.progress()?;
+        self.progress().await?;
         for node in self.liveness.withdraw_expired(self.hlc) {
             self.support_withdrawn(node);
         }
         let mut inputs = std::mem::take(&mut self.inputs);
         self.shared.inbox.take(&mut inputs);
         for input in inputs.drain(..) {
-            self.input(input)?;
+            self.input(input).await?;
         }
         self.inputs = inputs;
+        self.disk_done().await;
         if now >= self.next_tick {
             self.next_tick = now + self.parts.config.tick;
             self.tick()?;
         }
-        self.progress()?;
-        self.retry_deferred()?;
-        self.progress()?;
+        self.progress().await?;
+        self.retry_deferred().await?;
+        self.progress().await?;
         self.heartbeats();
         self.flush_outbox();
         if now >= self.next_status {
@@ -150,6 +151,22 @@ impl StoreCore {
             self.publish_status();
         }
         Ok(self.wait())
+    }
+
+    /// Writes to the log; what is to be synced is durable then. In the time of a simulated disk, that may take a while.
+    pub(super) async fn write_log(&mut self, batch: &LogBatch, sync: bool) -> StorageResult<()> {
+        self.parts.log.write(batch, sync)?;
+        if sync {
+            self.disk_done().await;
+        }
+        Ok(())
+    }
+
+    /// Until the disk has done what was asked of it. Nothing that rests on it may leave before.
+    async fn disk_done(&mut self) {
+        while let Some(rest) = self.parts.log.busy_for() {
+            self.parts.runtime.sleep(rest).await;
+        }
     }
 
     /// Notes durably, once, that there are other stores: their clocks move this node's from now on.
@@ -175,7 +192,7 @@ impl StoreCore {
         until.saturating_sub(self.now)
     }
 
-    fn input(&mut self, input: Input) -> StorageResult<()> {
+    async fn input(&mut self, input: Input) -> StorageResult<()> {
         match input {
             Input::Propose(p) => self.propose(p),
             Input::Messages(batch) => self.receive(batch)?,
@@ -186,7 +203,7 @@ impl StoreCore {
                 let _ = done.send(self.caught_up(range, node));
             }
             Input::SnapshotSent { range, to, transfer, ok } => self.snapshot_sent(range, to, transfer, ok),
-            Input::SnapshotInstalled { head, result } => self.snapshot_installed(head, result)?,
+            Input::SnapshotInstalled { head, result } => self.snapshot_installed(head, result).await?,
             Input::Flushed(flushed) => self.flushed(flushed)?,
         }
         Ok(())

@@ -3,6 +3,7 @@
 use std::task::Poll;
 use std::time::Duration;
 
+use futures::executor::block_on;
 use futures::future::{Either, poll_fn, select};
 
 use super::core::StoreCore;
@@ -16,7 +17,7 @@ impl StoreCore {
         let inbox = self.shared.inbox.clone();
         let _close = CloseOnEnd(inbox.clone());
         loop {
-            let wait = self.turn(self.parts.clock.monotonic())?;
+            let wait = block_on(self.turn(self.parts.clock.monotonic()))?;
             if !inbox.wait(wait.max(Duration::from_micros(100))) {
                 return Ok(());
             }
@@ -29,7 +30,7 @@ impl StoreCore {
         let _close = CloseOnEnd(inbox.clone());
         let runtime = self.parts.runtime.clone();
         loop {
-            let wait = self.turn(self.parts.clock.monotonic())?;
+            let wait = self.turn(self.parts.clock.monotonic()).await?;
             if inbox.is_closed() {
                 return Ok(());
             }

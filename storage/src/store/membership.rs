@@ -100,7 +100,7 @@ fn follows(current: &RangeDescriptor, next: &RangeDescriptor) -> bool {
 
 impl StoreCore {
     /// Applies a change of configuration, by itself: what came before is written first.
-    pub(super) fn apply_configuration(&mut self, range: RangeId, entry: Entry) -> StorageResult<()> {
+    pub(super) async fn apply_configuration(&mut self, range: RangeId, entry: Entry) -> StorageResult<()> {
         self.finish_apply()?;
         let malformed = || StorageError::Corruption(format!("{range}: entry {} is malformed", entry.index));
         let mut change = ConfChangeV2::default();
@@ -122,7 +122,7 @@ impl StoreCore {
             return Ok(());
         }
         let committed = (range, LogOp::SetHardState(d.group.hard_state()));
-        self.parts.log.write(&LogBatch { ops: vec![committed] }, true)?;
+        self.write_log(&LogBatch { ops: vec![committed] }, true).await?;
         state::put_descriptor(self.apply.writes(), &next);
         self.apply.write(&*self.parts.engine)?;
         let Some(d) = self.replicas.get_mut(&range) else { return Ok(()) };

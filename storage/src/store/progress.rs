@@ -36,7 +36,7 @@ struct Round {
 }
 
 impl StoreCore {
-    pub(super) fn progress(&mut self) -> StorageResult<()> {
+    pub(super) async fn progress(&mut self) -> StorageResult<()> {
         while !self.dirty.is_empty() {
             let mut round = Round::default();
             for range in std::mem::take(&mut self.dirty) {
@@ -45,13 +45,13 @@ impl StoreCore {
             self.flush_outbox();
             for (range, entries) in round.committed {
                 for entry in entries {
-                    self.apply_entry(range, entry)?;
+                    self.apply_entry(range, entry).await?;
                 }
             }
             self.finish_apply()?;
             if !round.write.ops.is_empty() {
                 let sync = round.sync && !planted::is(Planted::AckBeforeSync);
-                self.parts.log.write(&round.write, sync)?;
+                self.write_log(&round.write, sync).await?;
                 self.counters.log_syncs += u64::from(round.sync);
             }
             for (range, number) in round.persisted {
@@ -162,7 +162,7 @@ impl StoreCore {
         }
     }
 
-    fn apply_entry(&mut self, range: RangeId, entry: Entry) -> StorageResult<()> {
+    async fn apply_entry(&mut self, range: RangeId, entry: Entry) -> StorageResult<()> {
         self.counters.applied_entries += 1;
         let (index, term) = (entry.index, entry.term);
         match entry.get_entry_type() {
@@ -173,7 +173,7 @@ impl StoreCore {
                 Ok(())
             }
             EntryType::EntryNormal => self.apply_command(range, index, term, entry.data),
-            _ => self.apply_configuration(range, entry),
+            _ => self.apply_configuration(range, entry).await,
         }
     }
 

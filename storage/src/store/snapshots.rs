@@ -288,14 +288,14 @@ impl StoreCore {
         Ok(())
     }
 
-    pub(super) fn snapshot_installed(
+    pub(super) async fn snapshot_installed(
         &mut self,
         head: SnapshotHead,
         result: StorageResult<()>,
     ) -> StorageResult<()> {
         result?;
         let range = head.descriptor.range;
-        let Some(d) = self.replicas.get_mut(&range) else { return Ok(()) };
+        let Some(d) = self.replicas.get(&range) else { return Ok(()) };
         let old = d.descriptor.clone();
         let mut ops = Vec::new();
         if old.is_none() {
@@ -305,8 +305,9 @@ impl StoreCore {
         }
         ops.push((range, LogOp::Reset { index: head.index, term: head.term }));
         ops.push((range, LogOp::SetHardState(d.group.hard_state())));
-        self.parts.log.write(&LogBatch { ops }, true)?;
+        self.write_log(&LogBatch { ops }, true).await?;
         probe!("snapshot: installed");
+        let Some(d) = self.replicas.get_mut(&range) else { return Ok(()) };
         self.shared.destroyed.lock().retain(|r| *r != range);
         d.group.snapshot_applied(head.index, head.term, &head.descriptor);
         d.set_descriptor(Arc::new(head.descriptor.clone()));

@@ -21,6 +21,7 @@ use super::core::{StoreCore, StoreParts};
 use super::handle::StoreHandle;
 use super::open::{bootstrap, join, open};
 use super::transport::{Envelope, MessageBatch, RaftTransport};
+pub use crate::base::Chance;
 use crate::base::clock::ManualClock;
 use crate::base::{BoxFuture, Clock, Hlc, NodeId, RangeId, Runtime, StorageError, StorageResult, Timestamp};
 use crate::engine::MemEngine;
@@ -33,33 +34,6 @@ const CLUSTER: u128 = 0xc1;
 const EPOCH: u64 = 1_700_000_000_000_000_000;
 /// The granularity of virtual time.
 const STEP: Duration = Duration::from_millis(2);
-
-/// A small generator (SplitMix64): the same on every machine.
-pub struct Chance(u64);
-
-impl Chance {
-    pub fn new(seed: u64) -> Self {
-        Chance(seed)
-    }
-
-    pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Below `n`.
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.bits() % n.max(1)
-    }
-
-    /// True in `n` of a hundred cases.
-    pub fn percent(&mut self, n: u64) -> bool {
-        self.below(100) < n
-    }
-}
 
 /// Tasks and timers in virtual time. Every task is polled in every step, so that nothing depends on wakers.
 pub struct TestRuntime {
@@ -380,7 +354,11 @@ impl Cluster {
         }
         let (Some(core), Some(handle)) = (&mut node.core, &node.handle) else { return };
         if now >= node.next_turn || !handle.shared.inbox.is_empty() {
-            let wait = core.turn(now).unwrap_or_else(|e| panic!("{id} failed: {e}"));
+            let wait = core
+                .turn(now)
+                .now_or_never()
+                .expect("memory is fast")
+                .unwrap_or_else(|e| panic!("{id} failed: {e}"));
             node.next_turn = now + wait;
         }
     }

@@ -11,6 +11,7 @@ use crate::log::{HardState, LogOp};
 const SMALL: DiskLogOptions = DiskLogOptions { segment_bytes: 1024, cache_bytes: 200 };
 
 mod whole;
+mod faults;
 
 const OWNER: LogOwner = LogOwner { cluster: 0x1234 << 64 | 0x5678, node: NodeId(3) };
 

@@ -195,7 +195,7 @@ fn a_missing_damaged_or_old_manifest_is_refused() {
     bytes[number as usize % 2 * manifest::SLOT_BYTES + 20] ^= 1;
     let name = segment::name(number);
     refused(&with(&whole, manifest::NAME, &bytes), &[&name, "the manifest does not know of it"]);
-    Manifest::lay(c.folder.path(), OWNER).expect("founded");
+    Manifest::lay(&c.folder.path().into(), OWNER).expect("founded");
     let first = image(c.folder.path())[manifest::NAME].clone();
     refused(&with(&whole, manifest::NAME, &first), &[&name, "the manifest does not know of the segment"]);
 }
