@@ -84,6 +84,12 @@ fn hundreds_of_seeds_pass_and_are_worth_it() {
         (200, "pauses"),
         (300, "splits"),
         (500, "leader changes"),
+        (60, "torn writes"),
+        (400, "slow syncs"),
+        (80, "full disks"),
+        (80, "failed reads"),
+        (20, "damages"),
+        (10, "damage found"),
     ];
     for (least, name) in least {
         let count = counted.get(name).copied().unwrap_or_default();

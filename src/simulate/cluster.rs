@@ -2,18 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt;
+use futures::channel::mpsc::UnboundedReceiver;
 use meridian_storage::apply::state::{SPAN_FAMILIES, foreign_state};
-use meridian_storage::base::{Key, NodeId, RangeId, Runtime, Span, Timestamp, keys};
+use meridian_storage::base::{Key, NodeId, RangeId, Runtime, Span, StorageError, Timestamp, keys};
 use meridian_storage::engine::{Cf, IterOptions, MemEngine, Reader, split_timestamp};
+use meridian_storage::files::simulated::{Ailments, Crash};
 use meridian_storage::mvcc;
 use meridian_storage::replica::RangeDescriptor;
 use meridian_storage::store::testing::Chance;
 use parking_lot::Mutex;
 
-use super::machine::{Machine, Up, World};
+use super::coverage::Coverage;
+use super::machine::{End, Machine, Up, World};
 use super::network::Weather;
 
 /// How long a cluster without faults may take until everything is in order.
@@ -24,6 +29,8 @@ pub struct Cluster {
     pub machines: Mutex<BTreeMap<NodeId, Machine>>,
     /// By range: the term, and the last moment that was served in it.
     served: Mutex<BTreeMap<RangeId, (u64, Timestamp)>>,
+    /// All faults are over.
+    calm: AtomicBool,
 }
 
 impl Cluster {
@@ -32,10 +39,15 @@ impl Cluster {
         for (i, skew) in skews_ns.iter().enumerate() {
             let id = NodeId(i as u32 + 1);
             let mut machine = Machine::new(&world, id, *skew);
-            machine.start(&world);
+            machine.start(&world).expect("nothing has gone wrong yet");
             machines.insert(id, machine);
         }
-        Arc::new(Cluster { world, machines: Mutex::new(machines), served: Mutex::default() })
+        Arc::new(Cluster {
+            world,
+            machines: Mutex::new(machines),
+            served: Mutex::default(),
+            calm: AtomicBool::default(),
+        })
     }
 
     pub fn nodes(&self) -> Vec<NodeId> {
@@ -56,8 +68,63 @@ impl Cluster {
         up.into_iter().nth(at)
     }
 
+    /// Starts a machine, if its disk lets it. One whose disk is found damaged is replaced.
     pub fn start(&self, node: NodeId) {
-        self.machines.lock().get_mut(&node).expect("a machine").start(&self.world);
+        let started = self.machines.lock().get_mut(&node).expect("a machine").start(&self.world);
+        if let Err(StorageError::Corruption(_)) = started {
+            Coverage::add(&self.world.coverage.damage_found);
+            self.replace(node);
+        }
+    }
+
+    /// Takes down the machines whose processes cannot go on, as they tell of it.
+    pub fn watch_ends(self: &Arc<Self>, mut ends: UnboundedReceiver<End>) {
+        let (runtime, cluster) = (self.world.runtime.clone(), Arc::downgrade(self));
+        let watch = {
+            let runtime = runtime.clone();
+            async move {
+                while let Some(end) = ends.next().await {
+                    let (sleep, cluster) = (runtime.sleep(end.after), cluster.clone());
+                    let end = async move {
+                        sleep.await;
+                        if let Some(cluster) = cluster.upgrade() {
+                            cluster.end(&end);
+                        }
+                    };
+                    runtime.spawn("end", Box::pin(end));
+                }
+            }
+        };
+        runtime.spawn("ends", Box::pin(watch));
+    }
+
+    fn end(&self, end: &End) {
+        if self.up(end.node).is_none_or(|up| up.life != end.life) {
+            return;
+        }
+        Coverage::add(&self.world.coverage.machines_ended);
+        self.crash(end.node, Crash::Process, 0);
+        if let StorageError::Corruption(_) = end.why {
+            Coverage::add(&self.world.coverage.damage_found);
+            self.replace(end.node);
+        } else if self.calm.load(SeqCst) {
+            self.start(end.node);
+        }
+    }
+
+    /// The disk of a machine is found damaged: another machine takes its place.
+    fn replace(&self, node: NodeId) {
+        let skew = {
+            let machines = self.machines.lock();
+            let machine = &machines[&node];
+            assert!(machine.disk.is_rotten(), "the disk of {node} is damaged, and nobody has damaged it");
+            machine.physical.skew()
+        };
+        self.world.trace.say(format_args!("{node} is lost to damage"));
+        self.remove(node);
+        if self.staying().len() < 4 {
+            self.join(skew);
+        }
     }
 
     /// A new machine, with empty disks.
@@ -67,7 +134,7 @@ impl Cluster {
         let last = machines.keys().next_back().copied().max(gone);
         let id = NodeId(last.map_or(1, |n| n.0 + 1));
         let mut machine = Machine::new(&self.world, id, skew_ns);
-        machine.start(&self.world);
+        machine.start(&self.world).expect("an empty disk");
         machines.insert(id, machine);
         id
     }
@@ -75,7 +142,7 @@ impl Cluster {
     /// The machine never comes back, nor do its disks.
     pub fn remove(&self, node: NodeId) {
         let Some(mut machine) = self.machines.lock().remove(&node) else { return };
-        machine.crash(&self.world, 0, 0);
+        machine.crash(&self.world, Crash::Power, 0);
         self.world.draining.lock().remove(&node);
         self.world.gone.lock().insert(node);
         // It is no more, even if it was down before.
@@ -111,9 +178,9 @@ impl Cluster {
         self.world.draining.lock().iter().copied().filter(|n| !holds(n)).collect()
     }
 
-    pub fn crash(&self, node: NodeId, engine_keeps: u64, log_keeps: usize) {
+    pub fn crash(&self, node: NodeId, how: Crash, engine_keeps: u64) {
         let mut machines = self.machines.lock();
-        machines.get_mut(&node).expect("a machine").crash(&self.world, engine_keeps, log_keeps);
+        machines.get_mut(&node).expect("a machine").crash(&self.world, how, engine_keeps);
     }
 
     /// Every range that any machine knows, with its newest descriptor.
@@ -157,13 +224,38 @@ impl Cluster {
     /// Ends all faults.
     pub fn calm(&self, weather: Weather) {
         self.world.trace.say("calm");
+        self.calm.store(true, SeqCst);
         self.world.network.heal();
         self.world.network.set_weather(weather);
+        self.mend(|ailments| {
+            *ailments = Ailments { sync_takes: self.world.sync_takes, ..Ailments::default() }
+        });
         for node in self.nodes() {
-            match self.up(node) {
-                Some(up) => up.process.resume(),
-                None => self.start(node),
+            if let Some(up) = self.up(node) {
+                up.process.resume();
             }
+            self.retire_rotten(node);
+        }
+        for node in self.nodes().into_iter().filter(|n| self.up(*n).is_none()) {
+            self.start(node);
+        }
+    }
+
+    /// Of all disks.
+    pub fn mend(&self, change: impl Fn(&mut Ailments)) {
+        self.machines.lock().values().for_each(|machine| machine.disk.files.ail(&change));
+    }
+
+    /// A disk that is damaged goes, even if nobody has met the damage.
+    fn retire_rotten(&self, node: NodeId) {
+        if !self.machines.lock()[&node].disk.is_rotten() {
+            return;
+        }
+        self.crash(node, Crash::Power, 0);
+        self.start(node);
+        if self.up(node).is_some() {
+            self.world.trace.say(format_args!("{node} is retired"));
+            self.replace(node);
         }
     }
 
@@ -220,14 +312,14 @@ impl Cluster {
             if d.is_joint() || d.voters().count() < 3.min(machines.len()) {
                 return Some(format!("{range} is in the middle of a change: {d:?}"));
             }
-            let truth = contents(&machines[holder].engine, d);
+            let truth = contents(&machines[holder].disk.engine, d);
             for r in &d.replicas {
                 let here = machines[&r.node].up.as_ref().and_then(|up| up.store.replica(*range));
                 let here = here.map(|x| x.descriptor());
                 if here.as_deref() != Some(d) {
                     return Some(format!("{} describes {range} as {here:?}, not as {d:?}", r.node));
                 }
-                let other = contents(&machines[&r.node].engine, d);
+                let other = contents(&machines[&r.node].disk.engine, d);
                 if other != truth {
                     return Some(format!(
                         "{} and {holder} differ about {range}: {}",
@@ -266,7 +358,7 @@ impl Cluster {
         let machines = self.machines.lock();
         let mut all = BTreeSet::new();
         for (id, machine) in &*machines {
-            let mut iter = machine.engine.iter(Cf::Lock, IterOptions::default());
+            let mut iter = machine.disk.engine.iter(Cf::Lock, IterOptions::default());
             iter.seek_to_first();
             while iter.valid() {
                 all.insert((*id, Bytes::copy_from_slice(iter.key())));

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use meridian_storage::files::simulated::Counts;
+
 macro_rules! counters {
     ($($name:ident),+ $(,)?) => {
         #[derive(Default)]
@@ -14,6 +16,19 @@ macro_rules! counters {
 
             pub fn count(counter: &AtomicU64, n: u64) {
                 counter.fetch_add(n, Relaxed);
+            }
+
+            /// Adds what happened to a disk.
+            pub fn absorb_disk(&self, disk: Counts) {
+                for (counter, n) in [
+                    (&self.torn_writes, disk.torn_writes),
+                    (&self.lost_names, disk.lost_names),
+                    (&self.slow_syncs, disk.slow_syncs),
+                    (&self.refused_writes, disk.refused_writes),
+                    (&self.failed_reads, disk.failed_reads),
+                ] {
+                    Self::count(counter, n);
+                }
             }
 
             /// Adds another run's.
@@ -42,6 +57,15 @@ counters!(
     recoveries,
     deadlocks,
     crashes,
+    torn_writes,
+    lost_names,
+    slow_syncs,
+    full_disks,
+    refused_writes,
+    failed_reads,
+    damages,
+    damage_found,
+    machines_ended,
     cuts,
     flaps,
     pauses,

@@ -1,21 +1,24 @@
 //! One machine: disks that outlive it, and the real code of all layers on top of them while it is up.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use futures::channel::mpsc;
+use futures::FutureExt;
+use futures::channel::mpsc::{self, UnboundedSender};
 use meridian_sql::session::SqlNode;
 use meridian_storage::base::clock::ManualClock;
 use meridian_storage::base::{
-    BoxFuture, Clock, Hlc, Key, NodeId, PhysicalClock, RangeId, Runtime, Timestamp,
+    BoxFuture, Clock, Hlc, Key, NodeId, PhysicalClock, RangeId, Runtime, StorageError, StorageResult, Timestamp,
 };
-use meridian_storage::engine::MemEngine;
-use meridian_storage::log::MemLog;
+use meridian_storage::files::simulated::Crash;
+use meridian_storage::files::{Files, SimFiles};
+use meridian_storage::log::DiskLogOptions;
 use meridian_storage::placement::{Action, ClusterView, NodeView, Policy, RangeView, plan};
 use meridian_storage::replica::{Lease, RangeDescriptor, Replica, ReplicaObserver};
-use meridian_storage::store::{self, StoreConfig, StoreHandle, StoreParts};
+use meridian_storage::store::{self, StoreConfig, StoreCore, StoreHandle, StoreParts};
 use meridian_txn::participant::{NodeLiveness, Participant};
 use meridian_txn::record::Standing;
 use meridian_txn::route::{RouterParts, Seeds};
@@ -25,6 +28,7 @@ use meridian_txn::{Db, Limits};
 use parking_lot::Mutex;
 
 use super::coverage::Coverage;
+use super::disk::{Disk, DiskEngine};
 use super::network::{Doors, Network};
 use super::trace::Trace;
 
@@ -39,6 +43,10 @@ pub struct SkewedClock {
 impl SkewedClock {
     pub fn set_skew(&self, skew_ns: i64) {
         self.skew_ns.store(skew_ns, SeqCst);
+    }
+
+    pub fn skew(&self) -> i64 {
+        self.skew_ns.load(SeqCst)
     }
 }
 
@@ -65,6 +73,9 @@ pub struct World {
     pub sql: bool,
     pub store: StoreConfig,
     pub limits: Limits,
+    pub log: DiskLogOptions,
+    /// How long syncs take at the best of times, at least and at most.
+    pub sync_takes: (Duration, Duration),
     /// What gossip would spread: the newest descriptor of the first range, and since when machines are silent.
     pub first_range: Mutex<Option<RangeDescriptor>>,
     pub down_since: Mutex<BTreeMap<NodeId, Option<u64>>>,
@@ -81,6 +92,12 @@ pub struct World {
     /// Of each machine that takes statements.
     pub sessions: Mutex<Vec<Weak<SqlNode>>>,
     pub sightings: mpsc::UnboundedSender<Sighting>,
+    /// Of all machines that there have been.
+    pub disks: Mutex<Vec<SimFiles>>,
+    /// A read of some machine's state has failed.
+    pub misread: Arc<AtomicBool>,
+    /// Hears of every machine that ends by a fault of its disk.
+    pub ends: UnboundedSender<End>,
     /// Who held a lease last, by range.
     pub leaders: Mutex<BTreeMap<RangeId, NodeId>>,
 }
@@ -88,6 +105,20 @@ pub struct World {
 impl World {
     pub fn wall_ns(&self) -> u64 {
         self.runtime.clock().wall_ns()
+    }
+
+    /// Whether an error with this SQLSTATE and message is that of a disk that was made to fail.
+    pub fn is_of_a_disk(&self, code: &str, message: &str) -> bool {
+        self.misread.load(SeqCst) && (message.contains("disk: ") || code == "XX001")
+    }
+
+    /// The process of a machine ends by a fault of its disk.
+    pub fn end(&self, up: &Up, why: StorageError, after: Duration) {
+        let (node, life) = (up.store.node(), up.life);
+        assert!(up.disk.is_to_blame(), "the store of {node} failed: {why}");
+        self.trace.say(format_args!("{node} ends: {why}"));
+        // Nobody listens when the run is over.
+        let _ = self.ends.unbounded_send(End { node, life, why, after });
     }
 
     /// When the oldest open transaction of a machine that is up began, as gossip would tell.
@@ -98,6 +129,15 @@ impl World {
     }
 }
 
+/// A process that cannot go on.
+pub struct End {
+    pub node: NodeId,
+    pub life: u64,
+    pub why: StorageError,
+    /// How long others may still hear of it.
+    pub after: Duration,
+}
+
 /// The parts of a machine that is up.
 #[derive(Clone)]
 pub struct Up {
@@ -105,14 +145,17 @@ pub struct Up {
     pub store: StoreHandle,
     pub db: Db,
     pub clock: Clock,
+    pub disk: Arc<Disk>,
+    /// Counts the machine's processes.
+    pub life: u64,
     /// Set when the machine takes statements.
     pub sql: Arc<OnceLock<Arc<SqlNode>>>,
 }
 
 pub struct Machine {
     pub id: NodeId,
-    pub engine: Arc<MemEngine>,
-    pub log: Arc<MemLog>,
+    pub disk: Arc<Disk>,
+    pub life: u64,
     pub physical: Arc<SkewedClock>,
     pub up: Option<Up>,
 }
@@ -121,19 +164,32 @@ impl Machine {
     /// A machine with empty disks; node 1 begins the cluster.
     pub fn new(world: &World, id: NodeId, skew_ns: i64) -> Self {
         let physical = Arc::new(SkewedClock { base: world.runtime.clock(), skew_ns: skew_ns.into() });
-        let engine = Arc::new(MemEngine::new());
+        let disk = Disk::new(world, id, world.runtime.random());
         let clock = Hlc::new(physical.clone(), world.max_offset, world.bound_known);
         match id {
-            NodeId(1) => store::bootstrap(&*engine, CLUSTER, id, clock.now()),
-            _ => store::join(&*engine, CLUSTER, id),
+            NodeId(1) => store::bootstrap(&disk.engine, CLUSTER, id, clock.now()),
+            _ => store::join(&disk.engine, CLUSTER, id),
         }
         .expect("an empty engine");
-        Machine { id, engine, log: Arc::new(MemLog::new()), physical, up: None }
+        Machine { id, disk, life: 0, physical, up: None }
     }
 
-    pub fn start(&mut self, world: &Arc<World>) {
+    /// An error is the disk's: the machine stays down.
+    pub fn start(&mut self, world: &Arc<World>) -> StorageResult<()> {
         assert!(self.up.is_none(), "{} is up", self.id);
         world.trace.say(format_args!("start {}", self.id));
+        self.life += 1;
+        let started = self.try_start(world);
+        if let Err(e) = &started {
+            world.trace.say(format_args!("{} does not start: {e}", self.id));
+            assert!(self.disk.is_to_blame(), "{} does not start: {e}", self.id);
+            self.disk.crash(Crash::Process, 0);
+        }
+        started
+    }
+
+    fn try_start(&mut self, world: &Arc<World>) -> StorageResult<()> {
+        let log = Arc::new(self.disk.open_log(world.log)?);
         let process = world.runtime.process();
         let runtime: Arc<dyn Runtime> = Arc::new(process.clone());
         // The hybrid clock is memory: a machine that starts begins with the physical one.
@@ -145,31 +201,28 @@ impl Machine {
         let port = world.network.port(self.id);
         let parts = StoreParts {
             config: world.store.clone(),
-            engine: self.engine.clone(),
-            log: self.log.clone(),
+            engine: Arc::new(DiskEngine(self.disk.clone())),
+            log,
             clock: clock.clone(),
             runtime: runtime.clone(),
             transport: port.clone(),
             observer,
         };
-        let (core, store) = store::open(parts, Some(CLUSTER)).expect("the store opens");
+        let (core, store) = store::open(parts, Some(CLUSTER))?;
         let seeds = Arc::new(Gossip(world.clone()));
         let router = RouterParts { node: self.id, clock: clock.clone(), runtime, transport: port, seeds };
         let db = Db::with_limits(router, world.limits.clone());
         db.router().set_local(kv.clone());
         participant.set_sender(db.router().clone());
         participant.set_liveness(Arc::new(Gossip(world.clone())));
-        let id = self.id;
-        let run = async move {
-            if let Err(e) = core.run_as_task().await {
-                panic!("the store of {id} failed: {e}");
-            }
-        };
-        process.spawn("store", Box::pin(run));
         let doors = Doors { store: store.clone(), process: process.clone(), kv };
         world.network.connect(self.id, doors);
-        let up = Up { process: process.clone(), store, db, clock, sql: Arc::default() };
-        process.spawn("maintain", Box::pin(maintain(up.clone())));
+        let disk = self.disk.clone();
+        let up =
+            Up { process: process.clone(), store, db, clock, disk, life: self.life, sql: Arc::default() };
+        process.spawn("store", Box::pin(run_store(core, up.clone(), world.clone())));
+        process.spawn("disk", Box::pin(watch_disk(up.clone(), world.clone())));
+        process.spawn("maintain", Box::pin(maintain(up.clone(), world.clone())));
         process.spawn("place", Box::pin(place(up.clone(), world.clone())));
         if world.sql {
             process.spawn("sql", Box::pin(super::sql::open(up.clone(), world.clone())));
@@ -177,18 +230,18 @@ impl Machine {
         }
         world.down_since.lock().insert(self.id, None);
         self.up = Some(up);
+        Ok(())
     }
 
-    /// The machine loses power. Of the batches that were neither flushed nor synced, the first few survive.
-    pub fn crash(&mut self, world: &World, engine_keeps: u64, log_keeps: usize) {
+    /// The machine goes down. Of what the state had not flushed, the first few batches survive.
+    pub fn crash(&mut self, world: &World, how: Crash, engine_keeps: u64) {
         let Some(up) = self.up.take() else { return };
-        world.trace.say(format_args!("crash {} keeps {engine_keeps} {log_keeps}", self.id));
+        world.trace.say(format_args!("crash {} by {how:?} keeps {engine_keeps}", self.id));
         world.network.disconnect(self.id);
         up.process.kill();
         up.store.stop();
         drop(up);
-        self.engine.crash_keeping(engine_keeps);
-        self.log.crash_keeping(log_keeps);
+        self.disk.crash(how, engine_keeps);
         world.down_since.lock().insert(self.id, Some(world.wall_ns()));
         world.crashed_at.lock().insert(self.id, world.wall_ns());
     }
@@ -204,12 +257,52 @@ fn led(up: &Up) -> Vec<(RangeDescriptor, Lease)> {
     up.store.descriptors().iter().filter_map(|d| Some(((**d).clone(), lease(d)?))).collect()
 }
 
+/// The store until it is stopped. An error and a panic that its disk is to blame for are the end of the process, as of the
+/// binary's.
+async fn run_store(core: StoreCore, up: Up, world: Arc<World>) {
+    disk_done(&up).await;
+    let why = match AssertUnwindSafe(core.run_as_task()).catch_unwind().await {
+        Ok(Ok(())) => return,
+        Ok(Err(e)) => e,
+        Err(panic) if up.disk.is_to_blame() => {
+            let text = super::forgive().unwrap_or_default();
+            let damage = text.contains("Corruption(") || text.contains("corruption: ");
+            drop(panic);
+            if damage { StorageError::Corruption(text) } else { StorageError::Io(text) }
+        }
+        Err(panic) => std::panic::resume_unwind(panic),
+    };
+    world.end(&up, why, Duration::ZERO);
+}
+
+/// A node that could not read its state has told its client so; it is not left up for long.
+async fn watch_disk(up: Up, world: Arc<World>) {
+    loop {
+        up.process.sleep(Duration::from_millis(50)).await;
+        if up.disk.has_misread() {
+            let damage = || StorageError::Corruption("a read of the state has failed".into());
+            let failed = || StorageError::Io("a read of the state has failed".into());
+            let why = if up.disk.is_damaged() { damage() } else { failed() };
+            return world.end(&up, why, Duration::from_micros(up.process.random() % 500_000));
+        }
+    }
+}
+
+async fn disk_done(up: &Up) {
+    while let Some(rest) = up.disk.files.busy_for() {
+        up.process.sleep(rest).await;
+    }
+}
+
 /// Flushes the engine and truncates the log, as the binary's maintenance thread does.
-async fn maintain(up: Up) {
+async fn maintain(up: Up, world: Arc<World>) {
     loop {
         let jitter = Duration::from_micros(up.process.random() % 400_000);
         up.process.sleep(Duration::from_millis(200) + jitter).await;
-        up.store.maintain().expect("memory does not fail");
+        disk_done(&up).await;
+        if let Err(e) = up.store.maintain() {
+            return world.end(&up, e, Duration::ZERO);
+        }
     }
 }
 

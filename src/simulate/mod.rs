@@ -2,8 +2,8 @@
 //! network that loses, repeats, delays and cuts, ranges that split and move - under the real code of all layers below the
 //! server.
 //!
-//! What is real: storage, transactions, SQL sessions. What is simulated is what DESIGN calls the seams: disks (in memory,
-//! with what a crash loses), the network, clocks, tasks, chance. **The same seed and the same options give the same run**,
+//! What is real: storage, transactions, SQL sessions. What is simulated is what DESIGN calls the seams: disks (in memory, with
+//! what they lose, tear, refuse and forget), the network, clocks, tasks, chance. **The same seed and the same options give the same run**,
 //! byte for byte, on any machine: each run ends with a number over its whole trace.
 //!
 //! `options` is what can be asked for, `run` one run, `reduce` looks for a smaller one that fails in the same way; `cluster` and `machine` are the world, `network` and `nemesis` make
@@ -16,6 +16,7 @@ mod workload;
 mod sql;
 mod cluster;
 mod machine;
+mod disk;
 mod network;
 mod trace;
 mod coverage;
@@ -42,6 +43,11 @@ use crate::node::system::SystemClock;
 thread_local! {
     /// Why this thread's run failed: the first panic's message and place.
     static FAILURE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Forgets the panic that was met last in this thread, and says what it was: it was to be expected.
+fn forgive() -> Option<String> {
+    FAILURE.take()
 }
 
 /// Runs what is asked for, each run in a thread of its own; prints a line for each in the order of the seeds, and at the end

@@ -7,10 +7,12 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::channel::mpsc;
 use meridian_storage::base::{Key, NodeId, Runtime, keys};
+use meridian_storage::files::simulated::Crash;
 use meridian_storage::store::testing::Chance;
 
 use super::cluster::Cluster;
 use super::coverage::Coverage;
+use super::disk::Disk;
 use super::machine::{Sighting, SkewedClock};
 use super::options::Fault;
 
@@ -19,7 +21,7 @@ const RANGES_MAX: usize = 24;
 /// There are no more machines than this.
 const NODES_MAX: usize = 9;
 
-/// One thing to do, and how often of a hundred when everything is allowed.
+/// One thing to do, and how often in relation to the others.
 #[derive(Clone, Copy)]
 enum Act {
     Crash,
@@ -43,9 +45,16 @@ enum Act {
     Drain,
     Remove,
     Lose,
+    SlowDisk,
+    FastDisks,
+    FillDisk,
+    FreeDisks,
+    BadReads,
+    GoodReads,
+    Rot,
 }
 
-const ACTS: [(Fault, Act, u64); 21] = [
+const ACTS: [(Fault, Act, u64); 30] = [
     (Fault::Crash, Act::Crash, 12),
     (Fault::Crash, Act::CrashAll, 2),
     (Fault::Crash, Act::Restart, 18),
@@ -67,6 +76,15 @@ const ACTS: [(Fault, Act, u64); 21] = [
     (Fault::Member, Act::Drain, 2),
     (Fault::Member, Act::Remove, 8),
     (Fault::Loss, Act::Lose, 1),
+    (Fault::DiskSlow, Act::SlowDisk, 5),
+    (Fault::DiskSlow, Act::FastDisks, 5),
+    (Fault::DiskFull, Act::FillDisk, 3),
+    (Fault::DiskFull, Act::FreeDisks, 6),
+    (Fault::DiskFull, Act::Restart, 4),
+    (Fault::DiskRead, Act::BadReads, 3),
+    (Fault::DiskRead, Act::GoodReads, 6),
+    (Fault::DiskRead, Act::Restart, 4),
+    (Fault::BitRot, Act::Rot, 3),
 ];
 
 pub struct Nemesis {
@@ -156,6 +174,16 @@ impl Nemesis {
             Act::Drain => self.drain(node),
             Act::Remove => self.remove(),
             Act::Lose => self.lose(node),
+            Act::SlowDisk => self.slow_disk(node),
+            Act::FastDisks => {
+                let takes = self.cluster.world.sync_takes;
+                self.cluster.mend(|a| a.sync_takes = takes);
+            }
+            Act::FillDisk => self.fill_disk(node),
+            Act::FreeDisks => self.cluster.mend(|a| a.is_full = false),
+            Act::BadReads => self.spoil_reads(node),
+            Act::GoodReads => self.cluster.mend(|a| a.failing_reads = 0),
+            Act::Rot => self.rot(node),
         }
     }
 
@@ -177,9 +205,56 @@ impl Nemesis {
     }
 
     fn crash(&mut self, node: NodeId) {
+        let how = if self.chance.percent(25) { Crash::Process } else { Crash::Power };
         if self.cluster.up(node).is_some() {
             Coverage::add(&self.cluster.world.coverage.crashes);
-            self.cluster.crash(node, self.chance.below(6), self.chance.below(3) as usize);
+            self.cluster.crash(node, how, self.chance.below(6));
+        } else if how == Crash::Power {
+            // What an ended process has written, and nobody has synced.
+            self.say(format_args!("{node} loses power"));
+            self.disk(node).files.crash(how);
+        }
+    }
+
+    fn disk(&self, node: NodeId) -> Arc<Disk> {
+        self.cluster.machines.lock()[&node].disk.clone()
+    }
+
+    fn slow_disk(&mut self, node: NodeId) {
+        let most = [20, 100, 500, 1500, 4000][self.chance.below(5) as usize];
+        self.say(format_args!("syncs of {node} take up to {most} ms"));
+        let takes = (Duration::from_millis(10), Duration::from_millis(most));
+        self.disk(node).files.ail(|a| a.sync_takes = takes);
+    }
+
+    fn fill_disk(&mut self, node: NodeId) {
+        let overwrites_need_room = self.chance.percent(50);
+        self.say(format_args!("the disk of {node} is full, {overwrites_need_room}"));
+        Coverage::add(&self.cluster.world.coverage.full_disks);
+        self.disk(node).files.ail(|a| (a.is_full, a.overwrites_need_room) = (true, overwrites_need_room));
+    }
+
+    fn spoil_reads(&mut self, node: NodeId) {
+        let percent = [1, 10, 100][self.chance.below(3) as usize];
+        self.say(format_args!("{percent} in a hundred reads of {node} fail"));
+        self.disk(node).files.ail(|a| a.failing_reads = percent);
+    }
+
+    /// Once in a run, as [`Nemesis::lose`]: a disk that is damaged is a disk that is lost.
+    fn rot(&mut self, node: NodeId) {
+        let whole = self.cluster.staying().contains(&node) && self.cluster.is_whole();
+        let disk = self.disk(node);
+        if !disk.is_rotten() && (self.lost || !whole) {
+            return;
+        }
+        let Some(what) = disk.rot(&mut self.chance) else { return };
+        self.lost = true;
+        self.say(format_args!("damage on {node}: {what}"));
+        Coverage::add(&self.cluster.world.coverage.damages);
+        if self.chance.percent(50) {
+            // Much is read at a start only.
+            self.crash(node);
+            self.cluster.start(node);
         }
     }
 
@@ -344,7 +419,9 @@ impl Nemesis {
     fn flush(&mut self, node: NodeId) {
         if let Some(up) = self.cluster.up(node).filter(|up| !up.process.is_paused()) {
             self.say(format_args!("flush {node}"));
-            up.store.flush().expect("memory does not fail");
+            if let Err(e) = up.store.flush() {
+                self.cluster.world.end(&up, e, Duration::ZERO);
+            }
         }
     }
 }

@@ -70,8 +70,17 @@ impl FromStr for Plant {
 /// What goes wrong, and what an operator does meanwhile.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, ValueEnum)]
 pub enum Fault {
-    /// A machine loses power, and with it some of what was not synced; now and then all machines do.
+    /// A machine loses power, and with it any part of what was not synced, torn anywhere, or its process ends; now and then
+    /// all machines do.
     Crash,
+    /// Syncs of a disk take long.
+    DiskSlow,
+    /// A disk is full for a while.
+    DiskFull,
+    /// Reads of a disk fail for a while.
+    DiskRead,
+    /// What lies on a disk is not what was written.
+    BitRot,
     /// A machine stands still, and then goes on as if nothing had been.
     Pause,
     /// Nothing passes between two machines, in one direction or both, or between one and all others.

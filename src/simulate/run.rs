@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::channel::{mpsc, oneshot};
 use meridian_sql::check;
 use meridian_storage::base::{NodeId, PhysicalClock, Runtime};
+use meridian_storage::log::DiskLogOptions;
 use meridian_storage::store::StoreConfig;
 use meridian_storage::store::testing::Chance;
 use meridian_txn::Limits;
@@ -16,7 +17,7 @@ use meridian_txn::testing::SimRuntime;
 
 use super::cluster::Cluster;
 use super::coverage::Coverage;
-use super::machine::{Sighting, Up, World};
+use super::machine::{End, Sighting, Up, World};
 use super::nemesis::{Nemesis, random_skew};
 use super::network::{Network, Weather};
 use super::options::{Fault, SimulateArgs, Work};
@@ -49,6 +50,8 @@ struct Scenario {
     bound_known: bool,
     store: StoreConfig,
     limits: Limits,
+    log: DiskLogOptions,
+    sync_takes: (Duration, Duration),
     weather: Weather,
     think: Duration,
     dead_after: Duration,
@@ -60,7 +63,8 @@ impl Scenario {
     /// (Groce and others, "Swarm testing", ISSTA 2012.)
     fn choose(args: &SimulateArgs, chance: &mut Chance) -> Self {
         let everything = chance.percent(30);
-        let faults = args.faults.0.iter().copied().filter(|_| everything || chance.percent(60)).collect();
+        let faults: BTreeSet<Fault> =
+            args.faults.0.iter().copied().filter(|_| everything || chance.percent(60)).collect();
         let mut sql: Vec<Work> = args.workload.0.iter().copied().filter(|w| *w != Work::KEYS).collect();
         let keys = args.workload.0.contains(&Work::KEYS) && (sql.is_empty() || chance.percent(10));
         let works = if keys {
@@ -78,6 +82,13 @@ impl Scenario {
         let nodes = if chance.percent(70) { 3 } else { 4 + chance.below(2) as u32 };
         let store = store_config(chance).suited_to(max_offset);
         let limits = limits(chance);
+        let log = DiskLogOptions {
+            segment_bytes: [4 << 10, 16 << 10][chance.below(2) as usize],
+            cache_bytes: [0, 4 << 10, 64 << 10][chance.below(3) as usize],
+        };
+        // A crash finds most that is not durable while a disk syncs.
+        let micros = [0, 200, 1000, 5000][chance.below(4) as usize];
+        let sync_takes = (Duration::from_micros(micros / 2), Duration::from_micros(micros));
         let weather = bad_weather(chance);
         let think = Duration::from_millis([4, 40, 400][chance.below(3) as usize]);
         let nodes = args.nodes.unwrap_or(nodes);
@@ -91,6 +102,8 @@ impl Scenario {
             bound_known,
             store,
             limits,
+            log,
+            sync_takes,
             weather,
             think,
             dead_after,
@@ -123,9 +136,12 @@ pub fn run(args: &SimulateArgs, seed: u64) -> Report {
     let mut chance = Chance::new(runtime.random());
     let scenario = Scenario::choose(args, &mut chance);
     let (sightings, seen) = mpsc::unbounded();
-    let (world, skews, max_skew) = world(&runtime, &mut chance, &scenario, sightings, args.trace);
+    let (ends, ended) = mpsc::unbounded();
+    let (world, skews, max_skew) = world(&runtime, &mut chance, &scenario, sightings, args.trace, ends);
     let (trace, coverage) = (world.trace.clone(), world.coverage.clone());
-    let healing = runtime.block_on(drive(world, skews, max_skew, scenario, args.time, chance, seen));
+    let drive = drive(world.clone(), ended, skews, max_skew, scenario, args.time, chance, seen);
+    let healing = runtime.block_on(drive);
+    world.disks.lock().iter().for_each(|disk| coverage.absorb_disk(disk.counts()));
     runtime.shut_down();
     let simulated = Duration::from_secs_f64(trace.seconds());
     Report { hash: trace.hash(), simulated, healing, coverage }
@@ -137,6 +153,7 @@ fn world(
     scenario: &Scenario,
     sightings: mpsc::UnboundedSender<Sighting>,
     echo: bool,
+    ends: mpsc::UnboundedSender<End>,
 ) -> (Arc<World>, Vec<i64>, Duration) {
     let trace = Trace::new(runtime.clone(), echo);
     let network = Network::new(runtime.clone(), trace.clone(), CALM);
@@ -153,6 +170,8 @@ fn world(
         sql: scenario.works.iter().any(|w| *w != Work::KEYS),
         store: scenario.store.clone(),
         limits: scenario.limits.clone(),
+        log: scenario.log,
+        sync_takes: scenario.sync_takes,
         first_range: Default::default(),
         down_since: Default::default(),
         crashed_at: Default::default(),
@@ -162,6 +181,9 @@ fn world(
         gc_after: scenario.gc_after,
         sessions: Default::default(),
         sightings,
+        disks: Default::default(),
+        misread: Default::default(),
+        ends,
         leaders: Default::default(),
     };
     (Arc::new(world), skews, max_skew)
@@ -169,6 +191,7 @@ fn world(
 
 async fn drive(
     world: Arc<World>,
+    ended: mpsc::UnboundedReceiver<End>,
     skews: Vec<i64>,
     max_skew: Duration,
     scenario: Scenario,
@@ -178,6 +201,7 @@ async fn drive(
 ) -> Healing {
     let runtime = world.runtime.clone();
     let cluster = Cluster::new(world.clone(), &skews);
+    cluster.watch_ends(ended);
     cluster.settle().await;
     let first = cluster.up(NodeId(1)).expect("nothing has gone wrong yet");
     gateways_open(&cluster).await;

@@ -35,6 +35,14 @@ impl SimClient {
     fn died() -> Refusal {
         Refusal::lost("the machine has died")
     }
+
+    fn refusal(&self, e: SqlError) -> Refusal {
+        if self.cluster.world.is_of_a_disk(e.code(), e.message()) {
+            // Its machine goes down by it.
+            return Refusal::lost(e.message());
+        }
+        Refusal::new(e.code(), e.message())
+    }
 }
 
 impl Client for SimClient {
@@ -45,7 +53,7 @@ impl Client for SimClient {
             }
             let gateway = self.up.clone();
             let connected = on_machine(&self.up, "session", async move { connect(&gateway).await });
-            self.session = Some(connected.await.ok_or_else(Self::died)?.map_err(refusal)?);
+            self.session = Some(connected.await.ok_or_else(Self::died)?.map_err(|e| self.refusal(e))?);
             Ok(())
         })
     }
@@ -63,7 +71,7 @@ impl Client for SimClient {
             let answer = match answered.await {
                 Some((session, answer)) => {
                     self.session = Some(session);
-                    answer.map_err(refusal)
+                    answer.map_err(|e| self.refusal(e))
                 }
                 None => Err(Self::died()),
             };
@@ -109,10 +117,6 @@ impl Random for Dice<'_> {
     fn bits(&mut self) -> u64 {
         self.0.bits()
     }
-}
-
-fn refusal(e: SqlError) -> Refusal {
-    Refusal::new(e.code(), e.message())
 }
 
 /// Runs `deed` as the machine does it; `None`: the machine died before it could answer.
