@@ -11,7 +11,8 @@ use futures::channel::mpsc::{self, UnboundedSender};
 use meridian_sql::session::SqlNode;
 use meridian_storage::base::clock::ManualClock;
 use meridian_storage::base::{
-    BoxFuture, Clock, Hlc, Key, NodeId, PhysicalClock, RangeId, Runtime, StorageError, StorageResult, Timestamp,
+    BoxFuture, Clock, Hlc, Key, NodeId, PhysicalClock, RangeId, Runtime, StorageError, StorageResult,
+    Timestamp,
 };
 use meridian_storage::files::simulated::Crash;
 use meridian_storage::files::{Files, SimFiles};

@@ -339,10 +339,10 @@ impl Nemesis {
         let rows = self.cluster.rows(node);
         // Rows of today, or places that were good for a split at the beginning.
         let places = if self.chance.percent(50) && !rows.is_empty() { &rows } else { &self.split_keys };
-        let at = places[self.chance.below(places.len() as u64) as usize].clone();
-        if self.cluster.ranges().len() >= RANGES_MAX {
+        if places.is_empty() || self.cluster.ranges().len() >= RANGES_MAX {
             return;
         }
+        let at = places[self.chance.below(places.len() as u64) as usize].clone();
         self.say(format_args!("{node}: split at {at:?}"));
         let (db, trace) = (up.db.clone(), self.cluster.world.trace.clone());
         let split = async move {
