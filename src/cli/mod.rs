@@ -49,9 +49,12 @@ pub struct StartArgs {
     /// Where PostgreSQL clients connect.
     #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_SQL)]
     pub listen_sql: Address,
-    /// Where other nodes connect; also the address that they are told.
+    /// Where other nodes connect; also the address that they are told, unless there is --advertise-rpc.
     #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_RPC)]
     pub listen_rpc: Address,
+    /// Where other nodes find this one, if that is not where it listens: behind a proxy or a translation of addresses.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub advertise_rpc: Option<Address>,
     /// Where health checks, metrics and the console are.
     #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_HTTP)]
     pub listen_http: Address,

@@ -15,6 +15,10 @@ pub async fn start(args: StartArgs) -> Result<(), String> {
     for address in &args.join {
         join.push(address.resolve().await?.to_string());
     }
+    let advertised_rpc = match &args.advertise_rpc {
+        Some(address) => Some(address.resolve().await?),
+        None => None,
+    };
     let config = NodeConfig {
         folder: match args.store {
             Store::Memory => None,
@@ -22,6 +26,7 @@ pub async fn start(args: StartArgs) -> Result<(), String> {
         },
         sql: args.listen_sql.resolve().await?,
         rpc: args.listen_rpc.resolve().await?,
+        advertised_rpc,
         http: args.listen_http.resolve().await?,
         join,
         join_for: args.join_for,
@@ -75,6 +80,7 @@ pub async fn demo(args: DemoArgs) -> Result<(), String> {
             folder: None,
             sql: if n == 0 { args.listen_sql.resolve().await? } else { any },
             rpc: any,
+            advertised_rpc: None,
             http: any,
             join: nodes.first().map(|first| first.rpc.to_string()).into_iter().collect(),
             join_for: Duration::from_secs(30),

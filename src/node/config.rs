@@ -11,6 +11,8 @@ pub struct NodeConfig {
     pub folder: Option<PathBuf>,
     pub sql: SocketAddr,
     pub rpc: SocketAddr,
+    /// Where other nodes find it, if not there.
+    pub advertised_rpc: Option<SocketAddr>,
     pub http: SocketAddr,
     /// Addresses of nodes of the cluster to join.
     pub join: Vec<String>,

@@ -99,11 +99,12 @@ impl Node {
         );
         let local = |l: &TcpListener| l.local_addr().map_err(|e| e.to_string());
         let (sql_at, rpc_at, http_at) = (local(&sql)?, local(&rpc)?, local(&http)?);
+        let reached_at = config.advertised_rpc.unwrap_or(rpc_at);
 
         let thresholds = GcThresholds::new();
         let folder = config.folder.as_deref();
         let engine = disks::open_state(folder, config.cache as usize, thresholds.clone())?;
-        let joined = identify(&config, &*engine, &clock, runtime.as_ref(), rpc_at).await?;
+        let joined = identify(&config, &*engine, &clock, runtime.as_ref(), reached_at).await?;
 
         let identity = store::identity(&*engine).map_err(fault)?.ok_or("the store has no identity")?;
         let log = disks::open_log(folder, LogOwner { cluster: identity.cluster, node: identity.node })?;
@@ -111,7 +112,7 @@ impl Node {
         let peers = Peers::new(Identity { cluster: cluster.clone(), node: id });
         let me = NodeState {
             node: id.0,
-            address: rpc_at.to_string(),
+            address: reached_at.to_string(),
             sql_address: sql_at.to_string(),
             started_ms: clock.wall_ns() / 1_000_000,
             // Opening the store counts this one.
