@@ -4,11 +4,16 @@
 //! the clients' history with what the database holds in the end. It shares no code with the database: whatever both
 //! believed wrongly, neither would notice.
 //!
-//! `cluster` controls the processes; `records` is what the clients saw; `client` turns driver errors into what is known about
-//! a transaction; `workloads` make history, `nemesis` makes trouble, `checkers` are pure functions over both;
-//! `run` puts them together. The exit code is 1 when a promise was broken or the run could not be judged. `check_file` holds
-//! a file against the library's models.
+//! `test` runs the library's workloads while every `nemesis` makes trouble, and `suite` all of them; `run` is the bank alone, with
+//! `pgbench` beside it if that is wanted, on a cluster of its own or on one that is there. `cluster` controls the processes, each in
+//! a place of a `network`, on a `disk`, by a `clock`, and all of them in a `world` that ends with the run. The exit code is 1 when
+//! a promise was broken, 2 when the run could not be judged, 3 when nothing of what was to be broken can be broken here.
+//! `check_file` holds a file against the library's models.
 
+#[cfg(feature = "cluster")]
+mod suite;
+#[cfg(feature = "cluster")]
+mod test;
 #[cfg(feature = "cluster")]
 mod run;
 #[cfg(feature = "cluster")]
@@ -23,6 +28,14 @@ mod client;
 mod records;
 #[cfg(feature = "cluster")]
 mod cluster;
+#[cfg(feature = "cluster")]
+mod network;
+#[cfg(feature = "cluster")]
+mod clock;
+#[cfg(feature = "cluster")]
+mod disk;
+#[cfg(feature = "cluster")]
+mod world;
 mod check_file;
 
 use std::process::ExitCode;
@@ -47,6 +60,12 @@ enum Command {
     /// Transfers between accounts: acknowledged ones are there, refused ones are not, the total never changes.
     #[cfg(feature = "cluster")]
     Bank(run::BankArgs),
+    /// A cluster, workloads and faults, and a verdict.
+    #[cfg(feature = "cluster")]
+    Test(test::TestArgs),
+    /// Every workload under every fault.
+    #[cfg(feature = "cluster")]
+    Suite(suite::SuiteArgs),
     /// A history in a file against an isolation level.
     Check(check_file::CheckArgs),
 }
@@ -54,34 +73,67 @@ enum Command {
 fn main() -> ExitCode {
     match Cli::parse().command {
         #[cfg(feature = "cluster")]
-        Command::Bank(args) => bank(args),
+        Command::Bank(args) => ended(block_on(run::bank(args)), |()| ExitCode::SUCCESS),
+        #[cfg(feature = "cluster")]
+        Command::Test(args) => test(args),
+        #[cfg(feature = "cluster")]
+        Command::Suite(args) => ended(suite::run(&args), |code| code),
         Command::Check(args) => check_file::run(&args),
     }
 }
 
+/// For a run that could not be judged.
 #[cfg(feature = "cluster")]
-fn bank(args: run::BankArgs) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(e) => {
-            eprintln!("meridian-jepsen: cannot start: {e}");
-            return ExitCode::FAILURE;
-        }
+const NOT_JUDGED: u8 = 2;
+#[cfg(feature = "cluster")]
+const SKIPPED: u8 = 3;
+
+#[cfg(feature = "cluster")]
+fn test(args: test::TestArgs) -> ExitCode {
+    let world = match world::enter(args.wants_namespaces()) {
+        world::World::Over(code) => return code,
+        world => world,
     };
-    // Dropping the run's future kills its processes and removes its folders.
-    let done = runtime.block_on(async {
-        tokio::select! {
-            done = run::bank(args) => done,
-            e = interrupted() => Err(e),
-        }
-    });
+    let done = block_on(test::run(args, &world));
+    if let world::World::Shared(_) = world {
+        world::remove_named(world::number());
+    }
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(test::Ended::Valid) => ExitCode::SUCCESS,
+        Ok(test::Ended::Invalid) => ExitCode::FAILURE,
+        Ok(test::Ended::Skipped(why)) => {
+            println!("verdict: skipped: {}", why.join("; "));
+            ExitCode::from(SKIPPED)
+        }
         Err(e) => {
             eprintln!("meridian-jepsen: {e}");
-            ExitCode::FAILURE
+            ExitCode::from(NOT_JUDGED)
         }
     }
+}
+
+#[cfg(feature = "cluster")]
+fn ended<T>(done: Result<T, String>, code: impl FnOnce(T) -> ExitCode) -> ExitCode {
+    done.map_or_else(
+        |e| {
+            eprintln!("meridian-jepsen: {e}");
+            ExitCode::FAILURE
+        },
+        code,
+    )
+}
+
+/// Runs to the end, or until a signal: dropping the run's future kills its processes and removes its folders.
+#[cfg(feature = "cluster")]
+fn block_on<T>(run: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| format!("cannot start: {e}"))?;
+    runtime.block_on(async {
+        tokio::select! {
+            done = run => done,
+            e = interrupted() => Err(e),
+        }
+    })
 }
 
 #[cfg(feature = "cluster")]

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::checkers::{self, gaps};
-use crate::cluster::Cluster;
-use crate::nemesis::Nemesis;
+use crate::cluster::{Cluster, Make, Node};
+use crate::network::Network;
 use crate::parse_duration;
 use crate::records::{History, Outcome};
 use crate::workloads::bank;
@@ -34,7 +34,7 @@ pub struct BankArgs {
     #[arg(long, default_value_t = 3)]
     rounds: u32,
     #[arg(long, value_enum, default_value = "kill")]
-    nemesis: Nemesis,
+    nemesis: Fault,
     #[arg(long, default_value_t = 8)]
     clients: usize,
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(2..))]
@@ -56,10 +56,42 @@ pub struct BankArgs {
     keep: Option<PathBuf>,
 }
 
+/// What happens to one node at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Fault {
+    /// SIGKILL: what was not synced by the process is lost to it (the page cache survives).
+    Kill,
+    /// SIGSTOP: the node is silent, and wakes up with an old idea of the time.
+    Pause,
+    /// No faults.
+    None,
+}
+
+impl Fault {
+    async fn inject(self, node: &mut Node) -> Result<(), String> {
+        match self {
+            Fault::Kill => node.kill().await,
+            Fault::Pause => node.signal(libc::SIGSTOP),
+            Fault::None => Ok(()),
+        }
+    }
+
+    /// Undoes the fault and waits until the node says that it is well.
+    async fn heal(self, node: &mut Node) -> Result<(), String> {
+        match self {
+            Fault::Kill => drop(node.start()?),
+            Fault::Pause => node.signal(libc::SIGCONT)?,
+            Fault::None => return Ok(()),
+        }
+        node.wait_until_ready().await
+    }
+}
+
 pub async fn bank(args: BankArgs) -> Result<(), String> {
     let mut cluster = match &args.binary {
         Some(binary) => {
-            let cluster = Cluster::start(binary, args.nodes.into(), args.keep.as_deref()).await?;
+            let make = Make::plain(binary, args.keep.as_deref());
+            let cluster = Cluster::start(make, args.nodes.into(), Network::plain()).await?;
             println!("{} nodes run in {}", args.nodes, cluster.folder().display());
             Some(cluster)
         }
