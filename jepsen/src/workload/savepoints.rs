@@ -124,7 +124,11 @@ impl Savepoints {
 
     /// Takes away what somebody has looked at, so that tables stay small.
     async fn clear(&self, client: &mut dyn Client, id: &str) {
-        let Some(State::There(rows)) = self.known.lock().remove(id) else { return };
+        let rows = match self.known.lock().get(id) {
+            Some(State::There(rows)) => rows.clone(),
+            // What may still come is not forgotten.
+            _ => return,
+        };
         self.known.lock().insert(id.into(), State::Open(rows));
         let mut asking = Asking::new(client, &self.tally, &[]);
         let done = asking.say_alone(&format!("DELETE FROM pages WHERE txn = '{id}'")).await;
@@ -305,6 +309,19 @@ mod tests {
             }
             assert_eq!(rows, plan.kept, "seed {seed}");
         }
+    }
+
+    #[test]
+    fn a_transaction_of_which_nothing_was_heard_may_still_come() {
+        let work = Savepoints::new(Setting::default());
+        let mut client = Scripted::new(|text| match text.split(' ').next() {
+            Some("COMMIT") => Err(Refusal::lost("the node went")),
+            Some("SELECT") => Ok(Answer::default()),
+            _ => tag(text),
+        });
+        work.known.lock().insert("c1".into(), State::Open(Rows::from([(1, 1)])));
+        ready(work.clear(&mut client, "c1"));
+        assert!(matches!(work.known.lock().get("c1"), Some(State::Open(_))));
     }
 
     #[test]
