@@ -338,7 +338,7 @@ impl Cluster {
         let Some(machine) = machines.get(&node) else { return Vec::new() };
         let (lower, upper) = mvcc::key::bounds(&Span::prefix(Key::from(&[keys::TABLE][..])));
         let options = IterOptions { lower: Some(lower), upper: Some(upper), ..IterOptions::default() };
-        let mut iter = machine.engine.iter(Cf::Data, options);
+        let mut iter = machine.disk.engine.iter(Cf::Data, options);
         let (mut all, mut key) = (Vec::<Key>::new(), Vec::new());
         iter.seek_to_first();
         while iter.valid() {

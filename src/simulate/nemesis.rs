@@ -460,7 +460,8 @@ impl Hunter {
     fn crash(&mut self, node: NodeId) {
         if self.cluster.up(node).is_some() {
             Coverage::add(&self.cluster.world.coverage.crashes_in_commits);
-            self.cluster.crash(node, self.chance.below(6), self.chance.below(3) as usize);
+            let how = if self.chance.percent(25) { Crash::Process } else { Crash::Power };
+            self.cluster.crash(node, how, self.chance.below(6));
         }
     }
 
