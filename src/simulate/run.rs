@@ -26,7 +26,7 @@ use super::workload;
 
 const CLIENTS: u64 = 4;
 /// How long it may take until every range is led again.
-const HEALED_WITHIN: Duration = Duration::from_secs(10);
+const HEALED_WITHIN: Duration = Duration::from_secs(30);
 /// How long the last requests may take when all is well again.
 const LAST_REQUESTS: Duration = Duration::from_secs(40);
 /// No lock is left for so long by a transaction that has ended.
