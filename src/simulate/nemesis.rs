@@ -446,12 +446,15 @@ impl Hunter {
                 self.cluster.world.runtime.sleep(moment).await;
                 self.pause(node);
             }
-            Sighting::Row(key) if kind == 2 && self.faults.contains(&Fault::Split) => {
-                // There are many more reads than commits.
-                if self.chance.below(20) == 0 && key.starts_with(&[keys::TABLE]) {
-                    self.cluster.world.runtime.sleep(moment).await;
-                    self.split(key);
-                }
+            // There are many more reads than commits.
+            Sighting::Row(key)
+                if kind == 2
+                    && self.faults.contains(&Fault::Split)
+                    && self.chance.below(20) == 0
+                    && key.starts_with(&[keys::TABLE]) =>
+            {
+                self.cluster.world.runtime.sleep(moment).await;
+                self.split(key);
             }
             _ => {}
         }

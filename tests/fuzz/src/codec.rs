@@ -144,7 +144,7 @@ fn catalogs(raw: &[u8]) {
     fn one<T: catalog::Stored>(raw: &[u8]) {
         if let Ok(found) = catalog::decode::<T>(raw) {
             let bytes = catalog::encode(&found);
-            let again = catalog::decode::<T>(&bytes).ok().expect("a descriptor that was encoded");
+            let Ok(again) = catalog::decode::<T>(&bytes) else { panic!("a descriptor that was encoded") };
             assert_eq!(catalog::encode(&again), bytes);
         }
     }
