@@ -96,6 +96,8 @@ pub struct Nemesis {
     pub split_keys: Vec<Key>,
     /// Whether a machine has been lost for good.
     pub lost: bool,
+    /// Machines that go down at the next strike, in the middle of a sync if they are at it.
+    pub doomed: Vec<NodeId>,
     /// Clocks are at most half of this from true time.
     pub max_skew: Duration,
 }
@@ -132,11 +134,19 @@ impl Nemesis {
     }
 
     fn strike(&mut self) {
+        for node in std::mem::take(&mut self.doomed) {
+            if self.cluster.nodes().contains(&node) {
+                self.crash(node);
+                let takes = self.cluster.world.sync_takes;
+                self.disk(node).files.ail(|a| a.sync_takes = takes);
+            }
+        }
         let nodes = self.cluster.nodes();
         let node = nodes[self.chance.below(nodes.len() as u64) as usize];
         let other = nodes[self.chance.below(nodes.len() as u64) as usize];
         let Some(act) = self.next_act() else { return };
         match act {
+            Act::Crash if self.chance.percent(40) => self.doom(node),
             Act::Crash => self.crash(node),
             Act::CrashAll => nodes.iter().for_each(|n| self.crash(*n)),
             Act::Restart => self.restart(),
@@ -214,6 +224,14 @@ impl Nemesis {
             self.say(format_args!("{node} loses power"));
             self.disk(node).files.crash(how);
         }
+    }
+
+    /// Most syncs are over too soon to be met by a crash.
+    fn doom(&mut self, node: NodeId) {
+        self.say(format_args!("{node} is about to crash"));
+        let takes = (Duration::from_millis(50), Duration::from_millis(400));
+        self.disk(node).files.ail(|a| a.sync_takes = takes);
+        self.doomed.push(node);
     }
 
     fn disk(&self, node: NodeId) -> Arc<Disk> {

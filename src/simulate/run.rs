@@ -248,6 +248,7 @@ async fn drive(
         faults: scenario.faults,
         split_keys,
         lost: false,
+        doomed: Vec::new(),
         max_skew,
     };
     let hunter = nemesis.hunter(seen);

@@ -19,6 +19,9 @@ use crate::simulate::cluster::Cluster;
 use crate::simulate::machine::Up;
 use crate::simulate::sql::connect;
 
+/// `io_error`: the machine cannot read its disk.
+pub const MISREAD: &str = "58030";
+
 pub struct SimClient {
     cluster: Arc<Cluster>,
     up: Up,
@@ -38,8 +41,8 @@ impl SimClient {
 
     fn refusal(&self, e: SqlError) -> Refusal {
         if self.cluster.world.is_of_a_disk(e.code(), e.message()) {
-            // Its machine goes down by it.
-            return Refusal::lost(e.message());
+            // Told as what it is: nothing of the statement has happened.
+            return Refusal::new(MISREAD, e.message());
         }
         Refusal::new(e.code(), e.message())
     }

@@ -8,7 +8,7 @@ use meridian_storage::base::BoxFuture;
 use meridian_storage::store::testing::Chance;
 
 use super::Workload;
-use super::client::{Dice, SimClient};
+use super::client::{Dice, MISREAD, SimClient};
 use crate::simulate::cluster::Cluster;
 use crate::simulate::coverage::Coverage;
 use crate::simulate::machine::Up;
@@ -27,7 +27,8 @@ impl Sql {
             false => registered.levels[chance.below(registered.levels.len() as u64) as usize],
         };
         let strict = cluster.world.bound_known;
-        let setting = Setting { strict, level, ..Setting::default() };
+        let excused = vec![MISREAD.to_string()];
+        let setting = Setting { strict, level, excused, ..Setting::default() };
         cluster.world.trace.say(format_args!("{} with {setting:?}", registered.name));
         Arc::new(Sql { cluster, name: registered.name, work: (registered.make)(setting) })
     }

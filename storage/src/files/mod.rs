@@ -37,8 +37,8 @@ pub trait Files: Send + Sync + 'static {
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
     /// Takes the lock of that name, until the guard is dropped or the process ends; `None`: somebody else holds it.
     fn lock(&self, path: &Path) -> io::Result<Option<Guard>>;
-    /// How long the disk still takes for what it was asked to do; `None`: it has done it. Files of the operating system
-    /// make the thread wait instead.
+    /// After how long it may be asked again whether the disk has done what it was asked to do; `None`: it has. Files of the
+    /// operating system make the thread wait instead.
     fn busy_for(&self) -> Option<Duration> {
         None
     }

@@ -118,8 +118,8 @@ pub trait LogStore: Send + Sync + 'static {
     fn purge(&self) -> StorageResult<()>;
     /// Bytes on disk.
     fn size(&self) -> u64;
-    /// How long the disk still takes for what was asked of it; what was written is durable then. `None`: no longer, which is
-    /// what disks say that make the thread wait.
+    /// After how long it may be asked again whether the disk has done what was asked of it. `None`: it has, and what was to
+    /// be synced is durable; disks that make the thread wait always say so.
     fn busy_for(&self) -> Option<Duration> {
         None
     }

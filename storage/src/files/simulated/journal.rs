@@ -220,7 +220,7 @@ impl Survival {
     /// Each crash has a character of its own: nothing is left, all is, or anything.
     fn choose(chance: &mut Chance) -> Self {
         let percent = [0, 100, 50, 50, 90, 20][chance.below(6) as usize];
-        Survival { percent, torn_percent: [0, 5, 30][chance.below(3) as usize] }
+        Survival { percent, torn_percent: [0, 20, 60][chance.below(3) as usize] }
     }
 
     fn of_a_sector(self, chance: &mut Chance) -> Fate {
@@ -242,6 +242,19 @@ impl State {
         if self.changes.iter().any(|change| change.durable.is_some_and(|done| done <= now)) {
             self.changes.retain(|change| change.durable.is_none_or(|done| done > now));
             self.forget_nameless();
+        }
+    }
+
+    /// Everything that was asked for has been done by now.
+    pub(super) fn catch_up(&mut self, now: Duration) {
+        self.free_at = self.free_at.min(now);
+        for write in self.contents.values_mut().flat_map(|content| &mut content.pending) {
+            write.begun = write.begun.min(now);
+            write.synced = write.synced.map(|(number, done)| (number, done.min(now)));
+        }
+        for change in &mut self.changes {
+            change.begun = change.begun.min(now);
+            change.durable = change.durable.map(|done| done.min(now));
         }
     }
 

@@ -41,7 +41,7 @@ impl Simulated {
 
     /// Until the disk has done everything.
     fn wait(&self) {
-        self.clock.advance(self.files.busy_for().unwrap_or_default());
+        self.clock.advance(self.files.rest());
     }
 
     fn crash_now(&mut self, how: Crash) {
@@ -248,7 +248,7 @@ impl Run {
     }
 
     fn crash(&mut self, power: bool) {
-        let busy = self.log.files.busy_for().unwrap_or_default();
+        let busy = self.log.files.rest();
         self.log.clock.advance(busy * self.hurry.take().unwrap_or(100) as u32 / 100);
         self.log.crash_now(if power { Crash::Power } else { Crash::Process });
         self.log.files.ail(|a| *a = Default::default());
@@ -287,7 +287,7 @@ proptest! {
         for cut in cuts {
             run.log.crash_now(Crash::Power);
             run.log.log = Some(DiskLog::open(run.log.folder(), OWNER, SMALL).expect("a beginning"));
-            let busy = run.log.files.busy_for().unwrap_or_default();
+            let busy = run.log.files.rest();
             run.log.clock.advance(busy * cut as u32 / 100);
         }
         run.crash(true);
@@ -398,9 +398,9 @@ fn a_crash_in_the_middle_of_a_sync() {
         let takes = Duration::from_millis(100);
         c.files.ail(|a| a.sync_takes = (takes, takes));
         append(c.log(), R1, 6, 6, 1);
-        assert_eq!(c.files.busy_for(), Some(takes));
+        assert_eq!(c.files.rest(), takes);
         append(c.log(), R1, 7, 7, 1);
-        assert_eq!(c.files.busy_for(), Some(2 * takes));
+        assert_eq!(c.files.rest(), 2 * takes);
         c.clock.advance(takes / 2);
         c.crash_now(Crash::Power);
         c.open().expect("opened");
