@@ -9,7 +9,8 @@
 //!   same index, and always the oldest first.
 //! - After an error of a write or a sync nothing more is written: what the disk then holds is unknown (the kernel drops
 //!   dirty pages after a failed sync), and only a restart finds out.
-//! - Every start begins a new segment, with record numbers far above all before it.
+//! - Every start begins a new segment, with record numbers far above all before it. What it finds may be in the memory of the
+//!   machine alone, if a process has ended in the middle of a sync: it is made durable before anything rests on it.
 //!
 //! Alternatives considered: `raft-engine` 0.4.2, TiKV's log store. It compiles in twenty-five crates, among them a second
 //! `prometheus`, `lz4-sys`, `nix` and `rayon`; it reads the clock and starts threads itself, which the simulation and
@@ -140,6 +141,7 @@ impl DiskLog {
         if manifest.owner() != owner {
             return Err(segment::foreign(&folder.path, manifest.owner(), owner));
         }
+        manifest.settle()?;
         let unmade = files.beyond(&manifest)?;
         let replayed = Replayed { owner, synced: manifest.synced(), unmade };
         let (index, next_number) = files.replay(replayed, options.cache_bytes)?;
@@ -442,6 +444,8 @@ impl LogStore for DiskLog {
 /// Writes the end record behind what a crash has left of the last segment.
 fn complete(files: &dyn Files, path: &Path, found: &segment::Found) -> StorageResult<()> {
     let mut file = Segment::open(files, path.to_owned())?;
+    // What a process has left that ended may be on no disk yet, and the end record says that it is.
+    file.sync()?;
     let mut encoder = Encoder::default();
     encoder.begin();
     encoder.end();

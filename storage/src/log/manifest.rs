@@ -94,6 +94,11 @@ impl Manifest {
         Err(segment::damaged(&path, 0, "neither of its two slots is sound"))
     }
 
+    /// Makes durable what was found: the process that wrote it may have ended before it was.
+    pub fn settle(&self) -> StorageResult<()> {
+        self.file.sync().map_err(|e| segment::io_error(&self.path, &e))
+    }
+
     pub fn owner(&self) -> LogOwner {
         self.content.owner
     }
