@@ -71,7 +71,8 @@ impl Cluster {
     /// Starts a machine, if its disk lets it. One whose disk is found damaged is replaced.
     pub fn start(&self, node: NodeId) {
         let started = self.machines.lock().get_mut(&node).expect("a machine").start(&self.world);
-        if let Err(StorageError::Corruption(_)) = started {
+        // A flip may make a version of a version.
+        if let Err(StorageError::Corruption(_) | StorageError::Config(_)) = started {
             Coverage::add(&self.world.coverage.damage_found);
             self.replace(node);
         }
