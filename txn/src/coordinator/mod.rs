@@ -5,7 +5,8 @@
 //! 1. [`buffer`] - the transaction's own writes and their savepoints. On top, because a transaction sees its own writes
 //!    whatever happens below; what it answers costs nothing.
 //! 2. [`read`], [`scanner`] - reads of what the buffer does not know, sent through the router. [`moment`] - the same with
-//!    the buffer as it was, as long as [`spills`] does not stand in the way.
+//!    the buffer as it was, as long as [`spills`] does not stand in the way. [`alive`] - whether what was spilled was still
+//!    there when it was read.
 //! 3. [`reads`], [`held`] - the books of what was read, and of what was locked. Below the buffer: reading one's own writes
 //!    proves nothing.
 //! 4. [`refresh`] - moves the snapshot when a range asks for it. Below the books, which it reads; above the router,
@@ -32,6 +33,7 @@ mod state;
 pub mod db;
 pub mod layout;
 pub mod txn;
+mod alive;
 mod read;
 pub mod scanner;
 mod moment;

@@ -174,6 +174,9 @@ impl Txn {
                             values[*i] = take_value(Some(answer))?;
                         }
                     }
+                    if wanted.iter().any(|(_, key)| self.lock_state().may_have_spilled(key)) {
+                        self.not_aborted_before().await?;
+                    }
                     return Ok(());
                 }
                 Err(KvError::ReadWithinUncertainty { key, ts }) => {

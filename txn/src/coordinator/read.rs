@@ -68,10 +68,17 @@ impl Txn {
                     let answer = response.responses.pop();
                     let read = (!is_skipped(answer.as_ref())).then_some(key);
                     let value = take_value(answer)?;
-                    let mut state = self.lock_state();
-                    if note_reads(&mut state, read, at, &response, lock.map(|l| l.0)) == Noted::Kept {
-                        return Ok(state.buffer.get(key).unwrap_or(value));
+                    let (value, doubtful) = {
+                        let mut state = self.lock_state();
+                        if note_reads(&mut state, read, at, &response, lock.map(|l| l.0)) == Noted::Stale {
+                            continue;
+                        }
+                        (state.buffer.get(key).unwrap_or(value), state.may_have_spilled(key))
+                    };
+                    if doubtful {
+                        self.not_aborted_before().await?;
                     }
+                    return Ok(value);
                 }
                 Err(e) => self.react(e).await?,
             }
@@ -115,6 +122,9 @@ impl Txn {
             match sent.await.into_result() {
                 Ok(done) => {
                     if self.note_many(done, at, lock.map(|l| l.0), &mut values)? == Noted::Kept {
+                        if self.any_may_have_spilled(keys) {
+                            self.not_aborted_before().await?;
+                        }
                         return Ok(values);
                     }
                 }
@@ -122,6 +132,11 @@ impl Txn {
             }
         }
         Err(too_many_tries())
+    }
+
+    fn any_may_have_spilled(&self, keys: &[Key]) -> bool {
+        let state = self.lock_state();
+        keys.iter().any(|key| state.may_have_spilled(key))
     }
 
     fn note_many(

@@ -37,6 +37,8 @@ pub struct Scanner {
     snapshot: Snapshot,
     /// A scan of what is newest has met a version of this age.
     met: Timestamp,
+    /// The last answer may lack what the transaction had spilled.
+    doubtful: bool,
 }
 
 /// The statement in which the scan began, and its snapshot.
@@ -185,6 +187,7 @@ impl Scanner {
             own,
             snapshot,
             met: Timestamp::default(),
+            doubtful: false,
         }
     }
 
@@ -224,6 +227,9 @@ impl Scanner {
             match self.txn.router().send_to(&route, batch).await {
                 Ok(response) => {
                     if let Some(block) = self.take(response, at, &rest, piece)? {
+                        if self.doubtful {
+                            self.txn.not_aborted_before().await?;
+                        }
                         return Ok(block);
                     }
                 }
@@ -321,6 +327,7 @@ impl Scanner {
                 return Ok(None);
             }
         }
+        self.doubtful = seen.as_ref().is_some_and(|seen| self.txn.lock_state().may_have_spilled_in(seen));
         self.rest = left;
         let mut block = match &seen {
             Some(seen) => self.merge(rows, seen),

@@ -1,5 +1,6 @@
 //! The coordinator over ranges on one node: what one transaction sees, commits, undoes and waits for.
 
+mod aborted;
 mod held;
 mod layout;
 mod moments;
