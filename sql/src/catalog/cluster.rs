@@ -360,8 +360,13 @@ impl CatalogCache {
         if !self.holds_closure(txn, table, id).await? {
             return Err(super::session::changed());
         }
-        txn.delete(closure_key(table));
+        self.delete_closure(txn, table);
         Ok(())
+    }
+
+    /// Within the transaction that makes the change and has seen that the closure is still there.
+    pub(super) fn delete_closure(&self, txn: &Txn, table: TableId) {
+        txn.delete(closure_key(table));
     }
 
     /// Whether a closure is still there, as it is until the transaction ends: not if this node was taken for dead.

@@ -172,11 +172,38 @@ impl SessionCatalog {
     pub async fn publish(&self, change: impl Future<Output = SqlResult<bool>>) -> SqlResult<()> {
         self.publishing.store(true, Ordering::Relaxed);
         if !change.await? {
+            self.publishing.store(false, Ordering::Relaxed);
             return Err(changed());
         }
-        self.cache.refresh().await?;
+        // It has happened: who is told of a conflict now would do it again.
+        loop {
+            match self.cache.refresh().await {
+                Err(e) if store::is_retryable(&e) => {}
+                done => break done.map(drop)?,
+            }
+        }
         self.publishing.store(false, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Within a transaction that changes closed tables on its own, and opens them: false if another node has opened one.
+    /// When it has committed, see [`SessionCatalog::opened`].
+    pub async fn end_closures(&self, txn: &Txn) -> SqlResult<bool> {
+        if !self.still_closed(txn).await? {
+            return Ok(false);
+        }
+        self.closed.iter().for_each(|(table, _)| self.cache.delete_closure(txn, *table));
+        Ok(true)
+    }
+
+    /// To be called when a transaction has committed that has ended all closures.
+    pub async fn opened(&mut self) {
+        for (table, _) in std::mem::take(&mut self.closed) {
+            self.cache.gates.open(&self.slot, table);
+        }
+        if let Err(error) = self.cache.wait_until_known().await {
+            tracing::debug!(%error, "other nodes learn of the change by themselves");
+        }
     }
 
     /// Makes sure that the newest version is known: before looking anything up that the statement is to change.

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use meridian_storage::probe;
+
 use super::backfill::Fill;
 use super::constraints::{check_indexable, next_index_id};
 use super::jobs;
@@ -164,14 +166,11 @@ pub async fn build_online(
     let mut build = jobs::begin_build(ctx.db, id, vec![index_id]).await?;
     index.state = ElementState::WriteOnly;
     table.indexes.push(index.clone());
-    publish(ctx.db, ctx.catalog, table.clone(), Some(&index)).await?;
-    ctx.catalog.open_table(id).await?;
-    let filled = match Fill::index(ctx, &table, &index, false) {
-        Ok(fill) => fill.run_in_chunks(ctx, &mut build).await,
-        Err(e) => Err(e),
-    };
-    if let Err(error) = filled {
-        abandon(ctx.catalog.cache(), id, index_id).await?;
+    publish(ctx.db, ctx.catalog, table.clone(), &index).await?;
+    if let Err(error) = fill_online(ctx, &table, &index, &mut build).await {
+        if abandon(ctx.catalog.cache(), id, index_id).await.is_err() {
+            build.give_up(ctx.db).await?;
+        }
         return Err(error);
     }
     if let Err(error) = open_for_reading(ctx, id, index_id).await {
@@ -182,36 +181,77 @@ pub async fn build_online(
     Ok(())
 }
 
+async fn fill_online(
+    ctx: &mut SchemaContext<'_>,
+    table: &TableDescriptor,
+    index: &IndexDescriptor,
+    build: &mut jobs::Build,
+) -> SqlResult<()> {
+    ctx.catalog.open_table(table.id).await?;
+    Fill::index(ctx, table, index, false)?.run_in_chunks(ctx, build).await
+}
+
+/// Publishes a filled index, and opens the table with it. Conflicts are met here: were they told, the statement would be
+/// repeated from its start, where the name is taken - by itself.
 async fn open_for_reading(ctx: &mut SchemaContext<'_>, id: TableId, index: IndexId) -> SqlResult<()> {
+    loop {
+        match try_open_for_reading(ctx, id, index).await {
+            Err(error) if store::is_retryable(&error) => {
+                probe!("index: published at a later attempt");
+                ctx.catalog.open_table(id).await?;
+                ctx.guard.run(pause(ctx.db)).await?;
+            }
+            done => return done,
+        }
+    }
+}
+
+async fn pause(db: &meridian_txn::Db) -> SqlResult<()> {
+    db.runtime().sleep(std::time::Duration::from_millis(1 + db.runtime().random() % 20)).await;
+    Ok(())
+}
+
+async fn try_open_for_reading(ctx: &mut SchemaContext<'_>, id: TableId, index: IndexId) -> SqlResult<()> {
     let mut table = ctx.close(id).await?;
     let Some(built) = table.indexes.iter_mut().find(|i| i.id == index) else {
         return Err(SqlError::new(state::UNDEFINED_OBJECT, "the index was dropped while it was being built"));
     };
     built.state = ElementState::Public;
-    publish(ctx.db, ctx.catalog, table, None).await
+    table.version += 1;
+    let change = Change::Table(id, Some(Arc::new(table)));
+    let (catalog, change) = (&*ctx.catalog, &change);
+    let published = store::transact(ctx.db, |txn| async move {
+        if !catalog.end_closures(&txn).await? {
+            return Ok(false);
+        }
+        change.write(&txn);
+        store::touch_version(&txn);
+        Ok(true)
+    });
+    catalog.publish(published).await?;
+    ctx.catalog.opened().await;
+    Ok(())
 }
 
-/// Stores a descriptor in a transaction of its own and makes it this node's newest. The table is closed.
-pub async fn publish(
+/// Stores a descriptor with its new index in a transaction of its own and makes it this node's newest. The table is closed.
+async fn publish(
     db: &meridian_txn::Db,
     catalog: &SessionCatalog,
     mut table: TableDescriptor,
-    new_index: Option<&IndexDescriptor>,
+    new_index: &IndexDescriptor,
 ) -> SqlResult<()> {
     table.version += 1;
     let schema = table.schema;
     let change = Change::Table(table.id, Some(Arc::new(table)));
     let published = store::transact(db, |txn| {
         let change = change.clone();
-        let new_index = new_index.cloned();
         async move {
             if !catalog.still_closed(&txn).await? {
                 return Ok(false);
             }
-            if let Some(index) = new_index
-                && !store::take_name(&txn, NameSpace::Relation(schema), &index.name, index.oid.0).await?
-            {
-                return Err(super::context::relation_exists(&index.name));
+            let (name, oid) = (&new_index.name, new_index.oid.0);
+            if !store::take_name(&txn, NameSpace::Relation(schema), name, oid).await? {
+                return Err(super::context::relation_exists(name));
             }
             change.write(&txn);
             store::touch_version(&txn);
