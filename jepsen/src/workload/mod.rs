@@ -38,7 +38,10 @@ mod schema;
 mod sequences;
 mod set;
 mod skew;
+mod active;
+mod recent;
 mod transcript;
+mod known;
 mod asking;
 mod tally;
 mod setting;
@@ -97,9 +100,15 @@ fn judge<V>(
     };
     match report {
         Ok(report) if report.verdict() == Verdict::Invalid => tally.violation(report.to_string()),
+        Ok(report) if report.verdict() == Verdict::Unknown => tally.undecided(),
         Ok(_) => {}
         Err(e) => tally.violation(format!("the history cannot be judged: {e}")),
     }
+}
+
+/// The statement that makes so many rows, each like `row`, in which `i` is its number, from 0.
+fn fill(table: &str, row: &str, count: u64) -> String {
+    format!("INSERT INTO {table} SELECT {row} FROM generate_series(0, {}) AS i", count - 1)
 }
 
 /// What an index gave, in any order, against what the rows say that it must give.
