@@ -54,7 +54,7 @@ use crate::check::{Report, Unusable, Verdict};
 use crate::history::{History, Malformed};
 
 pub use asking::{Asking, Told};
-pub use client::{Answer, BoxFuture, Chance, Client, Refusal, Row};
+pub use client::{Answer, BoxFuture, Chance, Client, Refusal, Row, SplitMix};
 pub use registry::{ALL, Registered, find};
 pub use setting::{Level, Setting};
 pub use tally::{Counts, Tally};

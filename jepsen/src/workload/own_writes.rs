@@ -84,7 +84,7 @@ async fn read(asking: &mut Asking<'_>, level: Level, key: &str, how: u64) -> Res
 }
 
 async fn read_all(asking: &mut Asking<'_>, level: Level) -> Result<BTreeMap<String, u64>, Refusal> {
-    let rows = asking.query(level, "SELECT id, v FROM own WHERE id < 'w'").await?;
+    let rows = asking.query(level, "SELECT id, v FROM own WHERE length(id) > 2").await?;
     let found = rows.iter().map(|row| Ok((text(&row[0])?, number(&row[1])? as u64)));
     let found = found.collect::<Result<BTreeMap<_, _>, Refusal>>()?;
     match found.len() == rows.len() {

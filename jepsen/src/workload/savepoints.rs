@@ -196,7 +196,7 @@ impl Workload for Savepoints {
                 self.look(client, id).await?;
             }
             let mut asking = Asking::new(client, &self.tally, &[]);
-            let done = asking.say("SELECT DISTINCT txn FROM pages WHERE txn < 'w' OR txn > 'x'").await;
+            let done = asking.say("SELECT DISTINCT txn FROM pages WHERE write > 0").await;
             let found = asking.end(done).await.into_result()?;
             let strange = found.rows.iter().flatten().flatten().filter(|id| !ids.contains(*id));
             self.tally
