@@ -29,16 +29,18 @@ pub struct GenerateArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Isolation {
     ReadCommitted,
-    SnapshotIsolation,
-    StrictSerializable,
+    #[value(name = "snapshot-isolation")]
+    Snapshot,
+    #[value(name = "strict-serializable")]
+    Strict,
 }
 
 /// Writes EDN to the standard output.
 pub fn run(args: &GenerateArgs) -> ExitCode {
     let isolation = match args.isolation {
         Isolation::ReadCommitted => generate::Isolation::ReadCommitted,
-        Isolation::SnapshotIsolation => generate::Isolation::Snapshot,
-        Isolation::StrictSerializable => generate::Isolation::Strict,
+        Isolation::Snapshot => generate::Isolation::Snapshot,
+        Isolation::Strict => generate::Isolation::Strict,
     };
     let plan = Plan::new(isolation, args.workload == Workload::ListAppend);
     let (events, names) = plan.large(args.transactions, args.clients.into()).events(args.seed);

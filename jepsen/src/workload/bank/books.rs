@@ -68,11 +68,8 @@ impl Transfers {
     pub fn check(&self, books: &Books, accounts: u64, before: &BTreeMap<String, Transfer>) -> Vec<String> {
         let mut wrong = Vec::new();
         for (id, transfer) in before {
-            match (transfer.outcome, books.ledger.contains_key(id)) {
-                (Outcome::Acknowledged, false) => {
-                    wrong.push(format!("acknowledged, but not there: {id} {transfer:?}"));
-                }
-                _ => {}
+            if transfer.outcome == Outcome::Acknowledged && !books.ledger.contains_key(id) {
+                wrong.push(format!("acknowledged, but not there: {id} {transfer:?}"));
             }
         }
         let mut expected: BTreeMap<u64, i64> = (0..accounts).map(|a| (a, OPENING)).collect();
