@@ -26,7 +26,7 @@ pub struct CheckArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Workload {
+pub enum Workload {
     ListAppend,
     RwRegister,
 }

@@ -2,7 +2,8 @@
 //!
 //! `check` holds the checkers: dependency graphs over transactions in the manner of Elle, and a search for an order of
 //! single operations in the manner of Wing and Gong. They are pure functions of a `history`; `edn` is the form in which
-//! Jepsen and Elle exchange histories. `workload` is what makes them: what clients do, and what must be true of it.
+//! Jepsen and Elle exchange histories. `workload` is what makes them: what clients do, and what must be true of it; `generate`
+//! makes them without a database.
 //!
 //! A program that makes its own history needs no text:
 //!
@@ -31,6 +32,7 @@
 //! What must stay true: nothing here reads a clock, starts a thread or opens a file, so that the simulator can check what
 //! it made in the same process. A module uses only those declared below it.
 
+pub mod generate;
 pub mod workload;
 pub mod check;
 pub mod history;

@@ -8,7 +8,7 @@
 //! `pgbench` beside it if that is wanted, on a cluster of its own or on one that is there. `cluster` controls the processes, each in
 //! a place of a `network`, on a `disk`, by a `clock`, and all of them in a `world` that ends with the run. The exit code is 1 when
 //! a promise was broken, 2 when the run could not be judged, 3 when nothing of what was to be broken can be broken here.
-//! `check_file` holds a file against the library's models.
+//! `check_file` holds a file against the library's models, and `generate_file` makes one.
 
 #[cfg(feature = "cluster")]
 mod suite;
@@ -37,6 +37,7 @@ mod disk;
 #[cfg(feature = "cluster")]
 mod world;
 mod check_file;
+mod generate_file;
 
 use std::process::ExitCode;
 #[cfg(feature = "cluster")]
@@ -68,6 +69,8 @@ enum Command {
     Suite(suite::SuiteArgs),
     /// A history in a file against an isolation level.
     Check(check_file::CheckArgs),
+    /// A history of a database that is not there, valid by construction: for trying and timing `check`.
+    Generate(generate_file::GenerateArgs),
 }
 
 fn main() -> ExitCode {
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "cluster")]
         Command::Suite(args) => ended(suite::run(&args), |code| code),
         Command::Check(args) => check_file::run(&args),
+        Command::Generate(args) => generate_file::run(&args),
     }
 }
 

@@ -51,6 +51,33 @@ fn the_verdict_is_the_exit_code() {
 }
 
 #[test]
+fn what_is_generated_is_what_its_database_keeps() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let generated = |isolation: &str, workload: &str| {
+        let Output { status, stdout, .. } = Command::new(env!("CARGO_BIN_EXE_meridian-jepsen"))
+            .args(["generate", "--transactions", "3000", "--isolation", isolation, "--workload", workload])
+            .output()
+            .expect("it runs");
+        assert!(status.success());
+        String::from_utf8(stdout).expect("UTF-8")
+    };
+    for workload in ["list-append", "rw-register"] {
+        let check =
+            |text: &str, model: &str| run(dir.path(), text, &["--model", model, "--workload", workload]);
+        let strict = generated("strict-serializable", workload);
+        assert_eq!(strict, generated("strict-serializable", workload), "the same seed is the same history");
+        let (code, text) = check(&strict, "strict-serializable");
+        assert!(code == 0 && text.starts_with("3000 operations"), "{text}");
+        let snapshot = generated("snapshot-isolation", workload);
+        assert_eq!(check(&snapshot, "snapshot-isolation").0, 0);
+        assert_eq!(check(&snapshot, "strict-serializable").0, 1);
+        let committed = generated("read-committed", workload);
+        assert_eq!(check(&committed, "read-committed").0, 0);
+        assert_eq!(check(&committed, "snapshot-isolation").0, 1);
+    }
+}
+
+#[test]
 fn cycles_are_drawn_as_well_formed_svg() {
     let dir = tempfile::tempdir().expect("a folder");
     let svg = dir.path().join("cycles");

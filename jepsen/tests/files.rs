@@ -2,8 +2,8 @@
 
 mod support;
 
+use meridian_jepsen::generate::{Isolation, Plan};
 use meridian_jepsen::history::{History, Malformed, Outcome, ReadError, RegisterOp, Txn};
-use support::database::{Isolation, Plan};
 
 fn same(a: &History<Txn>, b: &History<Txn>) {
     let text = |h: &History<Txn>| {

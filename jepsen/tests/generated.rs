@@ -4,10 +4,10 @@
 mod support;
 
 use meridian_jepsen::check::{Model, Report, Verdict, list_append, rw_register};
+use meridian_jepsen::generate::{Isolation, Plan};
 use meridian_jepsen::history::{Event, History, Kind, MicroOp, Names, Outcome, Seen, Symbol, Txn};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use support::database::{Isolation, Plan};
 use support::exact::{is_serializable, is_snapshot_isolated};
 
 fn check(history: &History<Txn>, lists: bool, model: Model) -> Report {
@@ -22,7 +22,7 @@ fn check(history: &History<Txn>, lists: bool, model: Model) -> Report {
 fn valid(isolation: Isolation, lists: bool, model: Model, seeds: u64) -> u64 {
     let plan = Plan::new(isolation, lists);
     let is_valid = |seed: &u64| {
-        let report = check(&plan.history(*seed), lists, model);
+        let report = check(&plan.history(*seed).expect("well-formed"), lists, model);
         assert_ne!(report.verdict(), Verdict::Unknown, "{report}");
         report.verdict() == Verdict::Valid
     };
@@ -296,26 +296,5 @@ fn registers_that_are_read_before_they_are_written_are_judged_exactly() {
     for model in &Model::ALL[1..3] {
         let (yes, no) = compare(false, true, *model);
         assert!(yes > 150 && no > 50, "{yes} {no}");
-    }
-}
-
-/// For timing by hand: `MERIDIAN_JEPSEN_LARGE=dir cargo test --test generated -- --ignored`, then `meridian-jepsen check`.
-#[test]
-#[ignore = "writes files of a hundred thousand transactions"]
-fn large_histories_are_written() {
-    let dir = std::env::var("MERIDIAN_JEPSEN_LARGE").expect("a folder");
-    for isolation in [Isolation::Strict, Isolation::Snapshot, Isolation::ReadCommitted] {
-        for lists in [true, false] {
-            let size = Plan {
-                transactions: 100_000,
-                clients: 20,
-                keys: 10,
-                writes_per_key: 100,
-                ..Plan::new(isolation, lists)
-            };
-            let (events, names) = size.events(1);
-            let name = format!("{dir}/{isolation:?}-{}.edn", if lists { "list" } else { "register" });
-            std::fs::write(name, names.write_events(&events)).expect("written");
-        }
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! (K. Kingsbury, P. Alvaro, "Elle: Inferring Isolation Anomalies from Experimental Observations", VLDB 2020.)
 //!
+//! Besides, every read sees what was acknowledged before it began, which an order of transactions alone would not ask for.
+//!
 //! What must stay true: every transaction is entered before it begins; what is entered as failed surely did not happen.
 
 use std::collections::BTreeMap;
@@ -12,15 +14,16 @@ use parking_lot::Mutex;
 use crate::check::list_append;
 use crate::history::{MicroOp, Names, Seen, Txn};
 
+use super::active::Active;
 use super::asking::Asking;
 use super::client::{BoxFuture, Chance, Client, Refusal, Row};
 use super::setting::{Level, Setting};
 use super::tally::Tally;
-use super::transcript::Transcript;
-use super::{Workload, judge, number, text};
+use super::transcript::{Transcript, answered};
+use super::{Workload, judge, number, recent, text};
 
 /// Lists that are worked on at a time, for each unit of scale.
-const ACTIVE: u64 = 6;
+const LISTS: u64 = 6;
 /// A list that is as long as this makes way for a new one.
 const LENGTH_MAX: i64 = 24;
 
@@ -68,13 +71,9 @@ pub struct Append {
     book: Mutex<Book>,
 }
 
-#[derive(Default)]
 struct Book {
     transcript: Transcript<Txn>,
-    active_max: usize,
-    /// The lists that are worked on, with their next elements.
-    active: BTreeMap<i64, i64>,
-    keys: i64,
+    lists: Active,
 }
 
 /// A list, if there was one.
@@ -82,9 +81,9 @@ type List = Option<Vec<i64>>;
 
 impl Append {
     pub fn new(setting: Setting) -> Self {
-        let active_max = (ACTIVE * setting.scale) as usize;
+        let lists = Active::new(LISTS * setting.scale, LENGTH_MAX);
         let tally = Tally::new(setting.excused.clone());
-        Append { setting, tally, book: Mutex::new(Book { active_max, ..Book::default() }) }
+        Append { setting, tally, book: Mutex::new(Book { transcript: Transcript::default(), lists }) }
     }
 
     fn plan(&self, chance: &mut dyn Chance) -> Plan {
@@ -120,27 +119,12 @@ impl Book {
             7..9 => Read::Scan,
             _ => Read::Lock,
         };
-        Step::Read { key: self.any_key(chance), how }
-    }
-
-    fn any_key(&mut self, chance: &mut dyn Chance) -> i64 {
-        while self.active.len() < self.active_max {
-            self.active.insert(self.keys, 0);
-            self.keys += 1;
-        }
-        let at = chance.below(self.active_max as u64) as usize;
-        self.active.keys().nth(at).copied().unwrap_or_default()
+        Step::Read { key: self.lists.any(chance), how }
     }
 
     fn next_element(&mut self, chance: &mut dyn Chance) -> (i64, i64) {
-        let key = self.any_key(chance);
-        let next = self.active.entry(key).or_default();
-        *next += 1;
-        let element = *next;
-        if element >= LENGTH_MAX {
-            self.active.remove(&key);
-        }
-        (key, element)
+        let key = self.lists.any(chance);
+        (key, self.lists.next_value(key))
     }
 
     fn append(&mut self, key: i64, element: i64) -> MicroOp {
@@ -158,16 +142,9 @@ impl Book {
 }
 
 /// What was asked, with what its reads saw.
-fn seen(names: &mut Names, mut asked: Txn, lists: Vec<List>) -> Txn {
-    let mut lists = lists.into_iter();
-    for op in &mut asked {
-        if let MicroOp::Read { seen, .. } = op
-            && let Some(Some(list)) = lists.next()
-        {
-            *seen = Seen::List(list.into_iter().map(|n| names.int(n)).collect());
-        }
-    }
-    asked
+fn seen(names: &mut Names, asked: Txn, lists: Vec<List>) -> Txn {
+    let mut seen = |list: Vec<i64>| Seen::List(list.into_iter().map(|n| names.int(n)).collect());
+    answered(asked, lists.into_iter().map(|list| list.map_or(Seen::Nil, &mut seen)))
 }
 
 impl Workload for Append {
@@ -188,44 +165,44 @@ impl Workload for Append {
     ) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             let plan = self.plan(chance);
-            let (asked, process) = {
+            let asked = {
                 let mut book = self.book.lock();
                 let asked = book.asked(&plan.steps);
                 let regretted: Txn = plan.regretted.iter().map(|(k, e)| book.append(*k, *e)).collect();
                 if !regretted.is_empty() {
                     book.transcript.never(regretted);
                 }
-                let process = book.transcript.begin(asked.clone());
-                (asked, process)
+                book.transcript.begin(asked)
             };
-            // Two may find a list missing, and both begin it.
-            let mut asking = Asking::new(client, &self.tally, &["23505"]);
+            let mut asking = Asking::new(client, &self.tally, &[]);
             let done = self.transact(&mut asking, &plan).await;
             let told = asking.end(done).await;
-            self.book.lock().transcript.end(process, asked, told, seen);
+            self.book.lock().transcript.end(asked, told, seen);
         })
     }
 
     fn last_look<'a>(&'a self, client: &'a mut dyn Client) -> BoxFuture<'a, Result<(), Refusal>> {
         Box::pin(async move {
-            let (keys, asked, process) = {
+            let (keys, asked) = {
                 let mut book = self.book.lock();
-                let steps: Vec<Step> =
-                    (0..book.keys).map(|key| Step::Read { key, how: Read::Point }).collect();
+                let keys = book.lists.all();
+                let steps: Vec<Step> = keys.clone().map(|key| Step::Read { key, how: Read::Point }).collect();
                 let asked = book.asked(&steps);
-                (book.keys, asked.clone(), book.transcript.begin(asked))
+                (keys, book.transcript.begin(asked))
             };
             let mut asking = Asking::new(client, &self.tally, &[]);
             let done = all_lists(&mut asking).await;
-            let lists = |all: BTreeMap<i64, Vec<i64>>| (0..keys).map(|k| all.get(&k).cloned()).collect();
+            let lists = |all: BTreeMap<i64, Vec<i64>>| keys.map(|k| all.get(&k).cloned()).collect();
             let told = asking.end(done.map(lists)).await;
-            self.book.lock().transcript.end(process, asked, told.clone(), seen);
+            self.book.lock().transcript.end(asked, told.clone(), seen);
             told.into_result().map(drop)
         })
     }
 
     fn close(&self) {
-        let history = self.book.lock().transcript.history();
+        let transcript = self.book.lock().transcript.clone();
+        self.tally.violations(recent::wrong(transcript.events(), &transcript.names));
+        let history = transcript.history();
         judge(&self.tally, history, |h| list_append::check(h, self.setting.model()));
     }
 
@@ -262,8 +239,15 @@ async fn in_block(asking: &mut Asking<'_>, plan: &Plan, level: Level) -> Result<
             }
             Step::Append { key, element, how: Write::UpdateOrInsert } => {
                 let update = format!("UPDATE lists SET v = v || ',{element}' WHERE k = {key}");
-                if asking.say(&update).await?.count() == 0 {
+                let updated = asking.say(&update).await?.count();
+                if updated > 1 {
+                    return Err(Refusal::wrong(format!("list {key} is there {updated} times")));
+                }
+                if updated == 0 {
+                    // Others may have found it missing, too, and begun it.
+                    asking.excuse(&["23505"]);
                     asking.say(&format!("INSERT INTO lists VALUES ({key}, {key}, '{element}')")).await?;
+                    asking.excuse(&[]);
                 }
             }
         }
@@ -321,11 +305,16 @@ async fn all_lists(asking: &mut Asking<'_>) -> Result<BTreeMap<i64, Vec<i64>>, R
         return Err(Refusal::wrong(format!("the index says {by_index:?}, the rows say {rows:?}")));
     }
     let parse = |row: &Row| Ok((number(&row[0])?, list(Some(&text(&row[1])?))?.unwrap_or_default()));
-    rows.iter().map(parse).collect()
+    let lists: BTreeMap<_, _> = rows.iter().map(parse).collect::<Result<_, Refusal>>()?;
+    match lists.len() == rows.len() {
+        true => Ok(lists),
+        false => Err(Refusal::wrong(format!("a list is there more than once: {rows:?}"))),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::asking::Told;
     use super::super::client::Answer;
     use super::super::scripted::{Dice, Scripted, ready, rows, tag};
     use super::*;
@@ -356,6 +345,59 @@ mod tests {
         let found = append.tally.take_violations();
         assert!(found.iter().any(|f| f.starts_with("strict-serializable: invalid")), "{found:?}");
         assert!(append.history().is_some_and(|edn| edn.contains(":append")));
+    }
+
+    /// Appends that nobody reads but the last look: at no level could they have come after it.
+    #[test]
+    fn what_is_forgotten_in_the_end_is_found_out_at_every_level() {
+        for level in Level::ALL {
+            let append = Append::new(Setting { level, ..Setting::default() });
+            let mut client =
+                Scripted::new(|text| tag(if text.contains("UPDATE") { "UPDATE 1" } else { text }));
+            let (key, element) = append.book.lock().next_element(&mut Dice(1));
+            let asked = {
+                let mut book = append.book.lock();
+                let asked = vec![book.append(key, element)];
+                book.transcript.begin(asked)
+            };
+            append.book.lock().transcript.end(asked, Told::Done(vec![]), seen);
+            assert_eq!(ready(append.last_look(&mut client)), Ok(()));
+            append.close();
+            let found = append.tally.take_violations();
+            assert_eq!(found.len(), 1, "{level:?}: {found:?}");
+            assert!(found[0].contains("which was acknowledged before it began"), "{level:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_there_twice_is_found_out() {
+        let append = Append::new(Setting::default());
+        let twins: &[&[&str]] = &[&["1", "1,2"], &["1", "1"]];
+        let mut client = Scripted::new(move |text| match text.starts_with("SELECT") {
+            true => Ok(Answer { rows: rows(twins), tags: vec![] }),
+            false => tag(text),
+        });
+        assert!(ready(append.last_look(&mut client)).is_err());
+        assert!(append.tally.take_violations()[0].starts_with("a list is there more than once"));
+    }
+
+    #[test]
+    fn only_who_begins_a_list_may_meet_another_who_does() {
+        let violations = |step: Step| {
+            let append = Append::new(Setting::default());
+            let mut client = Scripted::new(|text| match text.split(' ').next() {
+                Some("INSERT") => Err(Refusal::new("23505", "it is there")),
+                Some("UPDATE") => tag("UPDATE 0"),
+                _ => tag(text),
+            });
+            let plan = Plan { shape: Shape::Block, steps: vec![step], regretted: vec![] };
+            let mut asking = Asking::new(&mut client, &append.tally, &[]);
+            let done = ready(append.transact(&mut asking, &plan));
+            ready(asking.end(done));
+            append.tally.take_violations().len()
+        };
+        let append = |how| Step::Append { key: 1, element: 1, how };
+        assert_eq!((violations(append(Write::UpdateOrInsert)), violations(append(Write::Upsert))), (0, 1));
     }
 
     #[test]

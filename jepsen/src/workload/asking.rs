@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::client::{Answer, Client, Refusal};
+use super::client::{Answer, Client, Refusal, Row};
 use super::setting::Level;
 use super::tally::Tally;
 
@@ -54,23 +54,49 @@ impl<'c> Asking<'c> {
         Asking { client, tally, excused, connected: false, in_block: false, committing: false, spoilt: false }
     }
 
-    /// A statement inside a block, or one that changes nothing.
-    pub async fn say(&mut self, text: &str) -> Result<Answer, Refusal> {
+    /// SQLSTATEs that the next statements may give, instead of those so far; a COMMIT may give none of them.
+    pub fn excuse(&mut self, excused: &'c [&'c str]) {
+        self.excused = excused;
+    }
+
+    async fn connect(&mut self) -> Result<(), Refusal> {
         if !self.connected {
             self.client.connect().await?;
             self.connected = true;
         }
+        Ok(())
+    }
+
+    /// A statement inside a block, or one that changes nothing.
+    pub async fn say(&mut self, text: &str) -> Result<Answer, Refusal> {
+        self.connect().await?;
         self.client.say(text).await
     }
 
     /// What may commit by itself: statements outside of a block.
     pub async fn say_alone(&mut self, text: &str) -> Result<Answer, Refusal> {
-        if !self.connected {
-            self.client.connect().await?;
-            self.connected = true;
-        }
+        self.connect().await?;
         self.committing = true;
         self.client.say(text).await
+    }
+
+    /// A transaction of one statement: by itself at the default level, in a block at the others.
+    pub async fn change(&mut self, level: Level, text: &str) -> Result<Answer, Refusal> {
+        if level == Level::Serializable {
+            return self.say_alone(text).await;
+        }
+        self.begin(level).await?;
+        let answer = self.say(text).await?;
+        self.commit().await?;
+        Ok(answer)
+    }
+
+    /// A transaction of one query, in a block that may only read.
+    pub async fn query(&mut self, level: Level, text: &str) -> Result<Vec<Row>, Refusal> {
+        self.begin_read_only(level).await?;
+        let rows = self.say(text).await?.rows;
+        self.commit().await?;
+        Ok(rows)
     }
 
     pub async fn begin(&mut self, level: Level) -> Result<(), Refusal> {
@@ -86,6 +112,7 @@ impl<'c> Asking<'c> {
     }
 
     pub async fn commit(&mut self) -> Result<(), Refusal> {
+        self.excuse(&[]);
         let ended = self.say_alone("COMMIT").await?;
         self.in_block = false;
         match &ended.tags[..] {
@@ -182,6 +209,12 @@ mod tests {
     #[test]
     fn what_nothing_excuses_is_a_violation() {
         assert_eq!(told("UPDATE", "23505").1.take_violations(), [""; 0]);
+        assert_eq!(
+            told("COMMIT", "23505").1.take_violations().len(),
+            1,
+            "it is the statement that may give it"
+        );
+        assert_eq!(told("UPDATE", "55P03").1.take_violations().len(), 1, "nobody has asked not to wait");
         let (_, tally, _) = told("UPDATE", "XX000");
         assert_eq!(tally.take_violations(), ["no fault excuses the error XX000: no"]);
         assert_eq!(tally.counts().errors["XX000"], 1);

@@ -1,12 +1,11 @@
 //! Rooms that are booked from one hour to another, if a query finds them free, and set free again. At SERIALIZABLE no two
 //! bookings of a room overlap, though no constraint says so; what was acknowledged and not given up is there.
 
-use std::collections::BTreeMap;
-
-use parking_lot::Mutex;
+use std::collections::BTreeSet;
 
 use super::asking::{Asking, Told};
 use super::client::{BoxFuture, Chance, Client, Refusal, Row};
+use super::known::{self, Known, State, States};
 use super::setting::{Level, Setting};
 use super::tally::Tally;
 use super::{Workload, first_number, number, text};
@@ -15,74 +14,54 @@ use super::{Workload, first_number, number, text};
 const ROOMS: u64 = 3;
 const HOURS: u64 = 60;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
-    /// It may be there.
-    Open,
-    There,
-    Never,
-}
-
 pub struct Bookings {
     rooms: u64,
     tally: Tally,
-    known: Mutex<BTreeMap<String, State>>,
+    known: Known,
 }
 
 impl Bookings {
     pub fn new(setting: Setting) -> Self {
-        Bookings { rooms: ROOMS * setting.scale, tally: Tally::new(setting.excused), known: Mutex::default() }
+        Bookings { rooms: ROOMS * setting.scale, tally: Tally::new(setting.excused), known: Known::default() }
     }
 
     async fn book(&self, client: &mut dyn Client, id: &str, chance: &mut dyn Chance) {
         let (room, from) = (chance.below(self.rooms), chance.below(HOURS));
         let until = from + 1 + chance.below(8);
-        self.known.lock().insert(id.into(), State::Open);
+        self.known.set(id, State::Open);
         let mut asking = Asking::new(client, &self.tally, &[]);
         let done = match chance.percent(70) {
             true => look_and_book(&mut asking, id, room, from, until).await,
             false => book_at_once(&mut asking, id, room, from, until).await,
         };
         let state = match asking.end(done).await {
-            Told::Done(true) => State::There,
-            Told::Done(false) | Told::Refused(_) => State::Never,
-            Told::Unknown(_) => State::Open,
+            Told::Done(false) => State::Refused,
+            told => State::made(&told),
         };
-        self.known.lock().insert(id.into(), state);
+        self.known.set(id, state);
     }
 
     /// Gives up one of those that are known to be there.
     async fn give_up(&self, client: &mut dyn Client, chance: &mut dyn Chance) {
-        let id = {
-            let mut known = self.known.lock();
-            let there = || known.iter().filter(|(_, state)| **state == State::There);
-            let at = chance.below(there().count() as u64) as usize;
-            let Some(id) = there().nth(at).map(|(id, _)| id.clone()) else { return };
-            known.insert(id.clone(), State::Open);
-            id
-        };
+        let Some(id) = self.known.open_one(|there| chance.below(there)) else { return };
         let mut asking = Asking::new(client, &self.tally, &[]);
         let done = asking.say_alone(&format!("DELETE FROM bookings WHERE id = '{id}'")).await;
-        let state = match asking.end(done).await {
-            Told::Done(answer) if answer.count() == 1 => State::Never,
-            Told::Done(answer) => {
-                self.tally.violation(format!("acknowledged, but not there to be deleted: {id}: {answer:?}"));
-                State::Never
-            }
-            Told::Refused(_) => State::There,
-            Told::Unknown(_) => State::Open,
-        };
-        self.known.lock().insert(id, state);
+        let told = asking.end(done).await;
+        if let Told::Done(answer) = &told
+            && answer.count() != 1
+        {
+            self.tally.violation(format!("acknowledged, but not there to be deleted: {id}: {answer:?}"));
+        }
+        self.known.set(&id, State::taken(&told));
     }
 
     async fn look(&self, client: &mut dyn Client) -> Result<(), Refusal> {
-        let before = self.known.lock().clone();
+        let before = self.known.now();
         let mut asking = Asking::new(client, &self.tally, &[]);
         let done = read(&mut asking).await;
         let seen = asking.end(done).await.into_result()?;
         self.tally.looked();
-        let wrong = check(&seen, &before, &self.known.lock());
-        self.tally.violations(wrong);
+        self.tally.violations(check(&seen, &before, &self.known.now()));
         Ok(())
     }
 }
@@ -159,9 +138,8 @@ async fn book_at_once(
 
 /// Room, from, until, id.
 async fn read(asking: &mut Asking<'_>) -> Result<Vec<(i64, i64, i64, String)>, Refusal> {
-    asking.begin_read_only(Level::Serializable).await?;
-    let rows = asking.say("SELECT room, since, until, id FROM bookings WHERE room >= 0").await?.rows;
-    asking.commit().await?;
+    let all = "SELECT room, since, until, id FROM bookings WHERE room >= 0";
+    let rows = asking.query(Level::Serializable, all).await?;
     let booking = |row: &Row| Ok((number(&row[0])?, number(&row[1])?, number(&row[2])?, text(&row[3])?));
     let mut bookings = rows.iter().map(booking).collect::<Result<Vec<_>, Refusal>>()?;
     bookings.sort();
@@ -169,31 +147,15 @@ async fn read(asking: &mut Asking<'_>) -> Result<Vec<(i64, i64, i64, String)>, R
 }
 
 /// What is wrong with what a reader saw, sorted; `before`: what was known when it began.
-fn check(
-    seen: &[(i64, i64, i64, String)],
-    before: &BTreeMap<String, State>,
-    now: &BTreeMap<String, State>,
-) -> Vec<String> {
-    let mut wrong = Vec::new();
+fn check(seen: &[(i64, i64, i64, String)], before: &States, now: &States) -> Vec<String> {
+    let there: BTreeSet<&str> = seen.iter().map(|(.., id)| id.as_str()).collect();
+    let mut wrong = known::wrong(before, now, |id| there.contains(id));
+    wrong.extend(known::strangers(now, there.iter().copied()));
     // Of a room, in the order in which they begin: if any two overlap, then two neighbours do.
     for pair in seen.windows(2) {
         if pair[0].0 == pair[1].0 && pair[1].1 < pair[0].2 {
             wrong.push(format!("two bookings of a room overlap: {pair:?}"));
         }
-    }
-    for (id, state) in before {
-        let there = seen.iter().any(|(.., seen)| seen == id);
-        match state {
-            // Somebody may have given it up since.
-            State::There if !there && now.get(id) == Some(&State::There) => {
-                wrong.push(format!("acknowledged, but not there: {id}"));
-            }
-            State::Never if there => wrong.push(format!("given up or refused, but there: {id}")),
-            _ => {}
-        }
-    }
-    for (.., id) in seen.iter().filter(|(.., id)| !now.contains_key(id)) {
-        wrong.push(format!("nobody made {id}"));
     }
     wrong
 }
@@ -204,7 +166,7 @@ mod tests {
 
     #[test]
     fn what_must_not_be_is_found_out() {
-        let known = |state| BTreeMap::from([("a".to_string(), state), ("b".to_string(), State::Open)]);
+        let known = |state| States::from([("a".to_string(), state), ("b".to_string(), State::Open)]);
         let booking = |room, from, until, id: &str| (room, from, until, id.to_string());
         let checked = |seen: &[_], state| check(seen, &known(state), &known(state));
         let right = [booking(1, 2, 5, "a"), booking(1, 5, 6, "b")];
@@ -213,8 +175,7 @@ mod tests {
         let over = checked(&[booking(1, 2, 5, "a"), booking(1, 4, 6, "b")], State::There);
         assert!(over[0].starts_with("two bookings of a room overlap"), "{over:?}");
         assert_eq!(checked(&right[1..], State::There), ["acknowledged, but not there: a"]);
-        assert_eq!(checked(&right, State::Never), ["given up or refused, but there: a"]);
+        assert_eq!(checked(&right, State::Gone), ["taken away, but there: a"]);
         assert_eq!(checked(&[booking(1, 1, 2, "c")], State::Open), ["nobody made c"]);
-        assert_eq!(check(&[], &known(State::There), &known(State::Open)), [""; 0], "given up meanwhile");
     }
 }

@@ -105,3 +105,17 @@ pub trait Chance: Send {
         self.below(100) < n
     }
 }
+
+/// Chance that repeats itself: the generator of G. Steele, D. Lea and C. Flood ("Fast Splittable Pseudorandom Number
+/// Generators", OOPSLA 2014), from a seed.
+pub struct SplitMix(pub u64);
+
+impl Chance for SplitMix {
+    fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}

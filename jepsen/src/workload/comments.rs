@@ -193,7 +193,10 @@ async fn read(asking: &mut Asking<'_>, thread: u64, first: u64) -> Result<BTreeS
         let table = (first + t) % TABLES;
         let select = format!("SELECT id FROM comments_{table} WHERE thread = {thread}");
         for row in asking.say(&select).await?.rows {
-            seen.insert(number(&row[0])? as u64);
+            let id = number(&row[0])? as u64;
+            if !seen.insert(id) {
+                return Err(Refusal::wrong(format!("{id} is there twice, once in comments_{table}")));
+            }
         }
     }
     asking.commit().await?;

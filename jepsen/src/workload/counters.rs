@@ -10,7 +10,7 @@ use super::asking::{Asking, Told};
 use super::client::{BoxFuture, Chance, Client, Refusal};
 use super::setting::{Level, Setting};
 use super::tally::Tally;
-use super::{Workload, first_number};
+use super::{Workload, fill, first_number};
 
 /// For each unit of scale.
 const COUNTERS: u64 = 3;
@@ -81,10 +81,9 @@ impl Counters {
 
 impl Workload for Counters {
     fn open(&self) -> Vec<String> {
-        let last = self.books.lock().len() - 1;
         vec![
             "CREATE TABLE counts (id int8 PRIMARY KEY, n int8 NOT NULL)".into(),
-            format!("INSERT INTO counts SELECT i, 0 FROM generate_series(0, {last}) AS i"),
+            fill("counts", "i, 0", self.books.lock().len() as u64),
         ]
     }
 

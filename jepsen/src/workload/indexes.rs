@@ -6,7 +6,7 @@ use super::asking::Asking;
 use super::client::{BoxFuture, Chance, Client, Refusal, Row};
 use super::setting::{Level, Setting};
 use super::tally::Tally;
-use super::{Workload, differ, number};
+use super::{Workload, differ, fill, number};
 
 /// For each unit of scale.
 const ROWS: u64 = 40;
@@ -23,11 +23,12 @@ impl Indexes {
         Indexes { rows: ROWS * setting.scale, tally: Tally::new(setting.excused) }
     }
 
-    fn statement(&self, chance: &mut dyn Chance) -> String {
+    /// A statement, and the SQLSTATEs that it may give.
+    fn statement(&self, chance: &mut dyn Chance) -> (String, &'static [&'static str]) {
         let (id, other) = (chance.below(self.rows), chance.below(self.rows));
         let (a, u) = (chance.below(VALUES), chance.below(2 * self.rows));
         let c = if chance.percent(30) { "NULL".into() } else { format!("'c{}'", chance.below(VALUES)) };
-        match chance.below(12) {
+        let text = match chance.below(12) {
             0..4 => {
                 let set = "DO UPDATE SET a = EXCLUDED.a, u = EXCLUDED.u, c = EXCLUDED.c";
                 format!("INSERT INTO items VALUES ({id}, {a}, {u}, {c}, {other}) ON CONFLICT (id) {set}")
@@ -43,7 +44,11 @@ impl Indexes {
             9 => format!("UPDATE items SET u = NULL WHERE u = {u}"),
             10 => format!("DELETE FROM items WHERE id BETWEEN {id} AND {id} + 1"),
             _ => format!("DELETE FROM items WHERE a = {a} AND d < {other}"),
-        }
+        };
+        // Only of these the new key, or the new unique value, may be another row's.
+        let may_clash = ["INSERT", "UPDATE items SET u = ", "UPDATE items SET id"];
+        let may_clash = may_clash.iter().any(|begin| text.starts_with(begin)) && !text.contains("u = NULL");
+        (text, if may_clash { &["23505"] } else { &[] })
     }
 
     async fn change(
@@ -58,7 +63,10 @@ impl Indexes {
             if savepoint {
                 asking.say(&format!("SAVEPOINT s{n}")).await?;
             }
-            asking.say(&self.statement(chance)).await?;
+            let (text, excused) = self.statement(chance);
+            asking.excuse(excused);
+            asking.say(&text).await?;
+            asking.excuse(&[]);
             if savepoint && chance.percent(50) {
                 asking.say(&format!("ROLLBACK TO s{n}")).await?;
             }
@@ -84,10 +92,7 @@ impl Indexes {
 
 impl Workload for Indexes {
     fn open(&self) -> Vec<String> {
-        let rows = format!(
-            "SELECT i, i % {VALUES}, i, 'c' || i % {VALUES}, i FROM generate_series(0, {}) AS i",
-            self.rows / 2
-        );
+        let row = format!("i, i % {VALUES}, i, 'c' || i % {VALUES}, i");
         vec![
             "CREATE TABLE items (id int8 PRIMARY KEY, a int8 NOT NULL, u int8, c text, d int8 NOT NULL)"
                 .into(),
@@ -95,7 +100,7 @@ impl Workload for Indexes {
             "CREATE UNIQUE INDEX items_u ON items (u)".into(),
             "CREATE INDEX items_c_a ON items (c, a) INCLUDE (d)".into(),
             "CREATE INDEX items_part ON items (d) WHERE a = 1".into(),
-            format!("INSERT INTO items {rows}"),
+            fill("items", &row, self.rows / 2 + 1),
         ]
     }
 
@@ -113,7 +118,7 @@ impl Workload for Indexes {
             }
             // Statements of one transaction at READ COMMITTED see different snapshots, which cannot be compared.
             let level = if chance.percent(30) { Level::RepeatableRead } else { Level::Serializable };
-            let mut asking = Asking::new(client, &self.tally, &["23505"]);
+            let mut asking = Asking::new(client, &self.tally, &[]);
             let done = self.change(&mut asking, level, chance).await;
             if let Ok(wrong) = asking.end(done).await.into_result() {
                 self.tally.violations(wrong);
@@ -122,7 +127,12 @@ impl Workload for Indexes {
     }
 
     fn last_look<'a>(&'a self, client: &'a mut dyn Client) -> BoxFuture<'a, Result<(), Refusal>> {
-        Box::pin(self.look(client))
+        Box::pin(async move {
+            self.look(client).await?;
+            let mut asking = Asking::new(client, &self.tally, &[]);
+            let done = must_use_their_indexes(&mut asking).await;
+            asking.end(done).await.into_result()
+        })
     }
 
     fn tally(&self) -> &Tally {
@@ -149,15 +159,35 @@ async fn look(asking: &mut Asking<'_>) -> Result<Vec<String>, Refusal> {
     seen.wrong()
 }
 
+/// Each with the index by which the planner answers it.
+const BY_KEY: &str = "SELECT id, a, u, c, d FROM items WHERE id >= 0";
+const BY_A: (&str, &str) =
+    ("items_a", "SELECT id, a, u, c, d FROM items WHERE a >= 0 AND a < 1000 ORDER BY a");
+const BY_U: (&str, &str) = ("items_u", "SELECT id, a, u, c, d FROM items WHERE u >= 0 ORDER BY u");
+const BY_C: (&str, &str) = ("items_c_a", "SELECT id, a, c, d FROM items WHERE c = 'c1' ORDER BY a");
+const BY_PART: (&str, &str) =
+    ("items_part", "SELECT id, a, u, c, d FROM items WHERE a = 1 AND d >= 0 AND d < 100000 ORDER BY d");
+
 async fn read(asking: &mut Asking<'_>) -> Result<Seen, Refusal> {
-    let all = "SELECT id, a, u, c, d FROM items";
     Ok(Seen {
-        rows: asking.say(&format!("{all} WHERE id >= 0")).await?.rows,
-        by_a: asking.say(&format!("{all} WHERE a >= 0 AND a < 1000 ORDER BY a")).await?.rows,
-        by_u: asking.say(&format!("{all} WHERE u >= 0 ORDER BY u")).await?.rows,
-        by_c: asking.say("SELECT id, a, c, d FROM items WHERE c = 'c1' ORDER BY a").await?.rows,
-        by_part: asking.say(&format!("{all} WHERE a = 1 AND d >= 0 ORDER BY d")).await?.rows,
+        rows: asking.say(BY_KEY).await?.rows,
+        by_a: asking.say(BY_A.1).await?.rows,
+        by_u: asking.say(BY_U.1).await?.rows,
+        by_c: asking.say(BY_C.1).await?.rows,
+        by_part: asking.say(BY_PART.1).await?.rows,
     })
+}
+
+/// Rows that no index gave would say nothing of it.
+async fn must_use_their_indexes(asking: &mut Asking<'_>) -> Result<(), Refusal> {
+    for (index, query) in [BY_A, BY_U, BY_C, BY_PART] {
+        let plan = asking.say(&format!("EXPLAIN {query}")).await?;
+        let uses_it = |line: &String| line.contains(&format!(" using {index} "));
+        if !plan.rows.iter().flatten().flatten().any(uses_it) {
+            return Err(Refusal::wrong(format!("{query} is to read {index}, and is planned as {plan:?}")));
+        }
+    }
+    Ok(())
 }
 
 impl Seen {
@@ -192,7 +222,8 @@ impl Seen {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scripted::rows;
+    use super::super::client::Answer;
+    use super::super::scripted::{Dice, Scripted, ready, rows, tag};
     use super::*;
 
     fn right() -> Seen {
@@ -203,6 +234,42 @@ mod tests {
             by_u: rows(&[x]),
             by_c: rows(&[&["1", "1", "c1", "9"]]),
             by_part: rows(&[x]),
+        }
+    }
+
+    #[test]
+    fn a_query_that_does_not_read_its_index_is_found_out() {
+        let looked = |scan: &'static str| {
+            let work = Indexes::new(Setting::default());
+            let mut client = Scripted::new(move |text| match text.strip_prefix("EXPLAIN ") {
+                Some(_) => Ok(Answer { rows: rows(&[&[scan]]), tags: vec![] }),
+                None => tag(text),
+            });
+            let looked = ready(work.last_look(&mut client));
+            (looked.is_ok(), work.tally.take_violations().len())
+        };
+        assert_eq!(looked("Index Scan using items_a on items"), (false, 1));
+        let all = "Scan using items_a on, using items_u on, using items_c_a on, using items_part on";
+        assert_eq!(looked(all), (true, 0));
+    }
+
+    /// Against a server that finds a twin for everything.
+    #[test]
+    fn only_who_gives_a_row_a_key_may_meet_its_twin() {
+        for seed in 0..100 {
+            let work = Indexes::new(Setting::default());
+            let mut client = Scripted::new(|text| match text.split(' ').next() {
+                Some("INSERT" | "UPDATE" | "DELETE") => Err(Refusal::new("23505", "it is there")),
+                _ => tag(text),
+            });
+            let mut asking = Asking::new(&mut client, &work.tally, &[]);
+            let done = ready(work.change(&mut asking, Level::Serializable, &mut Dice(seed)));
+            ready(asking.end(done));
+            let said = client.said.iter().find(|s| s.contains("items")).cloned().unwrap_or_default();
+            let harmless =
+                ["DELETE", "UPDATE items SET a", "UPDATE items SET c", "UPDATE items SET u = NULL"];
+            let right = harmless.iter().any(|begin| said.starts_with(begin));
+            assert_eq!(work.tally.take_violations().len(), usize::from(right), "{said}");
         }
     }
 

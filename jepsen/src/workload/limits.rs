@@ -7,7 +7,7 @@ use super::asking::Asking;
 use super::client::{BoxFuture, Chance, Client, Refusal, Row};
 use super::setting::{Level, Setting};
 use super::tally::Tally;
-use super::{Workload, first_number, number, text};
+use super::{Workload, fill, first_number, number, text};
 
 /// For each unit of scale.
 const GROUPS: u64 = 5;
@@ -42,7 +42,7 @@ impl Workload for Limits {
             "CREATE TABLE duties (id text PRIMARY KEY, team int8 NOT NULL, hours int8 NOT NULL)".into(),
             "CREATE INDEX duties_team ON duties (team)".into(),
             "CREATE TABLE teams (team int8 PRIMARY KEY, hours int8 NOT NULL)".into(),
-            format!("INSERT INTO teams SELECT t, 0 FROM generate_series(0, {}) AS t", self.groups - 1),
+            fill("teams", "i, 0", self.groups),
         ]
     }
 

@@ -14,7 +14,7 @@ use super::asking::Asking;
 use super::client::{BoxFuture, Chance, Client, Refusal};
 use super::setting::{Level, Setting};
 use super::tally::Tally;
-use super::{Workload, first_number, number};
+use super::{Workload, fill, first_number, number};
 
 /// For each unit of scale.
 const GROUPS: u64 = 2;
@@ -72,10 +72,9 @@ impl LongFork {
 
 impl Workload for LongFork {
     fn open(&self) -> Vec<String> {
-        let last = self.groups * COUNTERS - 1;
         vec![
             "CREATE TABLE forks (id int8 PRIMARY KEY, n int8 NOT NULL)".into(),
-            format!("INSERT INTO forks SELECT i, 0 FROM generate_series(0, {last}) AS i"),
+            fill("forks", "i, 0", self.groups * COUNTERS),
         ]
     }
 
@@ -118,9 +117,8 @@ impl Workload for LongFork {
 async fn in_one_statement(asking: &mut Asking<'_>, group: u64) -> Result<Vec<i64>, Refusal> {
     let first = group * COUNTERS;
     let range = format!("id >= {first} AND id < {}", first + COUNTERS);
-    asking.begin_read_only(Level::ReadCommitted).await?;
-    let rows = asking.say(&format!("SELECT n FROM forks WHERE {range} ORDER BY id")).await?.rows;
-    asking.commit().await?;
+    let all = format!("SELECT n FROM forks WHERE {range} ORDER BY id");
+    let rows = asking.query(Level::ReadCommitted, &all).await?;
     if rows.len() as u64 != COUNTERS {
         return Err(Refusal::wrong(format!(
             "of the {COUNTERS} counters of group {group} there are {rows:?}"

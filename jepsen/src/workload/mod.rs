@@ -31,6 +31,7 @@ mod limits;
 mod long_fork;
 mod monotonic;
 mod own_writes;
+mod queue;
 mod register;
 mod rw_register;
 mod savepoints;
@@ -38,7 +39,10 @@ mod schema;
 mod sequences;
 mod set;
 mod skew;
+mod active;
+mod recent;
 mod transcript;
+mod known;
 mod asking;
 mod tally;
 mod setting;
@@ -50,7 +54,7 @@ use crate::check::{Report, Unusable, Verdict};
 use crate::history::{History, Malformed};
 
 pub use asking::{Asking, Told};
-pub use client::{Answer, BoxFuture, Chance, Client, Refusal, Row};
+pub use client::{Answer, BoxFuture, Chance, Client, Refusal, Row, SplitMix};
 pub use registry::{ALL, Registered, find};
 pub use setting::{Level, Setting};
 pub use tally::{Counts, Tally};
@@ -97,9 +101,15 @@ fn judge<V>(
     };
     match report {
         Ok(report) if report.verdict() == Verdict::Invalid => tally.violation(report.to_string()),
+        Ok(report) if report.verdict() == Verdict::Unknown => tally.undecided(),
         Ok(_) => {}
         Err(e) => tally.violation(format!("the history cannot be judged: {e}")),
     }
+}
+
+/// The statement that makes so many rows, each like `row`, in which `i` is its number, from 0.
+fn fill(table: &str, row: &str, count: u64) -> String {
+    format!("INSERT INTO {table} SELECT {row} FROM generate_series(0, {}) AS i", count - 1)
 }
 
 /// What an index gave, in any order, against what the rows say that it must give.

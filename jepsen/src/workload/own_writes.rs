@@ -1,15 +1,21 @@
 //! A row is written through one gateway and read through another at once: whatever was acknowledged is there, at every
 //! isolation level and by every way to read it. Each client works on rows of its own.
 
-use super::Workload;
+use std::collections::BTreeMap;
+
+use parking_lot::Mutex;
+
 use super::asking::{Asking, Told};
 use super::client::{BoxFuture, Chance, Client, Refusal};
 use super::setting::{Level, Setting};
 use super::tally::Tally;
+use super::{Workload, number, text};
 
 pub struct OwnWrites {
     level: Level,
     tally: Tally,
+    /// What every step has left, which all of them must find in the end.
+    left: Mutex<BTreeMap<String, Known>>,
 }
 
 /// What is known of a row: its value, or `None` if there is no row.
@@ -38,7 +44,7 @@ impl Known {
 
 impl OwnWrites {
     pub fn new(setting: Setting) -> Self {
-        OwnWrites { level: setting.level, tally: Tally::new(setting.excused) }
+        OwnWrites { level: setting.level, tally: Tally::new(setting.excused), left: Mutex::default() }
     }
 
     async fn write(&self, client: &mut dyn Client, key: &str, value: Option<u64>) -> Told<()> {
@@ -50,7 +56,7 @@ impl OwnWrites {
             }
             None => format!("DELETE FROM own WHERE id = '{key}'"),
         };
-        let done = write(&mut asking, self.level, &text).await;
+        let done = asking.change(self.level, &text).await.map(drop);
         asking.end(done).await
     }
 
@@ -61,15 +67,6 @@ impl OwnWrites {
     }
 }
 
-async fn write(asking: &mut Asking<'_>, level: Level, text: &str) -> Result<(), Refusal> {
-    if level == Level::Serializable {
-        return asking.say_alone(text).await.map(drop);
-    }
-    asking.begin(level).await?;
-    asking.say(text).await?;
-    asking.commit().await
-}
-
 async fn read(asking: &mut Asking<'_>, level: Level, key: &str, how: u64) -> Result<Option<u64>, Refusal> {
     let condition = match how {
         0 => format!("id = '{key}'"),
@@ -78,14 +75,31 @@ async fn read(asking: &mut Asking<'_>, level: Level, key: &str, how: u64) -> Res
         2 => format!("id >= '{key}' AND id < '{key}x'"),
         _ => format!("id || id2 = '{key}{key}'"),
     };
-    asking.begin_read_only(level).await?;
-    let rows = asking.say(&format!("SELECT v, v2 FROM own WHERE {condition}")).await?.rows;
-    asking.commit().await?;
+    let rows = asking.query(level, &format!("SELECT v, v2 FROM own WHERE {condition}")).await?;
     match &rows[..] {
         [] => Ok(None),
-        [row] if row[0] == row[1] => super::number(&row[0]).map(|v| Some(v as u64)),
+        [row] if row[0] == row[1] => number(&row[0]).map(|v| Some(v as u64)),
         rows => Err(Refusal::wrong(format!("{key} is {rows:?}, which nobody wrote"))),
     }
+}
+
+async fn read_all(asking: &mut Asking<'_>, level: Level) -> Result<BTreeMap<String, u64>, Refusal> {
+    let rows = asking.query(level, "SELECT id, v FROM own WHERE length(id) > 2").await?;
+    let found = rows.iter().map(|row| Ok((text(&row[0])?, number(&row[1])? as u64)));
+    let found = found.collect::<Result<BTreeMap<_, _>, Refusal>>()?;
+    match found.len() == rows.len() {
+        true => Ok(found),
+        false => Err(Refusal::wrong(format!("a row is there twice: {rows:?}"))),
+    }
+}
+
+/// What is wrong with all rows, in the end.
+fn wrong(left: &BTreeMap<String, Known>, found: &BTreeMap<String, u64>) -> Vec<String> {
+    let known = left.iter().filter_map(|(id, known)| {
+        known.read(found.get(id).copied()).map(|wrong| format!("in the end of {id}: {wrong}"))
+    });
+    let strange = found.keys().filter(|id| !left.contains_key(*id)).map(|id| format!("nobody made {id}"));
+    known.chain(strange).collect()
 }
 
 impl Workload for OwnWrites {
@@ -107,12 +121,15 @@ impl Workload for OwnWrites {
         chance: &'a mut dyn Chance,
     ) -> BoxFuture<'a, ()> {
         Box::pin(async move {
+            // Mostly nothing is left, so that the table stays small.
+            let stays = chance.percent(10);
             let mut known = Known::default();
             for round in 0..4 {
-                // Nothing is left in the end.
-                let value = (round < 3 && !chance.percent(25)).then(|| 1 + chance.below(1_000_000));
+                let exists = if round < 3 { !chance.percent(25) } else { stays };
+                let value = exists.then(|| 1 + chance.below(1_000_000));
                 let told = self.write(client, id, value).await;
                 known.written(value, &told);
+                self.left.lock().insert(id.into(), known.clone());
                 client.go_elsewhere(chance).await;
                 // What cannot be read proves nothing.
                 let Ok(found) = self.read(client, id, chance.below(4)).await else { return };
@@ -123,9 +140,15 @@ impl Workload for OwnWrites {
         })
     }
 
-    /// Every step has looked for itself.
     fn last_look<'a>(&'a self, client: &'a mut dyn Client) -> BoxFuture<'a, Result<(), Refusal>> {
-        Box::pin(async move { self.read(client, "w0", 0).await.map(drop) })
+        Box::pin(async move {
+            let mut asking = Asking::new(client, &self.tally, &[]);
+            let done = read_all(&mut asking, self.level).await;
+            let found = asking.end(done).await.into_result()?;
+            self.tally.looked();
+            self.tally.violations(wrong(&self.left.lock(), &found));
+            Ok(())
+        })
     }
 
     fn tally(&self) -> &Tally {
@@ -151,6 +174,20 @@ mod tests {
         assert!(known.read(Some(1)).is_some(), "it was deleted");
         known.written(Some(2), &Told::<()>::Unknown(Refusal::lost("")));
         assert_eq!((known.read(Some(2)), known.read(None)), (None, None));
+    }
+
+    #[test]
+    fn what_is_lost_or_comes_back_in_the_end_is_found_out() {
+        let mut known = Known::default();
+        known.written(Some(1), &Told::Done(()));
+        let left = |known: &Known| BTreeMap::from([("a".to_string(), known.clone())]);
+        let found = |v: u64| BTreeMap::from([("a".to_string(), v)]);
+        assert_eq!(wrong(&left(&known), &found(1)), [""; 0]);
+        assert!(wrong(&left(&known), &BTreeMap::new())[0].starts_with("in the end of a: None was read"));
+        known.written(None, &Told::Done(()));
+        assert_eq!(wrong(&left(&known), &BTreeMap::new()), [""; 0]);
+        assert!(wrong(&left(&known), &found(1))[0].starts_with("in the end of a: Some(1) was read"));
+        assert_eq!(wrong(&BTreeMap::new(), &found(1)), ["nobody made a"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::check::linear;
 use crate::history::{Names, RegisterFn, RegisterOp};
 
 use super::asking::{Asking, Told};
-use super::client::{Answer, BoxFuture, Chance, Client, Refusal};
+use super::client::{BoxFuture, Chance, Client, Refusal};
 use super::setting::{Level, Setting};
 use super::tally::Tally;
 use super::transcript::Transcript;
@@ -51,11 +51,15 @@ impl Register {
         Register { active, level: setting.level, tally: Tally::new(setting.excused), book: Mutex::default() }
     }
 
+    /// The first of the registers that are worked on after so many operations.
+    fn first_of(&self, operations: i64) -> i64 {
+        operations / (OPERATIONS * self.active) * self.active
+    }
+
     fn plan(&self, chance: &mut dyn Chance) -> (i64, Deed) {
         let mut book = self.book.lock();
         book.operations += 1;
-        let generation = book.operations / (OPERATIONS * self.active);
-        let key = generation * self.active + chance.below(self.active as u64) as i64;
+        let key = self.first_of(book.operations) + chance.below(self.active as u64) as i64;
         let deed = match chance.below(10) {
             0..4 => Deed::Read,
             4..7 => {
@@ -80,20 +84,27 @@ impl Register {
             }
             Deed::Cas(old, new) => format!("UPDATE cells SET v = {new} WHERE k = {key} AND v = {old}"),
         };
-        let answer: Answer = match self.level {
-            Level::Serializable => asking.say_alone(&text).await?,
-            level => {
-                asking.begin(level).await?;
-                let answer = asking.say(&text).await?;
-                asking.commit().await?;
-                answer
-            }
-        };
-        match deed {
-            Deed::Cas(..) if answer.count() == 0 => Err(Refusal::new(NOT_THERE, "another value is there")),
-            Deed::Read if !answer.rows.is_empty() => number(&answer.rows[0][0]).map(Some),
-            _ => Ok(None),
+        let answer = asking.change(self.level, &text).await?;
+        asking.excuse(&[NOT_THERE]);
+        match (deed, answer.count(), &answer.rows[..]) {
+            (Deed::Cas(..), 0, _) => Err(Refusal::new(NOT_THERE, "another value is there")),
+            (Deed::Cas(..) | Deed::Write(_), 1, _) | (Deed::Read, _, []) => Ok(None),
+            (Deed::Read, _, [row]) => number(&row[0]).map(Some),
+            _ => Err(Refusal::wrong(format!("register {key} is there more than once: {answer:?}"))),
         }
+    }
+
+    async fn operate(&self, client: &mut dyn Client, key: i64, deed: Deed) -> Told<Option<i64>> {
+        let asked = {
+            let mut book = self.book.lock();
+            let asked = asked(&mut book.transcript.names, key, deed);
+            book.transcript.begin(asked)
+        };
+        let mut asking = Asking::new(client, &self.tally, &[]);
+        let done = self.carry_out(&mut asking, key, deed).await;
+        let told = asking.end(done).await;
+        self.book.lock().transcript.end(asked, told.clone(), seen);
+        told
     }
 }
 
@@ -133,33 +144,16 @@ impl Workload for Register {
     ) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             let (key, deed) = self.plan(chance);
-            let (asked, process) = {
-                let mut book = self.book.lock();
-                let asked = asked(&mut book.transcript.names, key, deed);
-                (asked.clone(), book.transcript.begin(asked))
-            };
-            let mut asking = Asking::new(client, &self.tally, &[NOT_THERE]);
-            let done = self.carry_out(&mut asking, key, deed).await;
-            let told = asking.end(done).await;
-            self.book.lock().transcript.end(process, asked, told, seen);
+            self.operate(client, key, deed).await;
         })
     }
 
-    /// Reads the registers that were worked on last.
+    /// Reads all registers that there have ever been.
     fn last_look<'a>(&'a self, client: &'a mut dyn Client) -> BoxFuture<'a, Result<(), Refusal>> {
         Box::pin(async move {
-            let first = self.book.lock().operations / (OPERATIONS * self.active) * self.active;
-            for key in first..first + self.active {
-                let (asked, process) = {
-                    let mut book = self.book.lock();
-                    let asked = asked(&mut book.transcript.names, key, Deed::Read);
-                    (asked.clone(), book.transcript.begin(asked))
-                };
-                let mut asking = Asking::new(client, &self.tally, &[]);
-                let done = self.carry_out(&mut asking, key, Deed::Read).await;
-                let told: Told<_> = asking.end(done).await;
-                self.book.lock().transcript.end(process, asked, told.clone(), seen);
-                told.into_result()?;
+            let operations = self.book.lock().operations;
+            for key in 0..self.first_of(operations) + self.active {
+                self.operate(client, key, Deed::Read).await.into_result()?;
             }
             Ok(())
         })
@@ -181,8 +175,37 @@ impl Workload for Register {
 
 #[cfg(test)]
 mod tests {
+    use super::super::client::Answer;
     use super::super::scripted::{Dice, Scripted, ready, rows, tag};
     use super::*;
+
+    /// Of a register of long ago, too.
+    #[test]
+    fn a_register_that_is_lost_in_the_end_is_found_out() {
+        let work = Register::new(Setting::default());
+        let mut client = Scripted::new(|text| match text.split(' ').next() {
+            Some("SELECT") => Ok(Answer { rows: vec![], tags: vec!["SELECT 0".into()] }),
+            _ => tag("INSERT 0 1"),
+        });
+        assert_eq!(ready(work.operate(&mut client, 0, Deed::Write(1))), Told::Done(None));
+        work.book.lock().operations = 10 * OPERATIONS * work.active;
+        assert_eq!(ready(work.last_look(&mut client)), Ok(()));
+        work.close();
+        assert!(work.tally.take_violations()[0].starts_with("linearizable-register: invalid"));
+    }
+
+    #[test]
+    fn a_register_that_is_there_twice_is_found_out() {
+        let work = Register::new(Setting::default());
+        let mut client = Scripted::new(|text| match text.split(' ').next() {
+            Some("SELECT") => Ok(Answer { rows: rows(&[&["1"], &["2"]]), tags: vec!["SELECT 2".into()] }),
+            _ => tag("UPDATE 2"),
+        });
+        for deed in [Deed::Read, Deed::Cas(1, 2)] {
+            ready(work.operate(&mut client, 0, deed));
+            assert!(work.tally.take_violations()[0].starts_with("register 0 is there more than once"));
+        }
+    }
 
     /// Against a server that acknowledges everything and always shows 1.
     #[test]
@@ -191,6 +214,7 @@ mod tests {
         let mut client = Scripted::new(|text| match text.split(' ').next() {
             Some("SELECT") => Ok(Answer { rows: rows(&[&["1"]]), tags: vec!["SELECT 1".into()] }),
             Some("UPDATE") => tag("UPDATE 0"),
+            Some("INSERT") => tag("INSERT 0 1"),
             _ => tag(text),
         });
         let mut dice = Dice(2);

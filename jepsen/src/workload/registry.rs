@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::setting::{Level, Setting};
 use super::{
     Workload, append, backup, bank, bookings, branches, comments, constraints, counters, indexes, limits,
-    long_fork, monotonic, own_writes, register, rw_register, savepoints, schema, sequences, set, skew,
+    long_fork, monotonic, own_writes, queue, register, rw_register, savepoints, schema, sequences, set, skew,
 };
 
 /// A workload that there is.
@@ -99,6 +99,12 @@ pub static ALL: &[Registered] = &[
         about: "Rows that are written through one gateway and read through another, at any isolation level",
         levels: &Level::ALL,
         make: |setting| Arc::new(own_writes::OwnWrites::new(setting)),
+    },
+    Registered {
+        name: "queue",
+        about: "Workers that take jobs with SKIP LOCKED, NOWAIT and timeouts, at any isolation level: each is done once",
+        levels: &Level::ALL,
+        make: |setting| Arc::new(queue::Queue::new(setting)),
     },
     Registered {
         name: "register",

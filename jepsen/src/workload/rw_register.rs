@@ -2,24 +2,27 @@
 //! wrote it, and what a transaction saw before it wrote tells whom it wrote over: enough to find cycles where lists would be
 //! in the way, since every write is blind unless its transaction reads.
 //!
+//! Besides, no read sees what had been replaced before it began, which an order of transactions alone would not ask for.
+//!
 //! What must stay true: every transaction is entered before it begins; what is entered as failed surely did not happen.
 
-use std::collections::BTreeMap;
+use std::ops::Range;
 
 use parking_lot::Mutex;
 
 use crate::check::rw_register::{self, Options};
 use crate::history::{MicroOp, Names, Seen, Txn};
 
+use super::active::Active;
 use super::asking::Asking;
 use super::client::{BoxFuture, Chance, Client, Refusal, Row};
 use super::setting::{Level, Setting};
 use super::tally::Tally;
-use super::transcript::Transcript;
-use super::{Workload, judge, number};
+use super::transcript::{Transcript, answered};
+use super::{Workload, judge, number, recent};
 
 /// Registers that are worked on at a time, for each unit of scale.
-const ACTIVE: u64 = 5;
+const REGISTERS: u64 = 5;
 /// A register that was written so often makes way for a new one.
 const WRITES_MAX: i64 = 30;
 
@@ -43,19 +46,16 @@ pub struct RwRegister {
     book: Mutex<Book>,
 }
 
-#[derive(Default)]
 struct Book {
     transcript: Transcript<Txn>,
-    active_max: u64,
-    /// The registers that are worked on, with their last values.
-    active: BTreeMap<i64, i64>,
-    keys: i64,
+    registers: Active,
 }
 
 impl RwRegister {
     pub fn new(setting: Setting) -> Self {
         let tally = Tally::new(setting.excused.clone());
-        let book = Book { active_max: ACTIVE * setting.scale, ..Book::default() };
+        let registers = Active::new(REGISTERS * setting.scale, WRITES_MAX);
+        let book = Book { transcript: Transcript::default(), registers };
         RwRegister { setting, tally, book: Mutex::new(book) }
     }
 
@@ -88,29 +88,14 @@ impl RwRegister {
 }
 
 impl Book {
-    fn any_key(&mut self, chance: &mut dyn Chance) -> i64 {
-        while (self.active.len() as u64) < self.active_max {
-            self.active.insert(self.keys, 0);
-            self.keys += 1;
-        }
-        let at = chance.below(self.active_max) as usize;
-        self.active.keys().nth(at).copied().unwrap_or_default()
-    }
-
     fn write(&mut self, key: i64) -> Step {
-        let last = self.active.entry(key).or_default();
-        *last += 1;
-        let value = *last;
-        if value >= WRITES_MAX {
-            self.active.remove(&key);
-        }
-        Step::Write { key, value }
+        Step::Write { key, value: self.registers.next_value(key) }
     }
 
     fn plan(&mut self, chance: &mut dyn Chance) -> Vec<Step> {
         let mut steps = Vec::new();
         for _ in 0..1 + chance.below(4) {
-            let (key, other) = (self.any_key(chance), self.any_key(chance));
+            let (key, other) = (self.registers.any(chance), self.registers.any(chance));
             match chance.below(10) {
                 // Of these the order of a register's versions is learnt.
                 0..4 => steps.extend([Step::Read { key, lock: chance.percent(20) }, self.write(key)]),
@@ -150,16 +135,8 @@ fn value_of(rows: &[Row], key: i64) -> Result<Option<i64>, Refusal> {
 }
 
 /// What was asked, with what its reads saw.
-fn seen(names: &mut Names, mut asked: Txn, values: Vec<Option<i64>>) -> Txn {
-    let mut values = values.into_iter();
-    for op in &mut asked {
-        if let MicroOp::Read { seen, .. } = op
-            && let Some(Some(value)) = values.next()
-        {
-            *seen = Seen::Value(names.int(value));
-        }
-    }
-    asked
+fn seen(names: &mut Names, asked: Txn, values: Vec<Option<i64>>) -> Txn {
+    answered(asked, values.into_iter().map(|value| value.map_or(Seen::Nil, |v| Seen::Value(names.int(v)))))
 }
 
 impl Workload for RwRegister {
@@ -178,37 +155,40 @@ impl Workload for RwRegister {
         chance: &'a mut dyn Chance,
     ) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let (steps, asked, process) = {
+            let (steps, asked) = {
                 let mut book = self.book.lock();
                 let steps = book.plan(chance);
                 let asked = book.asked(&steps);
-                (steps, asked.clone(), book.transcript.begin(asked))
+                (steps, book.transcript.begin(asked))
             };
             let mut asking = Asking::new(client, &self.tally, &[]);
             let done = self.transact(&mut asking, &steps).await;
             let told = asking.end(done).await;
-            self.book.lock().transcript.end(process, asked, told, seen);
+            self.book.lock().transcript.end(asked, told, seen);
         })
     }
 
     fn last_look<'a>(&'a self, client: &'a mut dyn Client) -> BoxFuture<'a, Result<(), Refusal>> {
         Box::pin(async move {
-            let (keys, asked, process) = {
+            let (keys, asked) = {
                 let mut book = self.book.lock();
-                let steps: Vec<Step> = (0..book.keys).map(|key| Step::Read { key, lock: false }).collect();
+                let keys = book.registers.all();
+                let steps: Vec<Step> = keys.clone().map(|key| Step::Read { key, lock: false }).collect();
                 let asked = book.asked(&steps);
-                (book.keys, asked.clone(), book.transcript.begin(asked))
+                (keys, book.transcript.begin(asked))
             };
             let mut asking = Asking::new(client, &self.tally, &[]);
             let done = read_all(&mut asking, keys).await;
             let told = asking.end(done).await;
-            self.book.lock().transcript.end(process, asked, told.clone(), seen);
+            self.book.lock().transcript.end(asked, told.clone(), seen);
             told.into_result().map(drop)
         })
     }
 
     fn close(&self) {
-        let history = self.book.lock().transcript.history();
+        let transcript = self.book.lock().transcript.clone();
+        self.tally.violations(recent::wrong(transcript.events(), &transcript.names));
+        let history = transcript.history();
         let model = self.setting.model();
         judge(&self.tally, history, |h| rw_register::check(h, model, Options::of(model)));
     }
@@ -222,15 +202,14 @@ impl Workload for RwRegister {
     }
 }
 
-async fn read_all(asking: &mut Asking<'_>, keys: i64) -> Result<Vec<Option<i64>>, Refusal> {
-    asking.begin_read_only(Level::Serializable).await?;
-    let rows = asking.say("SELECT k, v FROM registers WHERE k >= 0").await?.rows;
-    asking.commit().await?;
-    (0..keys).map(|key| value_of(&rows, key)).collect()
+async fn read_all(asking: &mut Asking<'_>, keys: Range<i64>) -> Result<Vec<Option<i64>>, Refusal> {
+    let rows = asking.query(Level::Serializable, "SELECT k, v FROM registers WHERE k >= 0").await?;
+    keys.map(|key| value_of(&rows, key)).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::asking::Told;
     use super::super::client::Answer;
     use super::super::scripted::{Dice, Scripted, ready, tag};
     use super::*;
@@ -251,5 +230,26 @@ mod tests {
         let found = work.tally.take_violations();
         assert!(found.iter().any(|f| f.starts_with("serializable: invalid")), "{found:?}");
         assert!(work.history().is_some_and(|edn| edn.contains("[:w ")));
+    }
+
+    #[test]
+    fn a_write_that_is_lost_in_the_end_is_found_out_at_every_level() {
+        for level in Level::ALL {
+            let work = RwRegister::new(Setting { level, ..Setting::default() });
+            let mut client = Scripted::new(tag);
+            let key = work.book.lock().registers.any(&mut Dice(1));
+            let write = {
+                let mut book = work.book.lock();
+                let steps = [book.write(key)];
+                let asked = book.asked(&steps);
+                book.transcript.begin(asked)
+            };
+            work.book.lock().transcript.end(write, Told::Done(vec![]), seen);
+            assert_eq!(ready(work.last_look(&mut client)), Ok(()));
+            work.close();
+            let found = work.tally.take_violations();
+            assert_eq!(found.len(), 1, "{level:?}: {found:?}");
+            assert!(found[0].contains("which was acknowledged before it began"), "{level:?}: {found:?}");
+        }
     }
 }

@@ -1,8 +1,9 @@
-//! A client for tests, which answers as the test says; and chance that repeats itself.
+//! A client for tests, which answers as the test says.
 
 use std::future::Future;
 use std::time::Duration;
 
+pub use super::client::SplitMix as Dice;
 use super::client::{Answer, BoxFuture, Chance, Client, Refusal, Row};
 
 type Reply = dyn FnMut(&str) -> Result<Answer, Refusal> + Send;
@@ -45,19 +46,6 @@ impl Client for Scripted {
 
     fn gateway(&self) -> String {
         "n1".into()
-    }
-}
-
-/// SplitMix64.
-pub struct Dice(pub u64);
-
-impl Chance for Dice {
-    fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
     }
 }
 

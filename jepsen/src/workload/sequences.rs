@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use parking_lot::Mutex;
 
-use super::asking::{Asking, Told};
+use super::asking::Asking;
 use super::client::{BoxFuture, Chance, Client, Refusal, Row};
+use super::known::{self, Known, State, States};
 use super::setting::{Level, Setting};
 use super::tally::Tally;
-use super::{Workload, first_number, number, text};
+use super::{Workload, fill, first_number, number, text};
 
 /// For each unit of scale.
 const COUNTERS: u64 = 6;
@@ -21,20 +22,17 @@ const TICKETS_PER_LOOK: u64 = 200;
 pub struct Sequences {
     counters: u64,
     tally: Tally,
-    book: Mutex<Book>,
+    given: Mutex<Given>,
+    tickets: Known,
 }
 
+/// Numbers that anybody was given, by the sequence.
 #[derive(Default)]
-struct Book {
-    /// Numbers that anybody was given, by the sequence.
-    given: BTreeSet<(&'static str, i64)>,
-    /// Whether a ticket is there, as far as its client knows.
-    tickets: BTreeMap<String, Option<bool>>,
-}
+struct Given(BTreeSet<(&'static str, i64)>);
 
-impl Book {
+impl Given {
     fn give(&mut self, sequence: &'static str, n: i64) -> Option<String> {
-        (!self.given.insert((sequence, n))).then(|| format!("{sequence} has given {n} twice"))
+        (!self.0.insert((sequence, n))).then(|| format!("{sequence} has given {n} twice"))
     }
 }
 
@@ -43,12 +41,13 @@ impl Sequences {
         Sequences {
             counters: COUNTERS * setting.scale,
             tally: Tally::new(setting.excused),
-            book: Mutex::default(),
+            given: Mutex::default(),
+            tickets: Known::default(),
         }
     }
 
     fn give(&self, sequence: &'static str, n: i64) {
-        let twice = self.book.lock().give(sequence, n);
+        let twice = self.given.lock().give(sequence, n);
         self.tally.violations(twice);
     }
 
@@ -70,7 +69,7 @@ impl Sequences {
     async fn ticket(&self, client: &mut dyn Client, id: &str, chance: &mut dyn Chance) {
         let (counter, n) = (chance.below(self.counters), 1 + chance.below(9));
         let level = Level::ALL[chance.below(3) as usize];
-        self.book.lock().tickets.insert(id.into(), None);
+        self.tickets.set(id, State::Open);
         for attempt in 0..=MAX_ATTEMPTS {
             let mut asking = Asking::new(client, &self.tally, &[]);
             let done = self.write_ticket(&mut asking, level, id, (counter, n)).await;
@@ -79,12 +78,7 @@ impl Sequences {
                 self.tally.retried();
                 continue;
             }
-            let there = match told {
-                Told::Done(()) => Some(true),
-                Told::Refused(_) => Some(false),
-                Told::Unknown(_) => None,
-            };
-            self.book.lock().tickets.insert(id.into(), there);
+            self.tickets.set(id, State::made(&told));
             return;
         }
     }
@@ -107,12 +101,12 @@ impl Sequences {
     }
 
     async fn look(&self, client: &mut dyn Client) -> Result<(), Refusal> {
-        let before = self.book.lock().tickets.clone();
+        let before = self.tickets.now();
         let mut asking = Asking::new(client, &self.tally, &[]);
         let done = read(&mut asking).await;
         let seen = asking.end(done).await.into_result()?;
         self.tally.looked();
-        self.tally.violations(seen.wrong(&before));
+        self.tally.violations(seen.wrong(&before, &self.tickets.now()));
         Ok(())
     }
 }
@@ -124,7 +118,7 @@ impl Workload for Sequences {
             "CREATE SEQUENCE numbers_cached CACHE 10".into(),
             "CREATE TABLE sums (counter int8 PRIMARY KEY, n int8 NOT NULL)".into(),
             // Where ranges may be split.
-            format!("INSERT INTO sums SELECT i, 0 FROM generate_series(0, {}) AS i", self.counters / 2),
+            fill("sums", "i, 0", self.counters / 2 + 1),
             "CREATE TABLE tickets (number bigserial, id text PRIMARY KEY, counter int8 NOT NULL, n int8 NOT NULL)".into(),
         ]
     }
@@ -136,7 +130,7 @@ impl Workload for Sequences {
         chance: &'a mut dyn Chance,
     ) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let sizes = self.book.lock().tickets.len() as u64 / TICKETS_PER_LOOK;
+            let sizes = self.tickets.len() as u64 / TICKETS_PER_LOOK;
             match chance.below(10 + sizes) {
                 // What cannot be read now proves nothing.
                 0 => drop(self.look(client).await),
@@ -173,15 +167,20 @@ async fn read(asking: &mut Asking<'_>) -> Result<Seen, Refusal> {
     asking.commit().await?;
     let sum = |row: &Row| Ok((number(&row[0])?, number(&row[1])?));
     let ticket = |row: &Row| Ok((text(&row[3])?, (number(&row[0])?, number(&row[1])?, number(&row[2])?)));
-    Ok(Seen {
+    let seen = Seen {
         sums: sums.iter().map(sum).collect::<Result<_, Refusal>>()?,
         tickets: tickets.iter().map(ticket).collect::<Result<_, Refusal>>()?,
-    })
+    };
+    match seen.sums.len() == sums.len() && seen.tickets.len() == tickets.len() {
+        true => Ok(seen),
+        false => Err(Refusal::wrong(format!("a row is there twice: {sums:?}, {tickets:?}"))),
+    }
 }
 
 impl Seen {
-    fn wrong(&self, known: &BTreeMap<String, Option<bool>>) -> Vec<String> {
-        let mut wrong = Vec::new();
+    fn wrong(&self, before: &States, now: &States) -> Vec<String> {
+        let mut wrong = known::wrong(before, now, |id| self.tickets.contains_key(id));
+        wrong.extend(known::strangers(now, self.tickets.keys().map(String::as_str)));
         let mut sums: BTreeMap<i64, i64> = BTreeMap::new();
         let mut numbers = BTreeSet::new();
         for (id, (number, counter, n)) in &self.tickets {
@@ -193,13 +192,6 @@ impl Seen {
         if sums != self.sums {
             wrong.push(format!("the counters are {:?}; what the tickets add up to is {sums:?}", self.sums));
         }
-        for (id, there) in known {
-            match (there, self.tickets.contains_key(id)) {
-                (Some(true), false) => wrong.push(format!("acknowledged, but not there: {id}")),
-                (Some(false), true) => wrong.push(format!("refused, but there: {id}")),
-                _ => {}
-            }
-        }
         wrong
     }
 }
@@ -210,20 +202,22 @@ mod tests {
 
     #[test]
     fn what_was_given_twice_or_lost_is_found_out() {
-        let mut book = Book::default();
-        assert_eq!(book.give("a", 1), None);
-        assert_eq!(book.give("b", 1), None);
-        assert_eq!(book.give("a", 1).as_deref(), Some("a has given 1 twice"));
+        let mut given = Given::default();
+        assert_eq!(given.give("a", 1), None);
+        assert_eq!(given.give("b", 1), None);
+        assert_eq!(given.give("a", 1).as_deref(), Some("a has given 1 twice"));
         let seen = |sum, number| Seen {
             sums: BTreeMap::from([(1, sum)]),
             tickets: BTreeMap::from([("t".into(), (7, 1, 2)), ("u".into(), (number, 1, 3))]),
         };
-        let known = |there| BTreeMap::from([("t".to_string(), there)]);
-        assert_eq!(seen(5, 8).wrong(&known(Some(true))), [""; 0]);
-        assert!(seen(4, 8).wrong(&known(None))[0].starts_with("the counters are {1: 4}"));
-        assert!(seen(5, 7).wrong(&known(None))[0].starts_with("two tickets have the number 7"));
-        assert_eq!(seen(5, 8).wrong(&known(Some(false))), ["refused, but there: t"]);
-        let other = BTreeMap::from([("v".to_string(), Some(true))]);
-        assert_eq!(seen(5, 8).wrong(&other), ["acknowledged, but not there: v"]);
+        let wrong = |seen: Seen, id: &str, state| {
+            let known = ["t", "u", id].map(|i| (i.to_string(), if i == id { state } else { State::Open }));
+            seen.wrong(&known.clone().into(), &known.into())
+        };
+        assert_eq!(wrong(seen(5, 8), "t", State::There), [""; 0]);
+        assert!(wrong(seen(4, 8), "t", State::Open)[0].starts_with("the counters are {1: 4}"));
+        assert!(wrong(seen(5, 7), "t", State::Open)[0].starts_with("two tickets have the number 7"));
+        assert_eq!(wrong(seen(5, 8), "t", State::Refused), ["refused, but there: t"]);
+        assert_eq!(wrong(seen(5, 8), "v", State::There), ["acknowledged, but not there: v"]);
     }
 }

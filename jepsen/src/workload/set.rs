@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use parking_lot::Mutex;
 
-use super::asking::{Asking, Told};
+use super::asking::Asking;
 use super::client::{BoxFuture, Chance, Client, Refusal};
+use super::known::State;
 use super::setting::{Level, Setting};
 use super::tally::Tally;
 use super::{Workload, text};
@@ -16,17 +17,12 @@ use super::{Workload, text};
 /// There are fewer scans when there is more to read: one operation in five, and in one more for each so many rows.
 const ROWS_PER_SCAN: u64 = 100;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
-    Open,
-    There,
-    Refused,
-}
+/// By transaction: its rows, and what became of it.
+type Sent = BTreeMap<String, (Vec<String>, State)>;
 
 pub struct Set {
     tally: Tally,
-    /// By transaction: its rows, and what became of it.
-    sent: Mutex<BTreeMap<String, (Vec<String>, State)>>,
+    sent: Mutex<Sent>,
 }
 
 impl Set {
@@ -45,11 +41,7 @@ impl Set {
             true => one_by_one(&mut asking, level, &rows).await,
             false => at_once(&mut asking, &rows).await,
         };
-        let state = match asking.end(done).await {
-            Told::Done(()) => State::There,
-            Told::Refused(_) => State::Refused,
-            Told::Unknown(_) => State::Open,
-        };
+        let state = State::made(&asking.end(done).await);
         self.sent.lock().insert(id.into(), (rows, state));
     }
 
@@ -66,21 +58,20 @@ impl Set {
 }
 
 /// What is wrong with a scan; `before`: what was known when it began.
-fn check(
-    seen: &BTreeSet<String>,
-    before: &BTreeMap<String, (Vec<String>, State)>,
-    sent: &BTreeMap<String, (Vec<String>, State)>,
-) -> Vec<String> {
+fn check(seen: &BTreeSet<String>, before: &Sent, sent: &Sent) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut strangers: BTreeSet<&String> = seen.iter().collect();
-    for (id, (rows, _)) in sent {
+    for (id, (rows, state)) in sent {
         let there = rows.iter().filter(|row| strangers.remove(row)).count();
         let known = before.get(id).map_or(State::Open, |(_, state)| *state);
-        match known {
-            State::There if there < rows.len() => {
+        match (known, *state) {
+            (State::There, _) if there < rows.len() => {
                 wrong.push(format!("acknowledged, but {there} of {rows:?} are there"));
             }
-            State::Refused if there > 0 => wrong.push(format!("refused, but {there} of {rows:?} are there")),
+            // However long it took until its client knew.
+            (_, State::Refused) if there > 0 => {
+                wrong.push(format!("refused, but {there} of {rows:?} are there"));
+            }
             _ if there > 0 && there < rows.len() => {
                 wrong.push(format!("{there} of {rows:?} are there, which came at once"));
             }
@@ -160,7 +151,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_too_much_is_found_out() {
-        let sent = |state| BTreeMap::from([("t".into(), (vec!["a".into(), "b".into()], state))]);
+        let sent = |state| Sent::from([("t".into(), (vec!["a".into(), "b".into()], state))]);
         let checked = |seen: &[&str], state| {
             check(&seen.iter().map(|s| s.to_string()).collect(), &sent(state), &sent(state))
         };
@@ -171,5 +162,8 @@ mod tests {
         assert!(checked(&["a", "b"], State::Refused)[0].starts_with("refused, but 2 of"));
         assert!(checked(&["a"], State::Open)[0].ends_with("which came at once"));
         assert!(checked(&["c"], State::Open)[0].starts_with("nobody sent"));
+        let all = BTreeSet::from(["a".into(), "b".into()]);
+        let dirty = check(&all, &sent(State::Open), &sent(State::Refused));
+        assert!(dirty[0].starts_with("refused, but 2 of"), "{dirty:?}");
     }
 }

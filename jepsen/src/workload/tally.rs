@@ -13,7 +13,7 @@ use super::client::Refusal;
 const KEPT: usize = 100;
 /// Faults may make a request fail, but only in ways that a client can make sense of. Besides, connections may be lost
 /// (class 08).
-const EXPECTED: [&str; 7] = ["40001", "40003", "40P01", "55P03", "57P01", "57P02", "57P03"];
+const EXPECTED: [&str; 5] = ["40001", "40003", "40P01", "57P01", "57P03"];
 
 /// How often what happened.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Counts {
     pub looks: u64,
     /// Operations of which a history was judged.
     pub judged: u64,
+    /// Histories of which nothing could be said: the search for an order was too long.
+    pub undecided: u64,
     pub violations: u64,
     /// By SQLSTATE.
     pub errors: BTreeMap<String, u64>,
@@ -105,5 +107,9 @@ impl Tally {
 
     pub fn judged(&self, operations: usize) {
         self.inner.lock().counts.judged += operations as u64;
+    }
+
+    pub fn undecided(&self) {
+        self.inner.lock().counts.undecided += 1;
     }
 }

@@ -112,7 +112,7 @@ fn hold(violations: Vec<String>) {
 
 /// Faults may make a request fail, but only in ways that a client can make sense of.
 fn must_be_expected(world: &World, e: &TxnError, what: &str) {
-    const EXPECTED: [&str; 6] = ["40001", "40003", "40P01", "55P03", "57P03", "57P01"];
+    const EXPECTED: [&str; 5] = ["40001", "40003", "40P01", "57P03", "57P01"];
     let misread = world.is_of_a_disk(e.sqlstate(), &e.message);
     assert!(misread || EXPECTED.contains(&e.sqlstate()), "{what}: {e:?}");
 }

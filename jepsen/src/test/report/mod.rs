@@ -91,8 +91,8 @@ fn summarize(run: &Run<'_>, works: &[Arc<dyn Workload>], gaps: &[Gap], wrongs: &
     for (work, name) in works.iter().zip(&run.args.workload) {
         let c = work.tally().counts();
         let text = format!(
-            "{} done, {} refused, {} unknown, {} retries, {} looks at everything, {} operations judged",
-            c.done, c.refused, c.unknown, c.retries, c.looks, c.judged
+            "{} done, {} refused, {} unknown, {} retries, {} looks at everything, {} operations judged, {} histories undecided",
+            c.done, c.refused, c.unknown, c.retries, c.looks, c.judged, c.undecided
         );
         s.fact(&format!("of {name}"), text);
     }

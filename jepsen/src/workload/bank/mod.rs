@@ -10,7 +10,7 @@ use super::asking::{Asking, Told};
 use super::client::{BoxFuture, Chance, Client, Refusal, Row};
 use super::setting::{Level, Setting};
 use super::tally::Tally;
-use super::{Workload, number, text};
+use super::{Workload, fill, number, text};
 
 /// For each unit of scale.
 const ACCOUNTS: u64 = 10;
@@ -97,10 +97,7 @@ impl Workload for Bank {
             "CREATE TABLE ledger (id text PRIMARY KEY, source int8 NOT NULL, target int8 NOT NULL, \
              amount int8 NOT NULL)"
                 .into(),
-            format!(
-                "INSERT INTO accounts SELECT i, {OPENING} FROM generate_series(0, {}) AS i",
-                self.accounts - 1
-            ),
+            fill("accounts", &format!("i, {OPENING}"), self.accounts),
         ]
     }
 

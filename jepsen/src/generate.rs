@@ -1,11 +1,13 @@
 //! Databases of a few lines that make histories which are valid by construction: clients take turns at random, so that their
-//! transactions overlap, some fail, and of some nobody knows what became of them.
+//! transactions overlap, some fail, and of some nobody knows what became of them. What a checker finds in them it should not
+//! find; what it does not find in those of a weaker database it should; and how long it takes for a large one can be measured.
+//!
+//! What must stay true: the same plan and seed give the same history.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use meridian_jepsen::history::{Event, History, Kind, MicroOp, Names, Seen, Symbol, Txn};
-use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
+use crate::history::{Event, History, Kind, Malformed, MicroOp, Names, Seen, Symbol, Txn};
+use crate::workload::{Chance, SplitMix};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
@@ -27,10 +29,10 @@ pub struct Plan {
     pub keys: usize,
     /// Writes to a key, after which another one takes its place.
     pub writes_per_key: usize,
-    pub ops_max: usize,
+    pub ops_max: u64,
     /// Of a hundred transactions, how many fail and of how many the outcome is unknown.
-    pub failed: u32,
-    pub unknown: u32,
+    pub failed: u64,
+    pub unknown: u64,
     /// Every write follows a read of its key in its transaction.
     pub reads_before_writes: bool,
     /// At the end somebody reads all keys.
@@ -38,6 +40,7 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Some hundred transactions.
     pub fn new(isolation: Isolation, lists: bool) -> Plan {
         Plan {
             isolation,
@@ -59,13 +62,18 @@ impl Plan {
         Plan { transactions: 6, clients: 4, keys: 2, writes_per_key: 100, ops_max: 3, ..self }
     }
 
+    /// So many that time and memory can be measured.
+    pub fn large(self, transactions: usize, clients: usize) -> Plan {
+        Plan { transactions, clients, keys: 10, writes_per_key: 100, ..self }
+    }
+
     pub fn events(self, seed: u64) -> (Vec<Event<Txn>>, Names) {
         Simulation::new(self, seed).run()
     }
 
-    pub fn history(self, seed: u64) -> History<Txn> {
+    pub fn history(self, seed: u64) -> Result<History<Txn>, Malformed> {
         let (events, names) = self.events(seed);
-        History::new(events, names).expect("well-formed")
+        History::new(events, names)
     }
 }
 
@@ -96,7 +104,7 @@ enum Stage {
 
 struct Simulation {
     plan: Plan,
-    random: SmallRng,
+    random: SplitMix,
     names: Names,
     events: Vec<Event<Txn>>,
     /// Committed versions of each key, with the number of the commit.
@@ -117,7 +125,7 @@ impl Simulation {
         let keys = (0..plan.keys as i64).map(|k| (names.int(k), 0)).collect();
         Simulation {
             plan,
-            random: SmallRng::seed_from_u64(seed),
+            random: SplitMix(seed),
             names,
             events: Vec::new(),
             versions: BTreeMap::new(),
@@ -143,8 +151,8 @@ impl Simulation {
                 }
                 return (self.events, self.names);
             }
-            if !self.orphans.is_empty() && self.random.random_ratio(1, 5) {
-                let at = self.random.random_range(0..self.orphans.len());
+            if !self.orphans.is_empty() && self.random.percent(20) {
+                let at = self.random.below(self.orphans.len() as u64) as usize;
                 let mut orphan = self.orphans.swap_remove(at);
                 orphan.stage = self.step(orphan.stage);
                 if !matches!(orphan.stage, Stage::Decided(..)) {
@@ -152,7 +160,7 @@ impl Simulation {
                 }
                 continue;
             }
-            let at = self.random.random_range(0..clients.len());
+            let at = self.random.below(clients.len() as u64) as usize;
             let process = clients[at].process;
             clients[at].stage = match std::mem::take(&mut clients[at].stage) {
                 Stage::Idle if begun >= self.plan.transactions => Stage::Idle,
@@ -163,7 +171,7 @@ impl Simulation {
                     Stage::Invoked(txn)
                 }
                 // The connection is lost at any stage; the client goes on under another name.
-                stage if self.random.random_ratio(self.plan.unknown, 300) => {
+                stage if self.random.below(300) < self.plan.unknown => {
                     let txn = match &stage {
                         Stage::Invoked(txn) | Stage::Running { txn, .. } | Stage::Decided(_, txn) => {
                             txn.clone()
@@ -215,10 +223,10 @@ impl Simulation {
 
     fn plan_txn(&mut self) -> Txn {
         let mut txn = Txn::new();
-        for _ in 0..self.random.random_range(1..=self.plan.ops_max) {
-            let at = self.random.random_range(0..self.keys.len());
+        for _ in 0..=self.random.below(self.plan.ops_max) {
+            let at = self.random.below(self.keys.len() as u64) as usize;
             let (key, writes) = self.keys[at];
-            if self.random.random_ratio(1, 2) {
+            if self.random.percent(50) {
                 txn.push(MicroOp::Read { key, seen: Seen::Nil });
                 continue;
             }
@@ -250,9 +258,7 @@ impl Simulation {
     fn step(&mut self, stage: Stage) -> Stage {
         match stage {
             Stage::Idle | Stage::Decided(..) => stage,
-            Stage::Invoked(txn) if self.random.random_ratio(self.plan.failed, 100) => {
-                Stage::Decided(Kind::Fail, txn)
-            }
+            Stage::Invoked(txn) if self.random.percent(self.plan.failed) => Stage::Decided(Kind::Fail, txn),
             Stage::Invoked(txn) => Stage::Running {
                 txn,
                 next: 0,
