@@ -12,7 +12,7 @@ use super::{ScanOptions, Txn, TxnError, TxnErrorKind, TxnOptions, TxnResult};
 use crate::Limits;
 use crate::clock::{Clocks, Consistency};
 use crate::route::{Router, RouterParts};
-use crate::rpc::{BatchRequest, Header, KvError, RangeStats, Request, Response, codec};
+use crate::rpc::{BatchRequest, Header, KeySender, KvError, RangeStats, Request, Response, codec};
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -197,6 +197,8 @@ impl Db {
     }
 
     /// The range that holds `key`, and its figures, from its leaseholder.
+    ///
+    /// The question carries no key: a range that no longer holds it answers with its own figures, and not with who does.
     pub async fn range_stats(&self, key: &Key) -> TxnResult<(RangeDescriptor, RangeStats)> {
         let key = key.clone().clamp(min_key(), max_key());
         for _ in 0..MAX_ATTEMPTS {
@@ -205,7 +207,10 @@ impl Db {
             let batch = BatchRequest { header, requests: vec![Request::RangeStats] };
             match self.inner.router.send_to(&route, batch).await {
                 Ok(mut response) => match response.responses.pop() {
-                    Some(Response::Stats { descriptor, stats }) => return Ok((descriptor, stats)),
+                    Some(Response::Stats { descriptor, stats }) if descriptor.contains(&key) => {
+                        return Ok((descriptor, stats));
+                    }
+                    Some(Response::Stats { .. }) => self.correct_route(&key).await?,
                     _ => return Err(KvError::internal("stats were answered with something else").into()),
                 },
                 Err(KvError::RangeMismatch { .. }) => {}
@@ -213,6 +218,17 @@ impl Db {
             }
         }
         Err(TxnError::new(TxnErrorKind::Unavailable, "the range keeps changing"))
+    }
+
+    /// Asks for the key itself, at a time before all versions, so that nobody is in the way: ranges that do not hold it say
+    /// what they know, and the router learns.
+    async fn correct_route(&self, key: &Key) -> TxnResult<()> {
+        let header = Header { gateway: self.node(), read_ts: BEFORE_ALL, ..Header::default() };
+        let requests = vec![Request::Get { key: key.clone(), lock: None }];
+        match self.inner.router.send_to_key(key.clone(), BatchRequest { header, requests }).await {
+            Ok(_) | Err(KvError::SnapshotTooOld { .. }) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// Removes everything in the span physically, history and all. Only for spans that nobody reads any more: dropped
@@ -248,6 +264,7 @@ async fn keep_reachable(txn: &Txn, start: &Key) -> TxnResult<()> {
 }
 
 const MAX_ATTEMPTS: u32 = 50;
+const BEFORE_ALL: Timestamp = Timestamp::new(1, 0);
 
 fn decode(bytes: Bytes) -> TxnResult<RangeDescriptor> {
     codec::decode_descriptor(bytes).map_err(|e| KvError::internal(format!("range descriptor: {e}")).into())

@@ -1,12 +1,13 @@
 //! What is wrong with ranges and locks is found, and nothing else.
 
-use meridian_storage::base::TxnId;
 use meridian_storage::base::keys::meta_key;
+use meridian_storage::base::{RangeId, TxnId};
 use meridian_storage::engine::{Cf, WriteBatch};
 use meridian_storage::mvcc::{LockRecord, LockStrength, lock};
 use meridian_storage::replica::Replica;
 
 use super::*;
+use crate::rpc::{BatchRequest, Header, KeySender, Request};
 use crate::testing::LocalNode;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -25,6 +26,25 @@ fn ranges_without_gap_or_overlap_are_in_order() {
             db.split_at(table(key)).await.expect("split");
         }
         assert_eq!(db.check_layout(db.clock().now()).await.expect("an answer"), (vec![], 4));
+    });
+}
+
+#[test]
+fn whoever_has_not_heard_of_a_split_asks_the_right_half() {
+    let runtime = SimRuntime::new(1);
+    let cluster = Cluster::new(&runtime, 2);
+    let (here, there) = (&cluster.gateways[0], &cluster.gateways[1]);
+    runtime.block_on(async {
+        there.range_stats(&table("n")).await.expect("an answer");
+        here.split_at(table("m")).await.expect("split");
+        let (found, _) = there.range_stats(&table("n")).await.expect("an answer");
+        assert_eq!(found.start, table("m"));
+        // Nor has `meta` heard of this one.
+        let requests = vec![Request::AdminSplit { key: table("p"), right: RangeId(77) }];
+        let batch = BatchRequest { header: Header::default(), requests };
+        here.router().send_to_key(table("p"), batch).await.expect("split");
+        let (found, _) = there.range_stats(&table("q")).await.expect("an answer");
+        assert_eq!(found.range, RangeId(77));
     });
 }
 
