@@ -29,6 +29,7 @@ pub fn start(inner: &Arc<Inner>, stop: watch::Receiver<bool>) -> JoinHandle<()> 
     tokio::spawn(until(stop.clone(), registry(inner.clone())));
     tokio::spawn(until(stop.clone(), super::allocator::run(inner.clone())));
     tokio::spawn(until(stop.clone(), super::garbage::run(inner.clone())));
+    tokio::spawn(until(stop.clone(), strays(inner.clone())));
     let inner = inner.clone();
     // Flushing blocks: it has a thread of its own, which must not need the runtime: it may see its end.
     let spawned = std::thread::Builder::new().name("maintenance".into()).spawn(move || {
@@ -50,6 +51,10 @@ async fn until(mut stop: watch::Receiver<bool>, work: impl Future<Output = ()>) 
         () = work => {}
         _ = stop.wait_for(|s| *s) => {}
     }
+}
+
+async fn strays(inner: Arc<Inner>) {
+    inner.db.look_for_strays(&inner.store).await;
 }
 
 /// If the first range is here, whoever looks for any range begins here.

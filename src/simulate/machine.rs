@@ -225,6 +225,7 @@ impl Machine {
         process.spawn("disk", Box::pin(watch_disk(up.clone(), world.clone())));
         process.spawn("maintain", Box::pin(maintain(up.clone(), world.clone())));
         process.spawn("place", Box::pin(place(up.clone(), world.clone())));
+        process.spawn("strays", Box::pin(strays(up.clone())));
         if world.sql {
             process.spawn("sql", Box::pin(super::sql::open(up.clone(), world.clone())));
             process.spawn("collect", Box::pin(collect(up.clone(), world.clone())));
@@ -320,6 +321,10 @@ async fn collect(up: Up, world: Arc<World>) {
             }
         }
     }
+}
+
+async fn strays(up: Up) {
+    up.db.look_for_strays(&up.store).await;
 }
 
 /// Replicates and repairs the ranges that are led here and publishes their descriptors, as the binary's allocator does.

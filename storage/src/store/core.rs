@@ -204,6 +204,7 @@ impl StoreCore {
             }
             Input::SnapshotSent { range, to, transfer, ok } => self.snapshot_sent(range, to, transfer, ok),
             Input::SnapshotInstalled { head, result } => self.snapshot_installed(head, result).await?,
+            Input::LeftBehind(current) => self.receive_removed(&current)?,
             Input::Flushed(flushed) => self.flushed(flushed)?,
         }
         Ok(())

@@ -268,6 +268,11 @@ impl StoreHandle {
         completed(rx).await
     }
 
+    /// Tells the store of a range's descriptor as its leaseholder has it. A replica here that was removed before goes.
+    pub fn left_behind(&self, current: RangeDescriptor) {
+        self.shared.inbox.push(Input::LeftBehind(current));
+    }
+
     /// Stops the core after its present turn. What is in flight becomes ambiguous.
     pub fn stop(&self) {
         self.shared.inbox.close();

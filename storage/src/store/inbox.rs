@@ -47,6 +47,8 @@ pub enum Input {
         head: SnapshotHead,
         result: StorageResult<()>,
     },
+    /// A later descriptor of a range than its replica here has.
+    LeftBehind(RangeDescriptor),
     /// The engine was flushed: logs may be truncated, dead replicas' logs destroyed.
     Flushed(Flushed),
 }

@@ -146,7 +146,8 @@ impl StoreCore {
         })
     }
 
-    fn receive_removed(&mut self, current: &RangeDescriptor) -> StorageResult<()> {
+    /// A later descriptor: if it does not name the replica that is here, that was removed.
+    pub(super) fn receive_removed(&mut self, current: &RangeDescriptor) -> StorageResult<()> {
         let Some(d) = self.replicas.get(&current.range) else { return Ok(()) };
         let Some(own) = &d.descriptor else { return Ok(()) };
         let id = d.group.id();

@@ -32,6 +32,7 @@ mod held;
 mod state;
 pub mod db;
 pub mod layout;
+mod strays;
 pub mod txn;
 mod alive;
 mod read;

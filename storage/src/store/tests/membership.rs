@@ -128,6 +128,23 @@ fn a_node_may_come_back_as_another_replica(#[values(1, 2, 3)] seed: u64) {
     c.run_until("all have it", secs(2), |c| converged(c, "k", "v"));
 }
 
+/// N3 sleeps while it is removed, and hears nobody when it wakes: whoever else knows the range's descriptor may tell it.
+#[rstest]
+fn a_replica_that_was_removed_goes_when_its_store_learns_of_it(#[values(1, 2, 3)] seed: u64) {
+    let mut c = three(seed);
+    let named = c.handle(N1).replica(R1).expect("it leads").descriptor();
+    c.crash(N3);
+    change(&mut c, vec![], vec![N3]);
+    let current = c.handle(N1).replica(R1).expect("it leads").descriptor();
+    c.isolate(N3);
+    c.start(N3);
+    c.handle(N3).left_behind((*named).clone());
+    c.run_for(secs(5));
+    assert!(c.handle(N3).replica(R1).is_some(), "it was a member then");
+    c.handle(N3).left_behind((*current).clone());
+    c.run_until("it is gone", secs(1), |c| c.handle(N3).replica(R1).is_none());
+}
+
 #[rstest]
 fn a_follower_that_slept_through_a_split_catches_up(#[values(1, 2, 3)] seed: u64) {
     let mut c = three(seed);
