@@ -23,6 +23,8 @@ use super::network::Weather;
 
 /// How long a cluster without faults may take until everything is in order.
 const SETTLE_WITHIN: Duration = Duration::from_secs(90);
+/// How long after the last fault a client may hear of a read that had failed before.
+const LAST_EXCUSES: Duration = Duration::from_secs(2);
 
 pub struct Cluster {
     pub world: Arc<World>,
@@ -240,6 +242,17 @@ impl Cluster {
         for node in self.nodes().into_iter().filter(|n| self.up(*n).is_none()) {
             self.start(node);
         }
+        self.excuse_no_more();
+    }
+
+    /// No disk fails any more. What was told before reaches its client by and by.
+    fn excuse_no_more(&self) {
+        let (world, told) = (self.world.clone(), self.world.runtime.sleep(LAST_EXCUSES));
+        let soon = async move {
+            told.await;
+            world.misread.store(false, SeqCst);
+        };
+        self.world.runtime.spawn("excuses", Box::pin(soon));
     }
 
     /// Of all disks.

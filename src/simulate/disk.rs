@@ -172,6 +172,11 @@ impl Disk {
     }
 }
 
+/// Whether the text of an error says which of a machine's disks it is about: whatever a disk does wrong is told so.
+pub fn is_named(text: &str) -> bool {
+    text.contains("/store/state") || text.contains("/store/log")
+}
+
 fn damage() -> StorageError {
     StorageError::Corruption("a block of /store/state does not have its checksum".into())
 }

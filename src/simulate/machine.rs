@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::channel::mpsc::{self, UnboundedSender};
+use meridian_sql::error::state;
 use meridian_sql::session::SqlNode;
 use meridian_storage::base::clock::ManualClock;
 use meridian_storage::base::{
@@ -95,7 +96,7 @@ pub struct World {
     pub sightings: mpsc::UnboundedSender<Sighting>,
     /// Of all machines that there have been.
     pub disks: Mutex<Vec<SimFiles>>,
-    /// A read of some machine's state has failed.
+    /// A read of some machine's state has failed, and clients may hear of it.
     pub misread: Arc<AtomicBool>,
     /// Hears of every machine that ends by a fault of its disk.
     pub ends: UnboundedSender<End>,
@@ -110,7 +111,8 @@ impl World {
 
     /// Whether an error with this SQLSTATE and message is that of a disk that was made to fail.
     pub fn is_of_a_disk(&self, code: &str, message: &str) -> bool {
-        self.misread.load(SeqCst) && (message.contains("disk: ") || code == "XX001")
+        let class = code == state::IO_ERROR || code == state::DATA_CORRUPTED;
+        self.misread.load(SeqCst) && class && super::disk::is_named(message)
     }
 
     /// The process of a machine ends by a fault of its disk.

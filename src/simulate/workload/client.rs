@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::channel::oneshot;
 use meridian_jepsen::workload::{Answer, BoxFuture, Chance as Random, Client, Refusal};
-use meridian_sql::error::SqlError;
+use meridian_sql::error::{SqlError, state};
 use meridian_sql::session::Session;
 use meridian_sql::testing::query;
 use meridian_storage::base::Runtime;
@@ -19,8 +19,8 @@ use crate::simulate::cluster::Cluster;
 use crate::simulate::machine::Up;
 use crate::simulate::sql::connect;
 
-/// `io_error`: the machine cannot read its disk.
-pub const MISREAD: &str = "58030";
+/// A machine cannot read its disk.
+pub const MISREAD: &str = state::IO_ERROR;
 
 pub struct SimClient {
     cluster: Arc<Cluster>,
@@ -43,6 +43,9 @@ impl SimClient {
         if self.cluster.world.is_of_a_disk(e.code(), e.message()) {
             // Told as what it is: nothing of the statement has happened.
             return Refusal::new(MISREAD, e.message());
+        }
+        if e.code() == MISREAD {
+            return Refusal::new(state::INTERNAL_ERROR, format!("no disk has failed: {}", e.message()));
         }
         Refusal::new(e.code(), e.message())
     }

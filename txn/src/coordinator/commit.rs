@@ -458,6 +458,7 @@ fn is_certain(e: &KvError) -> bool {
             | KvError::Unavailable { .. }
             | KvError::Internal { .. }
             | KvError::Corruption { .. }
+            | KvError::Io { .. }
     )
 }
 

@@ -28,6 +28,8 @@ pub enum TxnErrorKind {
     Unsupported,
     /// XX000
     Internal,
+    /// 58030: a disk fails.
+    Io,
     /// XX001: what is stored is not what was written.
     Corrupted,
 }
@@ -45,6 +47,7 @@ impl TxnErrorKind {
             TxnErrorKind::Unavailable => "57P03",
             TxnErrorKind::Unsupported => "0A000",
             TxnErrorKind::Internal => "XX000",
+            TxnErrorKind::Io => "58030",
             TxnErrorKind::Corrupted => "XX001",
         }
     }
@@ -159,7 +162,28 @@ impl From<KvError> for TxnError {
             | KvError::RangeMismatch { .. } => Self::new(Unavailable, text),
             KvError::Unsupported { reason } => Self::new(Unsupported, reason),
             KvError::Internal { reason } => Self::new(Internal, reason),
+            KvError::Io { reason } => Self::new(Io, reason),
             KvError::Corruption { reason } => Self::new(Corrupted, reason),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meridian_storage::base::StorageError;
+
+    use super::*;
+
+    /// Neither is a bug: whoever is asked by the client must look at a disk.
+    #[test]
+    fn a_disk_is_told_as_what_it_is() {
+        for (error, sqlstate) in [
+            (StorageError::Io("/store: reading".into()), "58030"),
+            (StorageError::Corruption("a checksum in /store".into()), "XX001"),
+        ] {
+            let text = error.to_string();
+            let told = TxnError::from(KvError::from(error));
+            assert_eq!((told.sqlstate(), told.message), (sqlstate, text));
         }
     }
 }

@@ -91,7 +91,10 @@ impl<T> FanOut<T> {
 fn severity(e: &KvError) -> (u8, meridian_storage::base::Timestamp) {
     let zero = Default::default();
     match e {
-        KvError::Internal { .. } | KvError::Corruption { .. } | KvError::Unsupported { .. } => (9, zero),
+        KvError::Internal { .. }
+        | KvError::Corruption { .. }
+        | KvError::Io { .. }
+        | KvError::Unsupported { .. } => (9, zero),
         KvError::Ambiguous { .. } => (8, zero),
         KvError::TxnAborted { .. } => (7, zero),
         KvError::Deadlock { .. } => (6, zero),

@@ -237,6 +237,8 @@ mod tests {
             KvError::Unavailable { reason: "b".into() },
             KvError::Unsupported { reason: "c".into() },
             KvError::internal("d"),
+            KvError::Corruption { reason: "e".into() },
+            KvError::Io { reason: "f".into() },
         ]
     }
 

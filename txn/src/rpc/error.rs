@@ -55,12 +55,15 @@ pub enum KvError {
     Unavailable { reason: String },
     #[error("{reason}")]
     Unsupported { reason: String },
-    /// A bug, or a disk that fails.
+    /// A bug.
     #[error("{reason}")]
     Internal { reason: String },
     /// What is stored is not what was written.
     #[error("{reason}")]
     Corruption { reason: String },
+    /// A disk fails.
+    #[error("{reason}")]
+    Io { reason: String },
 }
 
 wire_enum!(KvError {
@@ -82,6 +85,7 @@ wire_enum!(KvError {
     16 => Unsupported { reason },
     17 => Internal { reason },
     18 => Corruption { reason },
+    19 => Io { reason },
 });
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -137,7 +141,8 @@ impl From<StorageError> for KvError {
             | StorageError::Unreachable { .. }
             | StorageError::ClockOffset { .. }) => KvError::Unavailable { reason: e.to_string() },
             e @ StorageError::Corruption(_) => KvError::Corruption { reason: e.to_string() },
-            e @ (StorageError::Io(_) | StorageError::Config(_)) => KvError::internal(e.to_string()),
+            e @ StorageError::Io(_) => KvError::Io { reason: e.to_string() },
+            e @ StorageError::Config(_) => KvError::internal(e.to_string()),
         }
     }
 }
