@@ -122,9 +122,11 @@ impl Disk {
         self.damaged.lock().is_some()
     }
 
-    /// Whether whatever goes wrong on the machine now may be the disk's fault.
-    pub fn is_to_blame(&self) -> bool {
-        self.is_rotten() || self.misread.load(SeqCst) || self.files.has_failed()
+    /// Whether the disk has done something wrong, and the text of an error or a panic says that it is about a disk: a batch
+    /// that the log refuses, for one, is a bug beside any disk.
+    pub fn has_caused(&self, text: &str) -> bool {
+        let at_fault = self.is_rotten() || self.misread.load(SeqCst) || self.files.has_failed();
+        at_fault && is_named(text)
     }
 
     fn misread(&self, e: StorageError) -> StorageError {

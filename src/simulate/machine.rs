@@ -118,7 +118,7 @@ impl World {
     /// The process of a machine ends by a fault of its disk.
     pub fn end(&self, up: &Up, why: StorageError, after: Duration) {
         let (node, life) = (up.store.node(), up.life);
-        assert!(up.disk.is_to_blame(), "the store of {node} failed: {why}");
+        assert!(up.disk.has_caused(&why.to_string()), "the store of {node} failed: {why}");
         self.trace.say(format_args!("{node} ends: {why}"));
         // Nobody listens when the run is over.
         let _ = self.ends.unbounded_send(End { node, life, why, after });
@@ -185,7 +185,7 @@ impl Machine {
         let started = self.try_start(world);
         if let Err(e) = &started {
             world.trace.say(format_args!("{} does not start: {e}", self.id));
-            assert!(self.disk.is_to_blame(), "{} does not start: {e}", self.id);
+            assert!(self.disk.has_caused(&e.to_string()), "{} does not start: {e}", self.id);
             self.disk.crash(Crash::Process, 0);
         }
         started
@@ -261,22 +261,33 @@ fn led(up: &Up) -> Vec<(RangeDescriptor, Lease)> {
     up.store.descriptors().iter().filter_map(|d| Some(((**d).clone(), lease(d)?))).collect()
 }
 
-/// The store until it is stopped. An error and a panic that its disk is to blame for are the end of the process, as of the
-/// binary's.
+/// The store until it is stopped. An error and a panic that its disk has caused are the end of the process, as of the
+/// binary's; any other is that of the run.
 async fn run_store(core: StoreCore, up: Up, world: Arc<World>) {
     disk_done(&up).await;
     let why = match AssertUnwindSafe(core.run_as_task()).catch_unwind().await {
         Ok(Ok(())) => return,
         Ok(Err(e)) => e,
-        Err(panic) if up.disk.is_to_blame() => {
-            let text = super::forgive().unwrap_or_default();
-            let damage = text.contains("Corruption(") || text.contains("corruption: ");
-            drop(panic);
-            if damage { StorageError::Corruption(text) } else { StorageError::Io(text) }
-        }
-        Err(panic) => std::panic::resume_unwind(panic),
+        Err(panic) => match told_in_panic(&up.disk) {
+            Some(why) => why,
+            None => std::panic::resume_unwind(panic),
+        },
     };
     world.end(&up, why, Duration::ZERO);
+}
+
+/// The fault of its disk that the store's panic tells of: raft-rs panics on any error of what it reads from.
+fn told_in_panic(disk: &Disk) -> Option<StorageError> {
+    let text = super::failure().filter(|text| disk.has_caused(text))?;
+    let why = if text.contains("Corruption(") || text.contains("corruption: ") {
+        StorageError::Corruption(text)
+    } else if text.contains("Io(") || text.contains("disk: ") {
+        StorageError::Io(text)
+    } else {
+        return None;
+    };
+    super::forgive();
+    Some(why)
 }
 
 /// A node that could not read its state has told its client so; it is not left up for long.
@@ -284,8 +295,8 @@ async fn watch_disk(up: Up, world: Arc<World>) {
     loop {
         up.process.sleep(Duration::from_millis(50)).await;
         if up.disk.has_misread() {
-            let damage = || StorageError::Corruption("a read of the state has failed".into());
-            let failed = || StorageError::Io("a read of the state has failed".into());
+            let damage = || StorageError::Corruption("a read of /store/state has failed".into());
+            let failed = || StorageError::Io("a read of /store/state has failed".into());
             let why = if up.disk.is_damaged() { damage() } else { failed() };
             return world.end(&up, why, Duration::from_micros(up.process.random() % 500_000));
         }

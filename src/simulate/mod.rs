@@ -45,9 +45,14 @@ thread_local! {
     static FAILURE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Forgets the panic that was met last in this thread, and says what it was: it was to be expected.
-fn forgive() -> Option<String> {
-    FAILURE.take()
+/// What the panic said that this thread has met.
+fn failure() -> Option<String> {
+    FAILURE.with_borrow(Clone::clone)
+}
+
+/// Forgets the panic that this thread has met: it was to be expected.
+fn forgive() {
+    FAILURE.take();
 }
 
 /// Runs what is asked for, each run in a thread of its own; prints a line for each in the order of the seeds, and at the end
