@@ -36,6 +36,12 @@ pub fn start(inner: &Arc<Inner>, stop: watch::Receiver<bool>) -> JoinHandle<()> 
         crate::fault::guard("flushing the store", || {
             while !*stop.borrow() {
                 std::thread::park_timeout(MAINTAIN_EVERY);
+                // Until statements are taken, the start looks, and fails.
+                if inner.sql.get().is_some()
+                    && let Some(e) = inner.store.must_give_way()
+                {
+                    crate::fault::leave(&super::unreadable(&inner.config, &e));
+                }
                 inner.store.maintain()?;
             }
             Ok::<(), StorageError>(())

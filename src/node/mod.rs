@@ -5,7 +5,8 @@
 //! while, hand the leases over, stop the store.
 //!
 //! What must stay true: a fault of the disk or a broken invariant in the store's thread ends the process at once; nothing is
-//! answered after it.
+//! answered after it. A read of the state that fails is answered as what it is, and ends the process soon after
+//! (`background`), so that others take the leases.
 
 pub mod config;
 pub mod system;
@@ -187,7 +188,7 @@ impl Node {
         let maintenance = background::start(&inner, stopping.clone());
         tokio::spawn(notice_solitude(inner.clone(), stopping.clone()));
 
-        let pg = open_sql(&inner, &*engine, &runtime, stopping).await?;
+        let pg = open_sql(&inner, &runtime, stopping).await?;
         tokio::spawn(pg.run(sql));
         Ok(Node { id, sql: sql_at, rpc: rpc_at, http: http_at, inner, stop, store_thread, maintenance })
     }
@@ -237,11 +238,16 @@ fn fault(e: StorageError) -> String {
     e.to_string()
 }
 
-fn damaged(config: &NodeConfig, damage: &StorageError) -> String {
+/// What is wrong with the store, and what can be done.
+fn unreadable(config: &NodeConfig, e: &StorageError) -> String {
     let store = config.folder.as_ref().map_or("mem".into(), |f| f.display().to_string());
+    let first = match e {
+        StorageError::Corruption(_) => "restore it",
+        _ => "find out what ails the disk and start again",
+    };
     format!(
-        "store {store}: {damage}\n\
-         Restore it, or start with an empty --store and --join a cluster that has the data."
+        "store {store}: {e}\n\
+         What to do: {first}, or start with an empty --store and --join a cluster that has the data"
     )
 }
 
@@ -309,17 +315,16 @@ async fn join(config: &NodeConfig, rpc: SocketAddr) -> Result<Joined, String> {
 
 async fn open_sql(
     inner: &Arc<Inner>,
-    engine: &dyn Engine,
     runtime: &Arc<TokioRuntime>,
     drain: watch::Receiver<bool>,
 ) -> Result<Arc<PgServer>, String> {
-    // A restarted node waits here for a majority, however long that takes. Damage of its own files does not go by.
+    // A restarted node waits here for a majority, however long that takes. What ails its own files does not go by.
     let catalog = loop {
         match CatalogCache::open(inner.db.clone()).await {
             Ok(catalog) => break catalog,
             Err(e) => {
-                if let Some(damage) = engine.damage() {
-                    return Err(damaged(&inner.config, &damage));
+                if let Some(e) = inner.store.engine().fault() {
+                    return Err(unreadable(&inner.config, &e));
                 }
                 tracing::warn!(error = %e, "waiting for the cluster's catalog");
                 tokio::time::sleep(Duration::from_millis(500)).await;

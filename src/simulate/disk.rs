@@ -27,8 +27,8 @@ pub struct Disk {
     rotten: AtomicBool,
     /// Keys of the state that cannot be read any more.
     damaged: Mutex<Option<Spot>>,
-    /// A read of the state has failed in this life of the machine.
-    misread: AtomicBool,
+    /// How the first read of the state failed in this life of the machine, if one did.
+    misread: Mutex<Option<StorageError>>,
     /// The same, in any machine of the run.
     misread_ever: Arc<AtomicBool>,
 }
@@ -57,7 +57,7 @@ impl Disk {
             engine: MemEngine::new(),
             rotten: AtomicBool::new(false),
             damaged: Mutex::default(),
-            misread: AtomicBool::new(false),
+            misread: Mutex::default(),
             misread_ever: world.misread.clone(),
         });
         DiskLog::found(disk.folder(), disk.owner()).expect("an empty disk");
@@ -81,7 +81,7 @@ impl Disk {
     pub fn crash(&self, how: Crash, engine_keeps: u64) {
         self.engine.crash_keeping(engine_keeps);
         self.files.crash(how);
-        self.misread.store(false, SeqCst);
+        *self.misread.lock() = None;
     }
 
     /// Damages what lies on it: a bit of the log, or some keys of the state. Says where.
@@ -117,27 +117,22 @@ impl Disk {
         self.rotten.load(SeqCst)
     }
 
-    /// Whether some of the state cannot be read any more.
-    pub fn is_damaged(&self) -> bool {
-        self.damaged.lock().is_some()
+    /// How the first read of the state failed since the machine went up.
+    pub fn misread(&self) -> Option<StorageError> {
+        self.misread.lock().clone()
     }
 
     /// Whether the disk has done something wrong, and the text of an error or a panic says that it is about a disk: a batch
     /// that the log refuses, for one, is a bug beside any disk.
     pub fn has_caused(&self, text: &str) -> bool {
-        let at_fault = self.is_rotten() || self.misread.load(SeqCst) || self.files.has_failed();
+        let at_fault = self.is_rotten() || self.misread.lock().is_some() || self.files.has_failed();
         at_fault && is_named(text)
     }
 
-    fn misread(&self, e: StorageError) -> StorageError {
-        self.misread.store(true, SeqCst);
+    fn fails(&self, e: StorageError) -> StorageError {
+        self.misread.lock().get_or_insert_with(|| e.clone());
         self.misread_ever.store(true, SeqCst);
         e
-    }
-
-    /// Whether a read of the state has failed since the machine went up.
-    pub fn has_misread(&self) -> bool {
-        self.misread.load(SeqCst)
     }
 
     fn io(&self, e: &std::io::Error) -> StorageError {
@@ -149,7 +144,7 @@ impl Disk {
     }
 
     fn read(&self) -> StorageResult<()> {
-        self.files.read_other().map_err(|e| self.misread(self.io(&e)))
+        self.files.read_other().map_err(|e| self.fails(self.io(&e)))
     }
 
     fn get_with(
@@ -160,7 +155,7 @@ impl Disk {
     ) -> StorageResult<Option<Bytes>> {
         self.read()?;
         match &*self.damaged.lock() {
-            Some(spot) if spot.holds(cf, key) => Err(self.misread(damage())),
+            Some(spot) if spot.holds(cf, key) => Err(self.fails(damage())),
             _ => get(),
         }
     }
@@ -235,6 +230,10 @@ impl Engine for DiskEngine {
         self.0.engine.approximate_size(cf, start, end)
     }
 
+    fn fault(&self) -> Option<StorageError> {
+        self.0.misread()
+    }
+
     fn metrics(&self) -> Vec<(&'static str, f64)> {
         self.0.engine.metrics()
     }
@@ -269,7 +268,7 @@ impl DiskIter<'_> {
     fn look(&mut self) {
         let damaged = self.damaged.as_ref().filter(|_| self.error.is_none() && self.inner.valid());
         if damaged.is_some_and(|spot| spot.holds(spot.cf, self.inner.key())) {
-            self.error = Some(self.disk.misread(damage()));
+            self.error = Some(self.disk.fails(damage()));
         }
     }
 }

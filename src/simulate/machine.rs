@@ -290,15 +290,12 @@ fn told_in_panic(disk: &Disk) -> Option<StorageError> {
     Some(why)
 }
 
-/// A node that could not read its state has told its client so; it is not left up for long.
+/// A node that could not read its state has told its client so, and ends soon, as the binary's maintenance sees to it.
 async fn watch_disk(up: Up, world: Arc<World>) {
     loop {
         up.process.sleep(Duration::from_millis(50)).await;
-        if up.disk.has_misread() {
-            let damage = || StorageError::Corruption("a read of /store/state has failed".into());
-            let failed = || StorageError::Io("a read of /store/state has failed".into());
-            let why = if up.disk.is_damaged() { damage() } else { failed() };
-            return world.end(&up, why, Duration::from_micros(up.process.random() % 500_000));
+        if let Some(e) = up.store.must_give_way() {
+            return world.end(&up, e, Duration::from_micros(up.process.random() % 500_000));
         }
     }
 }

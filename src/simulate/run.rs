@@ -267,6 +267,10 @@ async fn drive(
     cluster.settle().await;
     gateways_open(&cluster).await;
     let whole = since_calm();
+    for (node, up) in cluster.all_up() {
+        let misread = up.disk.misread();
+        assert!(misread.is_none(), "{node} is still up, and could not read its state: {misread:?}");
+    }
     for (_, up) in cluster.all_up() {
         for work in &works {
             work.last_look(&up).await;

@@ -150,8 +150,9 @@ pub trait Engine: Reader + 'static {
     fn unflushed_bytes(&self) -> u64;
     /// Approximate bytes of keys and values, not compressed, of all that was flushed in `[start, end)` of `cf`'s encoded keys.
     fn approximate_size(&self, cf: Cf, start: &[u8], end: &[u8]) -> StorageResult<u64>;
-    /// The first damage that was met in this engine's own files since it was opened: a [`StorageError::Corruption`].
-    fn damage(&self) -> Option<StorageError> {
+    /// The first error of this engine's own files since it was opened, whoever met it: a [`StorageError::Corruption`] or a
+    /// [`StorageError::Io`].
+    fn fault(&self) -> Option<StorageError> {
         None
     }
     /// Named numbers for the metrics page.

@@ -81,8 +81,8 @@ pub struct RocksEngine {
     lock_spans_removed: AtomicBool,
     /// For each family the size of its files and their expansion, of when it was asked for last.
     expansions: Mutex<[(u64, f64); Cf::ALL.len()]>,
-    /// See [`Engine::damage`].
-    damage: OnceLock<StorageError>,
+    /// See [`Engine::fault`].
+    fault: OnceLock<StorageError>,
 }
 
 /// RocksDB asks the kernel to read ahead at the third block of a scan, whether the blocks are cached or not: that is a
@@ -169,7 +169,7 @@ impl RocksEngine {
             locks_removed: AtomicU64::new(0),
             lock_spans_removed: AtomicBool::new(false),
             expansions: Mutex::new([(0, 1.0); Cf::ALL.len()]),
-            damage: OnceLock::new(),
+            fault: OnceLock::new(),
         };
         engine.idle_memtable_bytes = engine.memtable_bytes();
         engine.watch_locks();
@@ -186,9 +186,10 @@ impl RocksEngine {
     }
 
     fn error(&self, e: rocksdb::Error) -> StorageError {
+        let is_fault = matches!(e.kind(), ErrorKind::IOError | ErrorKind::Corruption);
         let error = classify(&self.path, e);
-        if let StorageError::Corruption(_) = error {
-            self.damage.get_or_init(|| error.clone());
+        if is_fault {
+            self.fault.get_or_init(|| error.clone());
         }
         error
     }
@@ -448,8 +449,8 @@ impl Engine for RocksEngine {
         Ok((in_files as f64 * self.expansion(cf)) as u64)
     }
 
-    fn damage(&self) -> Option<StorageError> {
-        self.damage.get().cloned()
+    fn fault(&self) -> Option<StorageError> {
+        self.fault.get().cloned()
     }
 
     fn metrics(&self) -> Vec<(&'static str, f64)> {
@@ -631,21 +632,33 @@ mod tests {
         let mut bytes = std::fs::read(&file).expect("read");
         bytes[1000] ^= 0x10;
         std::fs::write(&file, bytes).expect("written");
-        let read = |e: &RocksEngine| {
-            let mut it = e.iter(Cf::Data, IterOptions::default());
-            it.seek_to_first();
-            while it.valid() {
-                it.next();
-            }
-            it.status()
-        };
-        match open(d.folder.path()).and_then(|e| read(&e)) {
-            Err(StorageError::Corruption(text)) => {
-                let name = file.file_name().expect("a name").to_string_lossy().to_string();
-                assert!(text.contains(&name), "{text}");
-            }
-            other => panic!("{other:?}"),
+        let engine = open(d.folder.path()).expect("the damage is where the start does not read");
+        assert!(engine.fault().is_none(), "nobody has met it");
+        let mut it = engine.iter(Cf::Data, IterOptions::default());
+        it.seek_to_first();
+        while it.valid() {
+            it.next();
         }
+        let name = file.file_name().expect("a name").to_string_lossy().to_string();
+        for told in [it.status().err(), engine.fault()] {
+            match told {
+                Some(StorageError::Corruption(text)) => assert!(text.contains(&name), "{text}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_disk_is_remembered_and_others_are_not() {
+        let (d, file) = with_one_file();
+        let engine = d.engine.as_ref().expect("open");
+        let unasked = Options::default().get_options_from_string("no_such_option=1").err().expect("refused");
+        assert!(matches!(engine.error(unasked), StorageError::Config(_)));
+        assert!(engine.fault().is_none());
+        let nothing = DB::list_cf(&Options::default(), file.join("below")).expect_err("below a file");
+        assert!(matches!(engine.error(nothing), StorageError::Io(_)));
+        let told = engine.fault();
+        assert!(matches!(&told, Some(StorageError::Io(text)) if text.contains("below")), "{told:?}");
     }
 
     #[test]

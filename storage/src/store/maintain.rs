@@ -11,7 +11,7 @@ use super::handle::StoreHandle;
 use super::inbox::{Flushed, Input};
 use crate::apply::state;
 use crate::base::planted::{self, Planted};
-use crate::base::{RangeId, StorageResult};
+use crate::base::{RangeId, StorageError, StorageResult};
 use crate::log::{LogBatch, LogOp};
 use crate::probe;
 
@@ -19,6 +19,15 @@ use crate::probe;
 const MIN_FLUSH_BYTES: u64 = 1 << 20;
 
 impl StoreHandle {
+    /// Why the node is to end at once, leaving its leases to others: it has met what it cannot read of its state. If it
+    /// stayed, that would be out of reach for ever, beside replicas that are whole. A node that nobody can stand in for
+    /// stays, and serves what it can.
+    pub fn must_give_way(&self) -> Option<StorageError> {
+        let fault = self.shared.engine.fault()?;
+        let others = self.descriptors().iter().any(|d| d.voters().count() > 1);
+        others.then_some(fault)
+    }
+
     /// Flushes the engine if it or the log has grown enough, and gives back the log's space. Blocks.
     pub fn maintain(&self) -> StorageResult<()> {
         let shared = &self.shared;
