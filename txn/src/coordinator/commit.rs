@@ -122,7 +122,7 @@ impl Txn {
     }
 
     async fn attempts(&self) -> TxnResult<(Timestamp, Left)> {
-        let mut apart = Apart::Far;
+        let mut apart = if self.lock_state().is_exact() { Apart::All } else { Apart::Far };
         for _ in 0..MAX_TRIES {
             let attempt = match self.only_range().await? {
                 Some(route) if apart == Apart::Far => self.one_phase(&route).await?,
@@ -261,6 +261,12 @@ impl Txn {
         Ok(true)
     }
 
+    /// Whether the time of the commit is not to be raised by the record any more, be it by what was validated, or by what was
+    /// told of it.
+    async fn pinned(&self) -> TxnResult<bool> {
+        Ok(self.validate_held().await? || self.lock_state().is_exact())
+    }
+
     // ----- everything is spilled -----
 
     /// Whether it has spilled more than it can name.
@@ -289,7 +295,7 @@ impl Txn {
     // ----- several ranges -----
 
     async fn parallel(&self, apart: Apart) -> TxnResult<Attempt> {
-        let pinned = self.validate_held().await?;
+        let pinned = self.pinned().await?;
         self.catch_up().await?;
         let (header, writes, held, anchor) = {
             let mut state = self.lock_state();
@@ -385,7 +391,7 @@ impl Txn {
     async fn commit_explicitly(&self, staged: Staged, ts: Timestamp) -> TxnResult<Attempt> {
         probe!("commit: explicitly, a write was moved");
         self.lock_state().meta.write_ts.forward(ts);
-        let pinned = self.validate_held().await?;
+        let pinned = self.pinned().await?;
         self.catch_up().await?;
         let (header, anchor) = {
             let state = self.lock_state();

@@ -153,7 +153,11 @@ impl From<KvError> for TxnError {
                 }
                 e
             }
-            KvError::SnapshotTooOld { .. } => Self::new(SnapshotTooOld, "snapshot too old").with_detail(text),
+            KvError::SnapshotTooOld { .. } => {
+                Self::new(SnapshotTooOld, "snapshot too old").with_detail(text).with_hint(
+                    "Old versions of rows are kept for the time that nodes are given with --gc-after.",
+                )
+            }
             KvError::Ambiguous { .. } => Self::new(Ambiguous, text),
             KvError::Unavailable { .. }
             | KvError::Overloaded { .. }

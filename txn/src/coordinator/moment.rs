@@ -19,18 +19,26 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
-use meridian_storage::base::{Key, Span};
+use meridian_storage::base::{Key, Span, Timestamp};
 
 use super::intents::Known;
 use super::read::{MAX_TRIES, take_value, too_many_tries};
 use super::scanner::{Snapshot, hidden};
 use super::spills::{SinceMoment, is_same_write};
+use super::state::State;
 use super::{ScanOptions, Scanner, Txn, TxnResult};
 use crate::rpc::{BatchRequest, Isolation, KvError, Request, WaitPolicy};
 
 pub struct Moment {
     since: Arc<SinceMoment>,
     snapshot: Snapshot,
+}
+
+impl Moment {
+    /// The time of a snapshot that the transaction has left.
+    pub(super) fn time_of_its_own(&self, state: &State) -> Option<Timestamp> {
+        self.snapshot.outlived(state).then(|| self.snapshot.read_ts())
+    }
 }
 
 impl Txn {

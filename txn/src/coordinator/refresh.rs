@@ -58,6 +58,11 @@ impl Txn {
                         "a transaction that reads the past cannot move",
                     ));
                 }
+                if state.told {
+                    probe!("refresh: not of a snapshot whose time has been told");
+                    return Err(TxnError::read_write_conflict()
+                        .with_detail("The time of the transaction's snapshot has been asked for, and would have to change."));
+                }
                 // What was read while the rest was being proven has to be proven, too.
                 let spans = proven.map_or_else(|| state.reads.spans(), |mark| state.reads.since(mark));
                 if spans.is_empty() {

@@ -82,7 +82,7 @@ impl Snapshot {
         Snapshot { drift: Some(Arc::new(Mutex::new(drift))), since: Some(since), ..Snapshot::of(state) }
     }
 
-    fn read_ts(&self) -> Timestamp {
+    pub fn read_ts(&self) -> Timestamp {
         self.drift.as_ref().map_or(self.read_ts, |drift| drift.lock().read_ts)
     }
 

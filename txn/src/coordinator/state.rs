@@ -27,6 +27,8 @@ pub(super) struct State {
     pub phase: Phase,
     /// Reads the past: its snapshot cannot move.
     pub fixed: bool,
+    /// Somebody has been told the time of the snapshot: it must not move any more.
+    pub told: bool,
     pub read_only: bool,
     pub uncertainty_limit: Timestamp,
     pub lock_timeout: Option<Duration>,
@@ -76,7 +78,12 @@ impl State {
 
     /// Nothing that was read depends on the snapshot: it may still move freely.
     pub fn can_forward(&self) -> bool {
-        !self.fixed && self.tracks_reads() && self.reads.is_empty() && self.held.is_empty()
+        !self.fixed && !self.told && self.tracks_reads() && self.reads.is_empty() && self.held.is_empty()
+    }
+
+    /// Whether it may commit at the time of its snapshot only.
+    pub fn is_exact(&self) -> bool {
+        self.told && self.serializable()
     }
 
     pub fn header(&self, wait: WaitPolicy) -> Header {

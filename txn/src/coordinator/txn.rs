@@ -12,7 +12,7 @@ use super::finish::Traces;
 use super::held::Held;
 use super::reads::SpanSet;
 use super::state::{Phase, State};
-use super::{Db, ScanOptions, Scanner, TxnOptions};
+use super::{Db, Moment, ScanOptions, Scanner, TxnOptions};
 use crate::Limits;
 use crate::route::Router;
 use crate::rpc::{Isolation, TxnMeta};
@@ -51,6 +51,7 @@ impl Txn {
             meta,
             phase: Phase::Active,
             fixed,
+            told: false,
             read_only: options.read_only || fixed,
             uncertainty_limit: if fixed { read_ts } else { db.clocks().uncertainty_limit(read_ts) },
             lock_timeout: None,
@@ -92,6 +93,25 @@ impl Txn {
     /// The snapshot that reads see; under READ COMMITTED that of the current statement.
     pub fn read_timestamp(&self) -> Timestamp {
         self.lock_state().meta.read_ts
+    }
+
+    /// The time of the snapshot that reads see: with a moment, those at the moment. It is a promise: the snapshot stays where
+    /// it is until the transaction takes another, and a SERIALIZABLE transaction commits at that time or not at all.
+    /// What would have to move fails with a retryable error.
+    pub fn tell_time(&self, moment: Option<&Moment>) -> Timestamp {
+        let mut state = self.lock_state();
+        match moment.and_then(|moment| moment.time_of_its_own(&state)) {
+            Some(time) => time,
+            None => {
+                state.told = true;
+                state.meta.read_ts
+            }
+        }
+    }
+
+    /// Whether it reads the past: it was begun with [`TxnOptions::as_of`].
+    pub fn reads_the_past(&self) -> bool {
+        self.lock_state().fixed
     }
 
     pub fn isolation(&self) -> Isolation {
@@ -174,6 +194,7 @@ impl Txn {
         }
         // What earlier statements have read is of no consequence any more.
         state.reads.clear();
+        state.told = false;
         let now = self.inner.db.clock().now();
         state.meta.read_ts = now;
         state.meta.write_ts.forward(now);
@@ -216,6 +237,7 @@ impl Txn {
         state.reads.clear();
         state.held.clear();
         state.private.clear();
+        state.told = false;
         state.statement += 1;
         if let Phase::Failed(_) = state.phase {
             let traces = Traces::take(&mut state);

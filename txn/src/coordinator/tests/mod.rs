@@ -428,6 +428,31 @@ fn the_past_can_be_read_but_not_written() {
     });
 }
 
+/// Whoever has been told the time of a snapshot can ask for it later and must find the same.
+#[test]
+fn a_snapshot_whose_time_was_told_stays_there() {
+    run(async |db| {
+        set(&db, &key("k"), "1").await;
+        let txn = begin(&db);
+        let told = txn.tell_time(None);
+        assert_eq!(get(&txn, &key("k")).await.as_deref(), Some("1"));
+        assert_eq!(txn.tell_time(None), told);
+        // Somebody has read at a later time what it is about to write. All that it has read is there still.
+        assert_eq!(read(&db, &key("w")).await, None);
+        txn.put(key("w"), "1".into());
+        let error = txn.commit().await.expect_err("it would have to commit later");
+        assert!(error.is_retryable(), "{error}");
+        txn.restart();
+        let told = txn.tell_time(None);
+        assert_eq!(get(&txn, &key("k")).await.as_deref(), Some("1"));
+        txn.put(key("w"), "1".into());
+        assert_eq!(txn.commit().await.expect("nothing is in the way").timestamp, told);
+        let then = db.begin(TxnOptions { as_of: Some(told), ..TxnOptions::default() });
+        assert_eq!(get(&then, &key("w")).await.as_deref(), Some("1"));
+        assert_eq!((then.tell_time(None), then.reads_the_past()), (told, true));
+    });
+}
+
 #[test]
 fn the_same_seed_gives_the_same_transactions() {
     let ids = |seed| {
