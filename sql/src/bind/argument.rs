@@ -1,5 +1,5 @@
-//! Lone expressions without columns and parameters, each for a place that has its type: the arguments of EXECUTE, the keys of
-//! SPLIT AT.
+//! Lone expressions without columns and parameters: the arguments of EXECUTE and the keys of SPLIT AT, each for a place that has
+//! its type, and the time of AS OF SYSTEM TIME, which may be said in several.
 
 use sqlparser::ast;
 
@@ -54,5 +54,19 @@ pub fn bind_execute_argument(
                 at,
             )),
         }
+    })
+}
+
+/// Binds the time of AS OF SYSTEM TIME, of whatever type. It must be computable at once.
+pub fn bind_as_of(context: BindContext<'_>, source: &str, e: &ast::Expr) -> SqlResult<Expr> {
+    let mut binder = Binder::new(context, source);
+    let (scope, at) = (Scope::new(None), start_of(e));
+    binder.in_level(Clause::AsOf, |b| {
+        let bound = b.bind_expr(e, &scope)?;
+        if contains_subquery(&bound) || bound.has_async() {
+            let message = "AS OF SYSTEM TIME must be a constant expression";
+            return Err(b.error_at(state::FEATURE_NOT_SUPPORTED, message, at));
+        }
+        b.unknown_to_text(bound)
     })
 }

@@ -45,7 +45,7 @@ use std::sync::Arc;
 use sqlparser::ast;
 use sqlparser::tokenizer::Location;
 
-pub use argument::{bind_argument, bind_execute_argument};
+pub use argument::{bind_argument, bind_as_of, bind_execute_argument};
 pub use copy::{CopiedQuery, CopyTarget, SUPPLIED_ROWS, bind_copied, bind_copy_from};
 pub use name::{fold, object_name_parts};
 pub use scalar::{bind_column_default, bind_default, bind_scalar, bind_type_name};

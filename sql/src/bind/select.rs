@@ -51,6 +51,7 @@ pub enum Clause {
     Check,
     IndexPredicate,
     ExecuteParameter,
+    AsOf,
 }
 
 impl Clause {
@@ -93,6 +94,7 @@ impl Clause {
             Clause::Check => "check constraints",
             Clause::IndexPredicate => "index predicates",
             Clause::ExecuteParameter => "EXECUTE parameters",
+            Clause::AsOf => "AS OF SYSTEM TIME",
         }
     }
 }

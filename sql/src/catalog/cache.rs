@@ -12,6 +12,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::cluster::{Membership, PERIOD};
 use super::gate::Gates;
+use super::past::Pasts;
 use super::sequence::Sequences;
 use super::{Catalog, TableId, store};
 use crate::error::{SqlResult, state};
@@ -37,6 +38,7 @@ pub struct CatalogCache {
     oids: Mutex<Range<u64>>,
     pub(super) gates: Gates,
     sequences: Sequences,
+    pasts: Pasts,
 }
 
 impl CatalogCache {
@@ -52,6 +54,7 @@ impl CatalogCache {
             membership: Membership::default(),
             oids: Mutex::new(0..0),
             gates: Gates::default(),
+            pasts: Pasts::default(),
         });
         cache.end_former_closures().await?;
         // A change of the catalog that is under way must have seen this node's lease, or the node the change.
@@ -88,6 +91,10 @@ impl CatalogCache {
         &self.membership
     }
 
+    pub(super) fn pasts(&self) -> &Pasts {
+        &self.pasts
+    }
+
     pub fn sequences(&self) -> &Sequences {
         &self.sequences
     }
@@ -114,6 +121,7 @@ impl CatalogCache {
         let mut catalog = store::load(&txn).await?;
         let before = self.current();
         catalog.version = before.version + 1;
+        catalog.mark.clone_from(&mark);
         catalog.since = keep_unchanged(&before, &mut catalog, txn.read_timestamp());
         let catalog = Arc::new(catalog);
         *self.current.write() = catalog.clone();

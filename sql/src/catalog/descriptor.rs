@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use meridian_storage::base::Timestamp;
 
 use crate::types::{Oid, SqlType};
@@ -181,6 +182,8 @@ pub struct DatabaseDescriptor {
 pub struct Catalog {
     /// Grows by one with every committed schema change in the cluster.
     pub version: u64,
+    /// The stored version mark that it belongs to: two catalogs of the same mark hold the same.
+    pub mark: Option<Bytes>,
     pub databases: BTreeMap<DatabaseId, Arc<DatabaseDescriptor>>,
     pub schemas: BTreeMap<SchemaId, Arc<SchemaDescriptor>>,
     /// Tables, views and sequences.

@@ -14,6 +14,7 @@
 pub mod virtual_tables;
 pub mod session;
 pub mod sequence;
+pub mod past;
 pub mod cache;
 pub mod gate;
 pub mod cluster;

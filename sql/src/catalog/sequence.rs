@@ -170,6 +170,11 @@ impl Sequences {
         .await
     }
 
+    /// As [`peek`](Self::peek), in the past that the transaction reads: the last value that any node had taken by then.
+    pub async fn peek_past(&self, txn: &Txn, sequence: &TableDescriptor) -> SqlResult<SequenceState> {
+        read(txn.get(&state_key(sequence.id)).await?, options_of(sequence)?)
+    }
+
     /// `count` new row ids for a table without a primary key.
     pub async fn row_ids(&self, table: TableId, count: u64) -> SqlResult<Range<i64>> {
         let wanted = {

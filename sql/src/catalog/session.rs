@@ -1,7 +1,8 @@
 //! A session's view of the catalog.
 //!
 //! Between transactions and in most of them this is the node's current version. A transaction that changes the schema sees its
-//! own changes on top; they are written through its [`Txn`], so they commit, roll back and go back to savepoints with it.
+//! own changes on top; they are written through its [`Txn`], so they commit, roll back and go back to savepoints with it. One that
+//! reads the past sees the catalog of its time ([`super::past`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +12,7 @@ use meridian_txn::Txn;
 
 use super::cluster::{ClosureId, open_when_settled, remove_closure_later};
 use super::gate::{Gates, Slot};
+use super::past::check_readable;
 use super::store::{self, Change};
 use super::{Catalog, CatalogCache, TableDescriptor, TableId};
 use crate::error::{SqlError, SqlResult, state};
@@ -20,6 +22,8 @@ pub struct SessionCatalog {
     slot: Arc<Slot>,
     /// The node's version with `changes` on top, while there are any.
     overlay: Option<Arc<Catalog>>,
+    /// What the transaction sees instead, which reads the past.
+    past: Option<Arc<Catalog>>,
     generation: u64,
     changes: Vec<Change>,
     /// Gates that the transaction has closed, here and on the other nodes.
@@ -54,6 +58,7 @@ impl SessionCatalog {
             cache,
             slot,
             overlay: None,
+            past: None,
             generation: 0,
             changes: Vec::new(),
             closed: Vec::new(),
@@ -69,16 +74,29 @@ impl SessionCatalog {
 
     /// What names mean now: the newest version that the node knows, with the transaction's own changes.
     pub fn snapshot(&self) -> Arc<Catalog> {
-        match &self.overlay {
-            Some(overlay) => overlay.clone(),
+        match self.past.as_ref().or(self.overlay.as_ref()) {
+            Some(own) => own.clone(),
             None => self.cache.current(),
         }
+    }
+
+    /// From now to the end of the transaction names mean what they meant in this catalog of the past.
+    pub fn go_back(&mut self, past: Arc<Catalog>) {
+        self.past = Some(past);
+    }
+
+    pub fn return_to_now(&mut self) {
+        self.past = None;
+    }
+
+    pub fn is_past(&self) -> bool {
+        self.past.is_some()
     }
 
     /// Differs for any two states of the transaction's own changes; 0 while there are none. Plans made over changes
     /// are for that state alone.
     pub fn overlay_generation(&self) -> u64 {
-        if self.overlay.is_some() { self.generation } else { 0 }
+        if self.past.is_none() && self.overlay.is_some() { self.generation } else { 0 }
     }
 
     /// To be called before a plan over these tables runs: from now to the end of the transaction, their descriptors do not
@@ -121,6 +139,9 @@ impl SessionCatalog {
     }
 
     fn check_current(&self, txn: &Txn, table: &TableDescriptor) -> SqlResult<()> {
+        if self.past.is_some() {
+            return check_readable(table, &self.cache.current());
+        }
         let catalog = self.snapshot();
         if catalog.tables.get(&table.id).map(|t| t.version) != Some(table.version) {
             return Err(changed());
@@ -304,6 +325,7 @@ impl SessionCatalog {
         }
         self.changes.clear();
         self.overlay = None;
+        self.past = None;
         *self.publishing.get_mut() = false;
     }
 }

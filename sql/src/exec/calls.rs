@@ -9,7 +9,7 @@ use super::{ExecContext, Operator, build, eval, vector};
 use crate::error::{SqlError, SqlResult};
 use crate::plan::physical::CallsNode;
 use crate::registry::AsyncCall;
-use crate::types::{Batch, Column, Datum, Oid};
+use crate::types::{Batch, Column, Datum, Oid, hybrid};
 
 pub struct Calls {
     plan: Arc<CallsNode>,
@@ -45,6 +45,7 @@ pub fn result_type(call: AsyncCall) -> Oid {
     match call {
         AsyncCall::NextVal | AsyncCall::SetVal => Oid::INT8,
         AsyncCall::Sleep => Oid::VOID,
+        AsyncCall::LogicalTimestamp => Oid::NUMERIC,
     }
 }
 
@@ -64,6 +65,9 @@ pub async fn invoke(call: AsyncCall, args: &[Datum], ctx: &ExecContext) -> SqlRe
         (AsyncCall::Sleep, [Datum::Float8(seconds)]) => {
             session.sleep(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)).await;
             Ok(Datum::text(""))
+        }
+        (AsyncCall::LogicalTimestamp, []) => {
+            Ok(Datum::Numeric(Box::new(hybrid::to_numeric(ctx.statement.tell_time()))))
         }
         _ => Err(SqlError::internal(format!("{call:?} of {args:?}"))),
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use meridian_storage::base::{BoxFuture, Key, Span};
+use meridian_storage::base::{BoxFuture, Key, Span, Timestamp};
 use meridian_txn::{Moment, ScanOptions, Scanner, Txn};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
@@ -78,6 +78,11 @@ impl Statement {
             constants: Mutex::default(),
             statistics: None,
         }
+    }
+
+    /// The time of the snapshot that it sees, which does not move from now on.
+    pub fn tell_time(&self) -> Timestamp {
+        self.txn.tell_time(self.moment.as_deref())
     }
 
     /// Limits what the statement's operators may hold, in bytes.

@@ -1,13 +1,14 @@
 //! Text to syntax trees.
 //!
 //! sqlparser does the grammar, through a dialect of ours that corrects its operator precedences (`dialect`); what it
-//! lacks is parsed here (`utility`) or rewritten in the token stream (`rewrite`). A string of several statements is
+//! lacks is parsed here (`utility`) or rewritten in the token stream (`rewrite`, `as_of`). A string of several statements is
 //! parsed as a whole before any of them runs, as in PostgreSQL, and every statement keeps its place in the text.
 //!
 //! What must stay true: no text makes the parser, or dropping its trees, overflow the stack. Nesting is limited
 //! ([`MAX_NESTING`]); chains of operators, which nest to the left without nesting in the text, are counted, and
 //! trees with long chains are dropped on a stack of their own.
 
+mod as_of;
 mod declare;
 mod dialect;
 mod error;
@@ -62,6 +63,8 @@ pub struct ParsedStatement {
     pub source: Arc<str>,
     /// Bytes of `source`.
     pub span: Range<usize>,
+    /// AS OF SYSTEM TIME: what it says of the statement, or of the one within it (PREPARE, DECLARE).
+    pub as_of: Option<Box<ast::Expr>>,
     operators: usize,
 }
 
@@ -115,6 +118,7 @@ impl ParsedStatement {
             statement: Statement::clone(inner),
             source: self.source.clone(),
             span: self.span.clone(),
+            as_of: self.as_of.clone(),
             operators: self.operators,
         })
     }
@@ -210,12 +214,16 @@ fn parse_tokens(
     span: Range<usize>,
     operators: usize,
 ) -> SqlResult<ParsedStatement> {
+    let (tokens, as_of) = as_of::take(source, tokens)?;
     let tokens = rewrite::rewrite(tokens);
     let mut parser = parser_over(tokens);
     let statement =
         utility::parse_statement(&mut parser).map_err(|e| error::from_parser(source, &parser, &e))?;
     expect_end(source, &parser)?;
-    Ok(ParsedStatement { statement, source: source.clone(), span, operators })
+    if as_of.is_some() {
+        as_of::check(&statement)?;
+    }
+    Ok(ParsedStatement { statement, source: source.clone(), span, as_of, operators })
 }
 
 fn expect_end(source: &str, parser: &Parser<'_>) -> SqlResult<()> {

@@ -83,6 +83,8 @@ pub enum AsyncCall {
     SetVal,
     /// `pg_sleep(double precision)`
     Sleep,
+    /// `cluster_logical_timestamp()`: waits for nothing, but is the transaction's to say.
+    LogicalTimestamp,
 }
 
 /// An aggregate: makes an accumulator per group.

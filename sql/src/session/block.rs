@@ -11,6 +11,8 @@
 //! - A savepoint's marks are taken together and gone back to together. ROLLBACK TO keeps the savepoint that it names,
 //!   drops the younger ones, and is the only way from a failed block back into a running one.
 
+use meridian_storage::base::Timestamp;
+
 use super::Session;
 use super::characteristics::Modes;
 use super::client::{Client, Severity};
@@ -21,16 +23,37 @@ use crate::parse::TransactionModes;
 use crate::parse::ast::Ident;
 
 impl Session {
-    pub(super) async fn begin(&mut self, modes: TransactionModes, client: &mut dyn Client) -> SqlResult<()> {
+    pub(super) async fn begin(
+        &mut self,
+        modes: TransactionModes,
+        as_of: Option<Timestamp>,
+        client: &mut dyn Client,
+    ) -> SqlResult<()> {
+        self.begin_block(modes, as_of, client)?;
+        self.load_past_or_end(client).await?;
+        client.complete("BEGIN");
+        Ok(())
+    }
+
+    fn begin_block(
+        &mut self,
+        modes: TransactionModes,
+        as_of: Option<Timestamp>,
+        client: &mut dyn Client,
+    ) -> SqlResult<()> {
         match std::mem::take(&mut self.state) {
             State::Idle => {
-                let active = self.begin_active(self.modes().with(modes))?;
+                let mut new = self.modes().with(modes);
+                if let Some(at) = as_of {
+                    new = new.in_past(at, modes.read_only)?;
+                }
+                let active = self.begin_active(new)?;
                 self.state = State::Block(active);
             }
             // In a string of several statements: what ran before belongs to the block.
             State::Implicit(active) => {
                 self.state = State::Implicit(active);
-                self.change_modes(modes)?;
+                self.change_modes_at(modes, as_of)?;
                 if let Some(active) = self.take_active() {
                     self.state = State::Block(active);
                 }
@@ -44,10 +67,9 @@ impl Session {
                         "there is already a transaction in progress",
                     ),
                 );
-                self.change_modes(modes)?;
+                self.change_modes_at(modes, as_of)?;
             }
         }
-        client.complete("BEGIN");
         Ok(())
     }
 
@@ -59,13 +81,13 @@ impl Session {
                     return Err(e);
                 }
                 self.after_transaction(true, client);
-                self.chain(chain, active.modes)?;
+                self.chain(chain, active.modes, client).await?;
                 client.complete("COMMIT");
             }
             State::Failed(active) => {
                 let again = active.modes;
                 self.abandon(active, client).await;
-                self.chain(chain, again)?;
+                self.chain(chain, again, client).await?;
                 client.complete("ROLLBACK");
             }
             other => {
@@ -89,7 +111,7 @@ impl Session {
             State::Block(active) | State::Failed(active) => {
                 let again = active.modes;
                 self.abandon(active, client).await;
-                self.chain(chain, again)?;
+                self.chain(chain, again, client).await?;
             }
             other => {
                 self.state = other;
@@ -110,10 +132,11 @@ impl Session {
     }
 
     /// AND CHAIN: another block of the same modes.
-    fn chain(&mut self, chain: bool, modes: Modes) -> SqlResult<()> {
+    async fn chain(&mut self, chain: bool, modes: Modes, client: &mut dyn Client) -> SqlResult<()> {
         if chain {
             let active = self.begin_active(modes)?;
             self.state = State::Block(active);
+            self.load_past_or_end(client).await?;
         }
         Ok(())
     }

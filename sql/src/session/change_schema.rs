@@ -12,7 +12,8 @@ use std::sync::Arc;
 use super::Session;
 use super::client::Severity;
 use super::statement::Delivery;
-use crate::error::{SqlError, SqlResult, state};
+use super::transaction::read_only;
+use crate::error::{SqlError, SqlResult};
 use crate::parse::ParsedStatement;
 use crate::schema_change::{self, SchemaContext};
 use crate::types::Datum;
@@ -31,10 +32,7 @@ impl Session {
             return Err(SqlError::internal("a statement runs in a transaction"));
         };
         if active.modes.read_only {
-            return Err(SqlError::new(
-                state::READ_ONLY_SQL_TRANSACTION,
-                "cannot execute a schema change in a read-only transaction",
-            ));
+            return Err(read_only("a schema change"));
         }
         active.has_ddl = true;
         let txn = active.txn.clone();

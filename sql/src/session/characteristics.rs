@@ -2,9 +2,10 @@
 //! names under which SET, SHOW and set_config() know them.
 //!
 //! What must stay true: once a transaction has a snapshot, or a savepoint stands in it, its isolation level and whether
-//! it is deferrable do not change, and read-only does not become read-write. A level that does not exist here becomes
+//! it is deferrable do not change, and read-only does not become read-write; nor does it ever while the past is read. A level that does not exist here becomes
 //! the next stricter one, never a weaker one.
 
+use meridian_storage::base::Timestamp;
 use meridian_txn::Isolation;
 
 use super::settings::{Cached, isolation_name, parse_bool};
@@ -16,6 +17,8 @@ pub struct Modes {
     pub isolation: Isolation,
     pub read_only: bool,
     pub deferrable: bool,
+    /// It reads the past, and nothing else.
+    pub as_of: Option<Timestamp>,
 }
 
 /// How far a transaction has got: what of its modes may still change.
@@ -35,6 +38,7 @@ impl Modes {
             isolation: settings.isolation,
             read_only: settings.read_only,
             deferrable: settings.deferrable,
+            as_of: None,
         }
     }
 
@@ -44,12 +48,17 @@ impl Modes {
             isolation: mentioned.isolation.map_or(self.isolation, level),
             read_only: mentioned.read_only.unwrap_or(self.read_only),
             deferrable: mentioned.deferrable.unwrap_or(self.deferrable),
+            as_of: self.as_of,
         }
     }
 
     /// With what is mentioned, if it may still change.
     pub fn change(self, mentioned: TransactionModes, progress: Progress) -> SqlResult<Modes> {
         let new = self.with(mentioned);
+        if self.as_of.is_some() && !new.read_only {
+            let message = "a transaction AS OF SYSTEM TIME can only read";
+            return Err(SqlError::new(state::READ_ONLY_SQL_TRANSACTION, message));
+        }
         let late = |what: &str| Err(SqlError::new(state::ACTIVE_SQL_TRANSACTION, what));
         match progress {
             Progress::Fresh => {}
@@ -75,6 +84,15 @@ impl Modes {
             Progress::Queried | Progress::Nested => {}
         }
         Ok(new)
+    }
+
+    /// Those of a transaction that reads the past; `read_only`: what is said of that besides.
+    pub fn in_past(self, at: Timestamp, read_only: Option<bool>) -> SqlResult<Modes> {
+        if read_only == Some(false) {
+            let message = "AS OF SYSTEM TIME specified with READ WRITE mode";
+            return Err(SqlError::new(state::SYNTAX_ERROR, message));
+        }
+        Ok(Modes { read_only: true, as_of: Some(at), ..self })
     }
 
     /// As SHOW gives it; `None`: not a mode's name.

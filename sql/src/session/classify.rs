@@ -57,6 +57,16 @@ pub(super) fn ends_failed(statement: &Statement) -> bool {
         if matches!(**sql, ast::Statement::Commit { .. } | ast::Statement::Rollback { .. }))
 }
 
+/// Whether the statement may run in the transaction that another AS OF SYSTEM TIME has begun for itself: if it ends that, or
+/// looks at no data but that of its cursors.
+pub(super) fn beside_past(statement: &Statement) -> bool {
+    use ast::Statement::{Close, Deallocate, Set, ShowVariable};
+    ends_failed(statement)
+        || matches!(statement, Statement::Fetch(_))
+        || matches!(statement, Statement::Sql(sql)
+            if matches!(**sql, ShowVariable { .. } | Set(_) | Deallocate { .. } | Close { .. }))
+}
+
 /// How PostgreSQL calls a REINDEX that makes transactions of its own.
 pub(super) fn alone(reindex: &Reindex) -> Option<&'static str> {
     match reindex.kind {

@@ -197,6 +197,9 @@ impl Session {
         params: &Arc<[Datum]>,
         client: &mut dyn Client,
     ) -> SqlResult<Running> {
+        if let Some(parsed) = &prepared.parsed {
+            self.enter_past(parsed).await?;
+        }
         let planned = self.planned_anew(prepared).await?;
         // What changes data does so once, and as a whole: nothing of it is run again, or at a moment.
         let Some(query) = planned.query().filter(|query| !query.changes_data) else {

@@ -14,6 +14,7 @@ use super::block::outside_block;
 use super::classify::alone;
 use super::client::{Client, Severity};
 use super::statement::Delivery;
+use super::transaction::read_only;
 use crate::bind::{fold, object_name_parts};
 use crate::catalog::TableId;
 use crate::error::{SqlError, SqlResult, state};
@@ -42,6 +43,9 @@ impl Session {
         if v.analyze {
             self.ensure_transaction()?;
             let Some(active) = self.state.active_mut() else { return Ok(()) };
+            if active.modes.read_only {
+                return Err(read_only("ANALYZE"));
+            }
             // Statistics are a part of the catalog's descriptors: a retry that begins again would lose them.
             active.has_ddl = true;
             let txn = active.txn.clone();

@@ -5,7 +5,7 @@
 //! `utility`, which hands it to the module of its kind: `prepare`, `cursor` and `copy` are what their names say;
 //! `change_schema` leads to [`crate::schema_change`]; `maintenance` is VACUUM, ANALYZE and LOCK TABLE; `set_show` reaches the
 //! settings, `block` moves between the states of a transaction, `modes` changes its `characteristics`: isolation, and whether
-//! it writes; `text_rows` sends what they answer, `stored` keeps what the client does not want yet. `transaction` is the
+//! it writes; `past` leads to other times; `text_rows` sends what they answer, `stored` keeps what the client does not want yet. `transaction` is the
 //! status machine; `admission` holds back what would only fail; `startup` reads what a connection asks for.
 //!
 //! A module names only those declared below it, but for `statement`, which sends EXPLAIN's lines through `text_rows`. Methods of
@@ -36,6 +36,7 @@ mod text_rows;
 mod stored;
 mod statement;
 mod retry;
+mod past;
 mod classify;
 mod surroundings;
 mod exprs;

@@ -4,6 +4,8 @@
 //! What must stay true: the modes of a message's or a pipeline's transaction count as those of a block do, and a block
 //! that begins within takes them over. How modes may change is told in [`super::characteristics`].
 
+use meridian_storage::base::Timestamp;
+
 use super::Session;
 use super::characteristics::{Modes, Progress, level, level_name};
 use super::client::{Client, Severity};
@@ -13,10 +15,11 @@ use crate::error::{SqlError, SqlResult, state};
 use crate::parse::TransactionModes;
 
 impl Session {
-    pub(super) fn set_transaction(
+    pub(super) async fn set_transaction(
         &mut self,
         session: bool,
         modes: TransactionModes,
+        as_of: Option<Timestamp>,
         delivery: &mut Delivery<'_>,
     ) -> SqlResult<()> {
         if session {
@@ -25,7 +28,8 @@ impl Session {
             warn_outside_block("SET TRANSACTION", delivery.client);
         } else {
             self.settings_transaction(delivery)?;
-            self.change_modes(modes)?;
+            self.change_modes_at(modes, as_of)?;
+            self.load_past().await?;
         }
         delivery.client.complete("SET");
         Ok(())
@@ -50,6 +54,17 @@ impl Session {
     /// Whether a transaction that begins with the statement would end with it.
     fn stands_alone(&self, delivery: &Delivery<'_>) -> bool {
         delivery.autocommit && matches!(self.state, State::Idle)
+    }
+
+    /// As [`change_modes`](Self::change_modes), and perhaps to the past, whose catalog is then to be loaded.
+    pub(super) fn change_modes_at(
+        &mut self,
+        mentioned: TransactionModes,
+        as_of: Option<Timestamp>,
+    ) -> SqlResult<()> {
+        let Some(at) = as_of else { return self.change_modes(mentioned) };
+        self.move_to_past(at, mentioned.read_only)?;
+        self.change_modes(mentioned)
     }
 
     /// Changes the running transaction's modes, as far as that is still possible.

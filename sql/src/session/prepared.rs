@@ -112,6 +112,11 @@ impl Prepared {
         self.planned.lock().as_ref().filter(|(k, _)| *k == key).map(|(_, p)| p.clone())
     }
 
+    /// The plan that was made last, whatever it was made for.
+    pub fn last_plan(&self) -> Option<Arc<Planned>> {
+        self.planned.lock().as_ref().map(|(_, planned)| planned.clone())
+    }
+
     /// Keeps a new plan. Refuses one whose result has other columns than the one before, unless the statement is run at
     /// once, as a simple query is: nobody has been told of them.
     pub fn keep(&self, key: PlanKey, planned: Planned) -> SqlResult<Arc<Planned>> {

@@ -45,7 +45,8 @@ impl Session {
             return false;
         }
         let Some(active) = self.state.active() else { return false };
-        if active.has_ddl {
+        // What has become of the schema since the time that is read would be the same.
+        if active.has_ddl || active.modes.as_of.is_some() {
             return false;
         }
         // A transaction that another has aborted keeps nothing that a savepoint could go back to.

@@ -11,9 +11,10 @@ use super::classify::{answers_at_once, ends_failed, is_utility};
 use super::client::{Client, FLUSH_AT, Format};
 use super::exprs::Texts;
 use super::node::Counters;
+use super::past::clause_of;
 use super::prepared::{ExplainFlags, PlanKey, Planned, PlannedQuery, Prepared, Running, Suspended};
 use super::retry::MAX_ATTEMPTS;
-use super::transaction::State;
+use super::transaction::{State, read_only};
 use crate::bind::{self, BindContext, BoundQuery, BoundStatement, QueryKind};
 use crate::cancel::Guard;
 use crate::catalog::TableDescriptor;
@@ -61,7 +62,6 @@ impl Session {
         if answers_at_once(statement) || is_utility(statement) {
             return Ok(answers_at_once(statement));
         }
-        self.refuse_in_failed(statement)?;
         let planned = self.planned_anew(prepared).await?;
         Ok(matches!(&*planned, Planned::Query(query) if query.changes_data && query.output.is_some()))
     }
@@ -87,6 +87,8 @@ impl Session {
             delivery.client.empty_query();
             return Ok(Running::Finished);
         };
+        self.refuse_in_failed(&parsed.statement)?;
+        self.enter_past(parsed).await?;
         if delivery.max_rows > 0 && self.is_run_at_once(prepared, &parsed.statement).await? {
             let fields = self.result_fields(prepared)?.unwrap_or_default();
             // Its transaction ends at Sync: what fails on the way to the client must not have been committed.
@@ -94,7 +96,6 @@ impl Session {
             return self.deliver(stored, &fields, delivery).await;
         }
         Counters::add(&self.node.counters.statements);
-        self.refuse_in_failed(&parsed.statement)?;
         self.note_activity(&prepared.text);
         if is_utility(&parsed.statement) {
             let running = self.utility(prepared, params, &mut delivery).await?;
@@ -370,6 +371,12 @@ impl Session {
     /// As [`planned`](Self::planned); a name that is not found may have been made on another node a moment ago, so the
     /// newest catalog is asked for before the client is told.
     pub(super) async fn planned_anew(&mut self, prepared: &Arc<Prepared>) -> SqlResult<Arc<Planned>> {
+        if let Some(parsed) = &prepared.parsed
+            && let Some(clause) = clause_of(parsed)
+            && !self.catalog.is_past()
+        {
+            return self.planned_in_past(prepared, clause, &parsed.source).await;
+        }
         let before = self.catalog.snapshot().version;
         match self.planned(prepared) {
             Err(e) if is_missing_name(&e) => {
@@ -383,8 +390,13 @@ impl Session {
         }
     }
 
-    /// The statement's plan: kept, or made now.
+    /// The statement's plan: kept, or made now. Of a statement AS OF SYSTEM TIME that does not run yet, the last one.
     pub(super) fn planned(&mut self, prepared: &Arc<Prepared>) -> SqlResult<Arc<Planned>> {
+        if !self.catalog.is_past()
+            && prepared.parsed.as_ref().is_some_and(|parsed| clause_of(parsed).is_some())
+        {
+            return prepared.last_plan().ok_or_else(|| SqlError::internal("it has never been planned"));
+        }
         let snapshot = self.catalog.snapshot();
         let key = PlanKey {
             catalog_version: snapshot.version,
@@ -471,18 +483,14 @@ impl Session {
     }
 
     pub(super) fn check_read_only(&self, kind: QueryKind, only_reads: bool) -> SqlResult<()> {
-        let read_only = self.state.active().is_some_and(|a| a.modes.read_only);
-        if read_only && !only_reads {
+        if !only_reads && self.state.active().is_some_and(|a| a.modes.read_only) {
             let verb = match kind {
                 QueryKind::Select => "SELECT FOR UPDATE",
                 QueryKind::Insert => "INSERT",
                 QueryKind::Update => "UPDATE",
                 QueryKind::Delete => "DELETE",
             };
-            return Err(SqlError::new(
-                state::READ_ONLY_SQL_TRANSACTION,
-                format!("cannot execute {verb} in a read-only transaction"),
-            ));
+            return Err(read_only(verb));
         }
         Ok(())
     }

@@ -146,6 +146,14 @@ impl View {
         })
     }
 
+    /// Sequences stand outside of transactions; a read-only one changes them as little as anything else.
+    fn check_writes(&self, what: &str) -> SqlResult<()> {
+        match self.modes.read_only {
+            true => Err(super::transaction::read_only(what)),
+            false => Ok(()),
+        }
+    }
+
     fn sequence(&self, oid: Oid) -> SqlResult<&Arc<TableDescriptor>> {
         let table = self.catalog.tables.get(&TableId(oid.0)).ok_or_else(|| {
             SqlError::new(state::UNDEFINED_TABLE, format!("relation with OID {oid} does not exist"))
@@ -338,6 +346,7 @@ impl Surroundings for View {
 
     fn next_value(&self, sequence: Oid) -> BoxFuture<'_, SqlResult<i64>> {
         Box::pin(async move {
+            self.check_writes("nextval()")?;
             let table = self.sequence(sequence)?;
             let value = self.node.catalog.sequences().next_value(table).await?;
             self.sequences.0.lock().note(table.id, value, true);
@@ -347,6 +356,7 @@ impl Surroundings for View {
 
     fn set_value(&self, sequence: Oid, value: i64, called: bool) -> BoxFuture<'_, SqlResult<()>> {
         Box::pin(async move {
+            self.check_writes("setval()")?;
             let table = self.sequence(sequence)?;
             self.node.catalog.sequences().set_value(table, value, called).await?;
             if called {

@@ -20,7 +20,7 @@ use super::admission::Place;
 use super::characteristics::{Modes, Progress};
 use super::client::Client;
 use super::node::Counters;
-use crate::error::SqlResult;
+use crate::error::{SqlError, SqlResult, state};
 
 /// What the client sees.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,6 +57,8 @@ pub struct Active {
     last_subtransaction: SubtransactionId,
     /// It has changed the catalog: beginning it again would lose that.
     pub has_ddl: bool,
+    /// A statement AS OF SYSTEM TIME has begun it: it is for that statement.
+    pub of_past_statement: bool,
     /// Of a block that can lose a conflict, from its first statement on.
     pub place: Option<Place>,
 }
@@ -124,6 +126,12 @@ impl State {
     }
 }
 
+/// The error of what a read-only transaction cannot do.
+pub fn read_only(what: &str) -> SqlError {
+    let message = format!("cannot execute {what} in a read-only transaction");
+    SqlError::new(state::READ_ONLY_SQL_TRANSACTION, message)
+}
+
 impl Session {
     /// Begins the implicit transaction unless there is one already, and the statement within it.
     pub(super) fn ensure_transaction(&mut self) -> SqlResult<()> {
@@ -167,9 +175,10 @@ impl Session {
         Ok(())
     }
 
+    /// Of modes that lead to the past, the catalog is to be loaded next ([`load_past`](Self::load_past)).
     pub(super) fn begin_active(&mut self, modes: Modes) -> SqlResult<Active> {
-        let Modes { isolation, read_only, deferrable } = modes;
-        let options = TxnOptions { isolation, read_only, deferrable, ..TxnOptions::default() };
+        let Modes { isolation, read_only, deferrable, as_of } = modes;
+        let options = TxnOptions { isolation, read_only, deferrable, as_of, ..TxnOptions::default() };
         let txn = self.node.db.begin(options);
         self.activity.transaction.store(txn.read_timestamp().wall, Ordering::Relaxed);
         Ok(Active {
@@ -181,6 +190,7 @@ impl Session {
             savepoints: Vec::new(),
             last_subtransaction: SubtransactionId::default(),
             has_ddl: false,
+            of_past_statement: false,
             place: None,
         })
     }

@@ -50,8 +50,14 @@ impl Session {
     ) -> SqlResult<Running> {
         let Some(parsed) = &prepared.parsed else { return Ok(Running::Finished) };
         let done = match &parsed.statement {
-            Statement::Begin(modes) => self.begin(*modes, delivery.client).await,
-            Statement::SetTransaction { session, modes } => self.set_transaction(*session, *modes, delivery),
+            Statement::Begin(modes) => {
+                let as_of = self.time_said(parsed)?;
+                self.begin(*modes, as_of, delivery.client).await
+            }
+            Statement::SetTransaction { session, modes } => {
+                let as_of = self.time_said(parsed)?;
+                self.set_transaction(*session, *modes, as_of, delivery).await
+            }
             Statement::Vacuum(v) => self.vacuum(v, delivery).await,
             Statement::DeclareCursor(d) => self.declare_cursor(d, prepared, params, delivery).await,
             Statement::Fetch(f) => self.fetch(f, delivery).await,

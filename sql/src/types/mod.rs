@@ -16,6 +16,7 @@ pub mod typmod;
 pub mod compare;
 pub mod column;
 pub mod datum;
+pub mod hybrid;
 pub mod numeric;
 pub mod oid;
 

@@ -278,7 +278,11 @@ pub fn pg_sequence(source: &Source<'_>, rows: &mut Rows) -> SqlResult<()> {
 pub async fn pg_sequences(source: &Source<'_>, rows: &mut Rows) -> SqlResult<()> {
     for table in tables(source) {
         let Some(s) = table.sequence() else { continue };
-        let state = source.cache.sequences().peek(table).await?;
+        let sequences = source.cache.sequences();
+        let state = match source.txn.reads_the_past() {
+            true => sequences.peek_past(source.txn, table).await?,
+            false => sequences.peek(table).await?,
+        };
         rows.set("schemaname", source.catalog.schema_name(table.schema))
             .set("sequencename", &table.name)
             .set("sequenceowner", "postgres")

@@ -443,5 +443,6 @@ pub static FUNCTIONS: &[Function] = &[
     Function::asynchronous(1574, "nextval", &[Oid::REGCLASS], Oid::INT8, AsyncCall::NextVal),
     Function::asynchronous(1576, "setval", &[Oid::REGCLASS, Oid::INT8], Oid::INT8, AsyncCall::SetVal),
     Function::asynchronous(1765, "setval", &[Oid::REGCLASS, Oid::INT8, Oid::BOOL], Oid::INT8, AsyncCall::SetVal),
+    Function::asynchronous(9040, "cluster_logical_timestamp", &[], Oid::NUMERIC, AsyncCall::LogicalTimestamp),
     Function::asynchronous(2626, "pg_sleep", &[Oid::FLOAT8], Oid::VOID, AsyncCall::Sleep),
 ];

@@ -17,7 +17,7 @@ use super::client::Format;
 use super::exprs::Texts;
 use super::statement::Delivery;
 use super::surroundings::View;
-use super::transaction::State;
+use super::transaction::{State, read_only};
 use super::{FLUSH_AT, Session};
 use crate::bind::{self, BindContext, CopiedQuery, CopyTarget};
 use crate::error::{SqlError, SqlResult, state};
@@ -61,10 +61,7 @@ impl Session {
         let rows = match (to, source) {
             (false, ast::CopySource::Table { table_name, columns }) => {
                 if self.state.active().is_some_and(|a| a.modes.read_only) {
-                    return Err(SqlError::new(
-                        state::READ_ONLY_SQL_TRANSACTION,
-                        "cannot execute COPY FROM in a read-only transaction",
-                    ));
+                    return Err(read_only("COPY FROM"));
                 }
                 self.copy_from(table_name, columns, parsed, options, delivery).await?
             }

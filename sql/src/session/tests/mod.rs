@@ -9,6 +9,7 @@ mod extended;
 mod maintenance;
 mod modes;
 mod parameters;
+mod past;
 mod savepoints;
 mod schema_changes;
 mod settings;
