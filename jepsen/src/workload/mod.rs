@@ -31,6 +31,7 @@ mod limits;
 mod long_fork;
 mod monotonic;
 mod own_writes;
+mod past;
 mod queue;
 mod register;
 mod rw_register;

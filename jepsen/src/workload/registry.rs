@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::setting::{Level, Setting};
 use super::{
     Workload, append, backup, bank, bookings, branches, comments, constraints, counters, indexes, limits,
-    long_fork, monotonic, own_writes, queue, register, rw_register, savepoints, schema, sequences, set, skew,
+    long_fork, monotonic, own_writes, past, queue, register, rw_register, savepoints, schema, sequences, set,
+    skew,
 };
 
 /// A workload that there is.
@@ -99,6 +100,12 @@ pub static ALL: &[Registered] = &[
         about: "Rows that are written through one gateway and read through another, at any isolation level",
         levels: &Level::ALL,
         make: |setting| Arc::new(own_writes::OwnWrites::new(setting)),
+    },
+    Registered {
+        name: "past",
+        about: "What was there at a time is remembered, and asked for AS OF SYSTEM TIME later, through any gateway",
+        levels: SERIALIZABLE,
+        make: |setting| Arc::new(past::Past::new(setting)),
     },
     Registered {
         name: "queue",
