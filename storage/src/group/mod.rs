@@ -36,6 +36,7 @@ use crate::base::planted::{self, Planted};
 use crate::base::{RangeId, ReplicaId, StorageError, StorageResult};
 use crate::log::{HardState, LogEntry, LogState, LogStore};
 use crate::replica::RangeDescriptor;
+use crate::probe;
 
 pub use configuration::{NotOneStep, change_between, conf_state};
 pub use storage::GroupStorage;
@@ -183,6 +184,11 @@ impl Group {
 
     pub fn step(&mut self, event: Event) -> Result<(), Refused> {
         assert!(self.pending_snapshot.is_none(), "a group is not stepped while it applies a snapshot");
+        if self.holds_snapshot() && matches!(event, Event::Message(_) | Event::Campaign(_)) {
+            // What follows a snapshot has to find its state in place. Whoever sent it sends it again.
+            probe!("snapshot: a message comes before it is applied");
+            return Err(Refused::Ignored);
+        }
         match event {
             Event::Message(m) => return self.step_message(m),
             Event::Propose(entries) => return self.propose(entries),
@@ -297,7 +303,7 @@ impl Group {
         }
         if !ready.snapshot().is_empty() {
             effects.snapshot = Some(ready.snapshot().clone());
-            assert!(entries.is_empty(), "entries after a snapshot come after it is applied");
+            assert!(entries.is_empty(), "a group that holds a snapshot takes no entries");
             self.pending_snapshot = Some(ready);
             return effects;
         }

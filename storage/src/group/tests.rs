@@ -251,6 +251,13 @@ fn a_replica_without_a_log_is_sent_a_snapshot() {
     let p = &mut peers[2].group;
     p.step(Event::Message(snapshot)).expect("a follower");
     assert!(p.holds_snapshot());
+    // A delayed message whose entries would follow the snapshot.
+    let mut append = Message::default();
+    append.set_msg_type(MessageType::MsgAppend);
+    (append.from, append.to, append.term) = (1, 3, p.term());
+    (append.index, append.log_term, append.commit) = (at.index, at.term, at.index);
+    append.set_entries(vec![Entry { term: at.term, index: at.index + 1, ..entry("late") }].into());
+    assert_eq!(p.step(Event::Message(append)), Err(Refused::Ignored));
     assert!(p.effects().snapshot.is_some() && p.is_applying_snapshot());
     p.snapshot_applied(at.index, at.term, &descriptor(3));
     assert_eq!((p.applied(), p.last_index()), ((at.index, at.term), at.index));
