@@ -11,12 +11,15 @@ use crate::rpc::proto::{Check, CheckAnswer};
 /// What was to be read may have been dropped.
 const SNAPSHOT_TOO_OLD: &str = "72000";
 
+/// `meta` is told of a split or a move within this time.
+pub const LAYOUT_SETTLES: Duration = Duration::from_secs(10);
+
 /// Looks at the part that is asked for.
 pub async fn part(db: &Db, ask: Check) -> Result<CheckAnswer, String> {
     let at = if ask.wall == 0 { db.clock().now() } else { Timestamp::new(ask.wall, ask.logical) };
     let answer = CheckAnswer { wall: at.wall, logical: at.logical, ..CheckAnswer::default() };
     if ask.from.is_empty() {
-        return ranges(db, at, Duration::from_millis(ask.locks_older_ms), answer).await;
+        return ranges(db, Duration::from_millis(ask.locks_older_ms), answer).await;
     }
     match check::sweep(db, at, Key::new(ask.from)).await {
         Ok(part) => Ok(CheckAnswer {
@@ -30,9 +33,9 @@ pub async fn part(db: &Db, ask: Check) -> Result<CheckAnswer, String> {
     }
 }
 
-async fn ranges(db: &Db, at: Timestamp, older: Duration, answer: CheckAnswer) -> Result<CheckAnswer, String> {
+async fn ranges(db: &Db, older: Duration, answer: CheckAnswer) -> Result<CheckAnswer, String> {
     let cannot = |e| format!("cannot look at the ranges: {e}");
-    let (mut violations, ranges) = db.check_layout(at).await.map_err(cannot)?;
+    let (mut violations, ranges) = db.check_settled_layout(LAYOUT_SETTLES).await.map_err(cannot)?;
     for left in db.left_over_locks(older).await.map_err(cannot)? {
         let lock = left.lock;
         violations.push(format!(

@@ -13,7 +13,7 @@ pub mod system;
 pub mod members;
 mod allocator;
 mod background;
-mod check;
+pub mod check;
 mod disks;
 mod garbage;
 mod handler;

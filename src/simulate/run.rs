@@ -23,6 +23,7 @@ use super::network::{Network, Weather};
 use super::options::{Fault, SimulateArgs, Work};
 use super::trace::Trace;
 use super::workload;
+use crate::node::check::LAYOUT_SETTLES;
 
 const CLIENTS: u64 = 4;
 /// How long it may take until every range is led again.
@@ -322,7 +323,7 @@ async fn nothing_left(cluster: &Cluster) {
 
 /// What `meridian debug check` looks at: every row, every index, every constraint, every range.
 async fn all_in_order(up: &Up) {
-    let mut wrong = layout_in_order(up).await;
+    let (mut wrong, _) = up.db.check_settled_layout(LAYOUT_SETTLES).await.expect("all is calm");
     let at = up.db.clock().now();
     let left = up.db.left_over_locks(LOCKS_OLDER).await.expect("all is calm");
     wrong.extend(left.iter().map(|l| format!("{l:?}")));
@@ -333,19 +334,6 @@ async fn all_in_order(up: &Up) {
         next = part.next;
     }
     assert!(wrong.is_empty(), "not as it should be: {}", wrong.join("; "));
-}
-
-/// What `meta` says may lag behind the ranges until their leaseholders have published themselves again.
-async fn layout_in_order(up: &Up) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for _ in 0..10 {
-        (wrong, _) = up.db.check_layout(up.db.clock().now()).await.expect("all is calm");
-        if wrong.is_empty() {
-            break;
-        }
-        up.process.sleep(Duration::from_secs(1)).await;
-    }
-    wrong
 }
 
 /// Looks at all leases, again and again.

@@ -35,8 +35,8 @@ use raft::{Config, ProgressState, RawNode, SnapshotStatus, StateRole};
 use crate::base::planted::{self, Planted};
 use crate::base::{RangeId, ReplicaId, StorageError, StorageResult};
 use crate::log::{HardState, LogEntry, LogState, LogStore};
-use crate::replica::RangeDescriptor;
 use crate::probe;
+use crate::replica::RangeDescriptor;
 
 pub use configuration::{NotOneStep, change_between, conf_state};
 pub use storage::GroupStorage;

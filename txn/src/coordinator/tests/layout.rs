@@ -4,7 +4,7 @@ use meridian_storage::base::keys::meta_key;
 use meridian_storage::base::{RangeId, TxnId};
 use meridian_storage::engine::{Cf, WriteBatch};
 use meridian_storage::mvcc::{LockRecord, LockStrength, lock};
-use meridian_storage::replica::Replica;
+use meridian_storage::replica::{RangeDescriptor, Replica};
 
 use super::*;
 use crate::rpc::{BatchRequest, Header, KeySender, Request};
@@ -66,24 +66,53 @@ fn a_range_that_meta_does_not_know_is_found() {
 }
 
 #[test]
+fn what_meta_has_not_heard_of_for_long_is_found() {
+    let runtime = SimRuntime::new(1);
+    let db = node(&runtime).db;
+    runtime.block_on(async {
+        db.split_at(table("m")).await.expect("split");
+        let (right, _) = db.range_stats(&table("m")).await.expect("an answer");
+        let mut outdated = right.clone();
+        outdated.generation -= 1;
+        for descriptor in [&outdated, &right] {
+            let txn = begin(&db);
+            txn.put(meta_key(&right.end), descriptor.encode().into());
+            txn.commit().await.expect("nobody is in the way");
+            let before = db.clock().now();
+            let (wrong, _) = db.check_settled_layout(LONG).await.expect("an answer");
+            if *descriptor == right {
+                assert_eq!(wrong, Vec::<String>::new());
+            } else {
+                assert_eq!(wrong, [format!("meta has {outdated:?} for what is served as {right:?}")]);
+                assert!(
+                    db.clock().now().wall - before.wall >= LONG.as_nanos() as u64,
+                    "it may be on its way"
+                );
+            }
+        }
+    });
+}
+
+#[test]
 fn a_range_that_meta_knows_to_overlap_another_is_found() {
     let runtime = SimRuntime::new(1);
     let db = node(&runtime).db;
     runtime.block_on(async {
         db.split_at(table("m")).await.expect("split");
-        let (mut right, _) = db.range_stats(&table("m")).await.expect("an answer");
-        right.start = table("k");
+        let (served, _) = db.range_stats(&table("m")).await.expect("an answer");
+        let right = RangeDescriptor { start: table("k"), ..served.clone() };
         let txn = begin(&db);
         txn.put(meta_key(&right.end), right.encode().into());
         txn.commit().await.expect("nobody is in the way");
         let (wrong, _) = db.check_layout(db.clock().now()).await.expect("an answer");
-        let expected = format!(
+        let overlaps = format!(
             "{} begins at {}, and the range before it ends at {}",
             right.range,
             table("k"),
             table("m")
         );
-        assert_eq!(wrong, [expected]);
+        let differs = format!("meta has {right:?} for what is served as {served:?}");
+        assert_eq!(wrong, [overlaps, differs]);
     });
 }
 
@@ -112,8 +141,22 @@ fn a_lock_whose_transaction_is_gone_is_found() {
         }
         node.replica.engine().write(&damage).expect("memory");
         assert_eq!(db.left_over_locks(LONG).await.expect("an answer"), [], "they are young");
+        // The lock of one whose snapshot is old, and that ends while somebody looks.
+        let long = LockRecord { txn: TxnId(78), anchor: table("d"), ..record.clone() };
+        let lock = lock::lock_key(&table("d"), LockStrength::Exclusive, long.txn);
+        let mut locked = WriteBatch::new();
+        locked.put(Cf::Lock, &lock, &long.encode());
         db.runtime().sleep(2 * LONG).await;
-        let found = db.left_over_locks(LONG).await.expect("an answer");
+        node.replica.engine().write(&locked).expect("memory");
+        let (engine, soon) = (node.replica.engine().clone(), db.runtime().sleep(Duration::from_secs(1)));
+        let resolves = async {
+            soon.await;
+            let mut resolved = WriteBatch::new();
+            resolved.delete(Cf::Lock, &lock);
+            engine.write(&resolved).expect("memory");
+        };
+        let (found, ()) = futures::future::join(db.left_over_locks(LONG), resolves).await;
+        let found = found.expect("an answer");
         let keys: Vec<_> = found.iter().map(|l| (l.lock.key.clone(), l.lock.txn)).collect();
         assert_eq!(keys, [(table("b"), TxnId(77)), (table("c"), TxnId(77))], "{found:?}");
         open.commit().await.expect("it is alive");
