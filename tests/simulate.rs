@@ -43,6 +43,7 @@ fn the_same_seed_gives_the_same_trace() {
 /// Places that so few and short runs may not come to.
 const RARE: &[&str] = &[
     "backfill: chunk tried again",
+    "clock: messages dropped, their clock is too far ahead",
     "commit: everything is spilled",
     "index: half-built and abandoned",
     "index: published at a later attempt",
