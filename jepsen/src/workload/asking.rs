@@ -54,7 +54,7 @@ impl<'c> Asking<'c> {
         Asking { client, tally, excused, connected: false, in_block: false, committing: false, spoilt: false }
     }
 
-    /// SQLSTATEs that the next statements may give, instead of those so far; a COMMIT may give none of them.
+    /// SQLSTATEs that the next statements may give, instead of those so far; [`Self::commit`] may give none of them.
     pub fn excuse(&mut self, excused: &'c [&'c str]) {
         self.excused = excused;
     }
@@ -112,7 +112,12 @@ impl<'c> Asking<'c> {
     }
 
     pub async fn commit(&mut self) -> Result<(), Refusal> {
-        self.excuse(&[]);
+        self.commit_excusing(&[]).await
+    }
+
+    /// A commit writes what was put off, and may wait for locks then: it may give the SQLSTATEs of that.
+    pub async fn commit_excusing(&mut self, excused: &'c [&'c str]) -> Result<(), Refusal> {
+        self.excuse(excused);
         let ended = self.say_alone("COMMIT").await?;
         self.in_block = false;
         match &ended.tags[..] {
