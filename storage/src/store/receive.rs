@@ -40,6 +40,7 @@ impl StoreCore {
                 if restarted {
                     probe!("lease: the node of a leader has restarted");
                     self.support_withdrawn(from);
+                    self.snapshots.on_restart(from);
                 }
                 self.send(from, Envelope::Support(support));
             }

@@ -33,14 +33,16 @@ use crate::probe;
 /// Chunks on their way at a time.
 const WINDOW: u32 = 4;
 /// Without an answer for this long, a transfer is given up.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The last answer comes when everything is installed.
+const INSTALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// What has been staged is thrown away when nothing more comes for this long.
 const RECEIVE_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(super) struct Snapshots {
     max_outgoing: usize,
     next_transfer: u64,
-    outgoing: BTreeMap<u64, mpsc::UnboundedSender<ChunkAnswer>>,
+    outgoing: BTreeMap<u64, (NodeId, mpsc::UnboundedSender<ChunkAnswer>)>,
     incoming: BTreeMap<RangeId, Incoming>,
 }
 
@@ -65,10 +67,15 @@ impl Snapshots {
     }
 
     pub fn on_answer(&mut self, answer: ChunkAnswer) {
-        if let Some(task) = self.outgoing.get(&answer.transfer) {
+        if let Some((_, task)) = self.outgoing.get(&answer.transfer) {
             // A task that is gone has said so in the inbox.
             let _ = task.unbounded_send(answer);
         }
+    }
+
+    /// What was sent to the node has been lost with its memory: the transfers have failed.
+    pub fn on_restart(&mut self, of: NodeId) {
+        self.outgoing.retain(|_, (to, _)| *to != of);
     }
 }
 
@@ -86,7 +93,7 @@ impl StoreCore {
         self.snapshots.next_transfer += 1;
         let transfer = self.snapshots.next_transfer;
         let (tx, answers) = mpsc::unbounded();
-        self.snapshots.outgoing.insert(transfer, tx);
+        self.snapshots.outgoing.insert(transfer, (node, tx));
         let sender = Sender {
             engine: self.parts.engine.clone(),
             chunk_bytes: self.parts.config.snapshot_chunk_bytes,
@@ -392,7 +399,8 @@ impl Sender {
             return Ok(false);
         }
         while self.unanswered > 0 {
-            if !self.answered().await {
+            let within = if self.unanswered == 1 { INSTALL_TIMEOUT } else { ANSWER_TIMEOUT };
+            if !self.answered(within).await {
                 return Ok(false);
             }
         }
@@ -402,7 +410,7 @@ impl Sender {
     /// Sends one chunk when the window has room. False if the transfer has failed.
     async fn send(&mut self, number: u32, head: Bytes, data: Bytes, message: Bytes) -> bool {
         while self.unanswered >= WINDOW {
-            if !self.answered().await {
+            if !self.answered(ANSWER_TIMEOUT).await {
                 return false;
             }
         }
@@ -412,8 +420,9 @@ impl Sender {
         self.inbox.push(Input::Send { to: self.node, envelope: Envelope::Chunk(chunk) })
     }
 
-    async fn answered(&mut self) -> bool {
-        match timeout(&*self.runtime, ANSWER_TIMEOUT, self.answers.next()).await {
+    /// False if the transfer has failed: nothing came in time, or the receiver has restarted.
+    async fn answered(&mut self, within: Duration) -> bool {
+        match timeout(&*self.runtime, within, self.answers.next()).await {
             Some(Some(answer)) => {
                 self.unanswered -= 1;
                 answer.accepted

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rstest::rstest;
 
 use super::testing::Cluster;
-use crate::base::{NodeId, RangeId};
+use crate::base::{Key, NodeId, RangeId};
 
 const R1: RangeId = RangeId(1);
 const N1: NodeId = NodeId(1);
@@ -106,4 +106,21 @@ fn a_lease_is_handed_over_without_a_gap(#[values(1, 2, 3)] seed: u64) {
     assert_eq!(leader, N2);
     assert!(after.start > before.start && after.term > before.term);
     c.write(R1, "k", "v").expect("acknowledged");
+}
+
+/// The leader waits for the last answer to a snapshot, from a node that has forgotten it.
+#[rstest]
+fn who_restarts_in_a_snapshot_is_sent_another(#[values(12, 19, 24, 25, 26, 27)] seed: u64) {
+    const R2: RangeId = RangeId(2);
+    let mut c = three(seed);
+    let handle = c.handle(N1);
+    c.wait(async move { handle.split(R1, Key::from("m"), R2).await }).expect("split");
+    c.run_until("the right side is led", secs(1), |c| c.leaseholder(R2).is_some());
+    c.write(R2, "x", "right").expect("acknowledged");
+    c.run_until("all have it", secs(2), |c| converged(c, "x", "right"));
+    c.crash(N3);
+    let asleep = Duration::from_millis(c.chance.below(3000));
+    c.run_for(asleep);
+    c.start(N3);
+    c.run_until("all have it again", secs(5), |c| converged(c, "x", "right"));
 }
