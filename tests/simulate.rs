@@ -80,7 +80,7 @@ fn hundreds_of_seeds_pass_and_are_worth_it() {
         (400, "retries"),
         (2000, "audits"),
         (20_000, "one phase commits"),
-        (5000, "parallel commits"),
+        (3000, "parallel commits"),
         (30, "recoveries"),
         (500, "crashes"),
         (1000, "cuts"),
@@ -93,6 +93,9 @@ fn hundreds_of_seeds_pass_and_are_worth_it() {
         (80, "failed reads"),
         (20, "damages"),
         (10, "damage found"),
+        (100, "bad clocks"),
+        (500, "fences"),
+        (500, "unfences"),
     ];
     for (least, name) in least {
         let count = counted.get(name).copied().unwrap_or_default();

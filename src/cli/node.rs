@@ -45,6 +45,7 @@ async fn status(args: &NodeArgs) -> Result<(), String> {
             () if n.silent_ms > SILENT_MS => format!("silent {} s", n.silent_ms / 1000),
             () if s.decommissioning && s.ranges == 0 => "decommissioned".into(),
             () if s.decommissioning => "leaving".into(),
+            () if s.fenced => "fenced: clock".into(),
             () if s.draining => "draining".into(),
             () => "live".to_string(),
         };

@@ -79,6 +79,7 @@ fn nodes(inner: &Inner) -> std::collections::BTreeMap<NodeId, NodeView> {
             let view = NodeView {
                 silent_for: Duration::from_millis(s.silent_ms),
                 draining: state.decommissioning,
+                fenced: state.fenced,
                 replicas: state.ranges as usize,
                 leases: state.leases as usize,
             };

@@ -13,6 +13,9 @@ use super::Inner;
 use crate::rpc::peers::call_address;
 use crate::rpc::proto::{Answer, Ask, NodeState, Request, Response};
 
+/// When a node has started that does not know what time it is.
+pub const NOT_YET: u64 = 1;
+
 const GOSSIP_EVERY: Duration = Duration::from_millis(500);
 const GOSSIP_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an address of --join that does not answer is left alone, at most.
@@ -81,9 +84,16 @@ async fn gossip(inner: Arc<Inner>) {
             me.ranges = status.ranges as u32;
             me.leases = status.leases as u32;
             me.bytes = log_bytes;
+            me.fenced = inner.clock.is_fenced();
+            if me.started_ms <= NOT_YET && !me.fenced {
+                me.started_ms = inner.started_ms();
+            }
             me.oldest_transaction =
                 inner.sql.get().and_then(|(sql, _)| sql.oldest_transaction()).unwrap_or(0);
         });
+        // After a start nobody has spoken yet.
+        let living = inner.members.living();
+        inner.store.set_nodes(if living.is_empty() { inner.members.others() } else { living });
         let others = inner.peers.others();
         // A small cluster hears at once; a large one by and by.
         for _ in 0..others.len().min(3) {

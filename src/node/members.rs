@@ -153,6 +153,19 @@ impl Members {
             .collect()
     }
 
+    /// All other nodes that are known, by whichever means.
+    pub fn others(&self) -> Vec<NodeId> {
+        self.known.lock().nodes.keys().copied().filter(|n| *n != self.me).collect()
+    }
+
+    /// The other nodes that have told of themselves lately.
+    pub fn living(&self) -> Vec<NodeId> {
+        let now = self.clock.monotonic();
+        let known = self.known.lock();
+        let lives = |m: &Member| m.state.started_ms > 0 && now.saturating_sub(m.heard) < FORGOTTEN_AFTER;
+        known.nodes.iter().filter(|(node, m)| **node != self.me && lives(m)).map(|(node, _)| *node).collect()
+    }
+
     fn write_file(&self) {
         let file = self.file.lock();
         let Some(file) = &*file else { return };
@@ -199,6 +212,8 @@ fn replace(file: &Path, contents: &str) -> std::io::Result<()> {
 
 /// So long after a node was last heard of, directly or through others, it is silent.
 const SILENT_AFTER: Duration = Duration::from_secs(2);
+/// So long after that its clock is of no interest any more.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(10);
 /// A node that has not told of itself for so long was stopped: it cannot know who else is silent.
 const STOPPED_FOR: Duration = Duration::from_millis(1500);
 

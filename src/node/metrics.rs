@@ -17,6 +17,9 @@ impl Pages for NodePages {
             .status()
             .iter()
             .any(|s| s.state.as_ref().is_some_and(|s| s.node == self.0.id.0 && s.draining));
+        if let Some(reason) = self.0.clock.unsound() {
+            return (false, format!("{} is fenced and serves nothing: {reason}", self.0.id));
+        }
         match (self.0.sql.get().is_some(), draining) {
             (true, false) => (true, format!("{} is well", self.0.id)),
             (true, true) => (false, format!("{} is stopping", self.0.id)),
@@ -36,6 +39,7 @@ impl Pages for NodePages {
         out.counter("meridian_log_syncs_total", "Synced writes of the log.", s.log_syncs as f64);
         out.counter("meridian_store_turns_total", "Turns of the store.", s.turns as f64);
         out.gauge("meridian_log_bytes", "Size of the log.", inner.log.size() as f64);
+        self.clock_metrics(&mut out);
         out.head(
             "meridian_peer_clock_offset_seconds",
             "gauge",
@@ -99,6 +103,40 @@ impl Pages for NodePages {
             );
         }
         out.0
+    }
+}
+
+impl NodePages {
+    fn clock_metrics(&self, out: &mut Out) {
+        let clock = &self.0.clock;
+        let counts = clock.fence_counts();
+        let fenced = f64::from(u8::from(clock.is_fenced()));
+        out.gauge(
+            "meridian_clock_fenced",
+            "1 while the clock cannot be relied upon, and nothing is served.",
+            fenced,
+        );
+        out.gauge(
+            "meridian_clock_bound_seconds",
+            "The largest difference that two nodes' clocks may have.",
+            clock.max_offset().as_secs_f64(),
+        );
+        out.gauge(
+            "meridian_clock_machine_ahead_seconds",
+            "By how much the machine's clock is ahead of the one that the node goes by.",
+            clock.machine_ahead() as f64 / 1e9,
+        );
+        out.counter("meridian_clock_fences_total", "How often the clock was fenced.", counts.raised as f64);
+        out.counter(
+            "meridian_clock_fences_lifted_total",
+            "How often it was sound again.",
+            counts.lifted as f64,
+        );
+        out.counter(
+            "meridian_clock_refusals_total",
+            "Requests that were refused while the clock was fenced.",
+            counts.refused as f64,
+        );
     }
 }
 

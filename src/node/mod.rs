@@ -27,20 +27,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use meridian_sql::catalog::CatalogCache;
+use meridian_sql::error::SqlError;
 use meridian_sql::session::SqlNode;
 use meridian_storage::base::keys::system_key;
-use meridian_storage::base::{BoxFuture, Clock, Key, NodeId, Runtime, StorageError};
+use meridian_storage::base::{BoxFuture, Clock, Key, NodeId, Runtime, StorageError, Unsound};
 use meridian_storage::engine::Engine;
 use meridian_storage::log::{LogOwner, LogStore};
 use meridian_storage::mvcc::GcThresholds;
 use meridian_storage::store::{self, MessageBatch, RaftTransport, StoreHandle, StoreParts};
 use meridian_txn::participant::Participant;
 use meridian_txn::route::RouterParts;
-use meridian_txn::rpc::{KvTransport, TransportError};
-use meridian_txn::{Db, TxnOptions};
+use meridian_txn::rpc::{KvError, KvTransport, TransportError};
+use meridian_txn::{Db, TxnError, TxnOptions};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::pgwire::doorman;
 use crate::pgwire::server::PgServer;
 use crate::rpc::peers::{Identity, Peers, call_address};
 use crate::rpc::proto::{Answer, Ask, Join, Joined, NodeState, Request};
@@ -83,6 +85,13 @@ pub(crate) struct Inner {
     pub sql: std::sync::OnceLock<(Arc<SqlNode>, Arc<PgServer>)>,
 }
 
+impl Inner {
+    /// When the process started, by what is known of the time now; milliseconds since the Unix epoch.
+    fn started_ms(&self) -> u64 {
+        self.clock.wall_ns().saturating_sub(self.clock.monotonic().as_nanos() as u64) / 1_000_000
+    }
+}
+
 impl Node {
     /// Starts a node; returns when it takes statements.
     pub async fn start(config: NodeConfig) -> Result<Node, String> {
@@ -115,7 +124,7 @@ impl Node {
             node: id.0,
             address: reached_at.to_string(),
             sql_address: sql_at.to_string(),
-            started_ms: clock.wall_ns() / 1_000_000,
+            started_ms: background::NOT_YET,
             // Opening the store counts this one.
             start: identity.incarnation + 1,
             version: env!("CARGO_PKG_VERSION").into(),
@@ -170,6 +179,8 @@ impl Node {
             sql: std::sync::OnceLock::new(),
         });
         background::note_first_range(&inner);
+        // Before anything is served: from them it hears whether its clock is right.
+        inner.store.set_nodes(inner.members.others());
         let (stop, stopping) = watch::channel(false);
         let server = RpcServer {
             identity: inner.peers.identity().clone(),
@@ -188,7 +199,12 @@ impl Node {
         let maintenance = background::start(&inner, stopping.clone());
         tokio::spawn(notice_solitude(inner.clone(), stopping.clone()));
 
-        let pg = open_sql(&inner, &runtime, stopping).await?;
+        let refused = || {
+            let reason = inner.clock.unsound().filter(|reason| *reason != Unsound::Unheard)?;
+            Some(SqlError::from(TxnError::from(KvError::fenced(id, reason))))
+        };
+        let opening = open_sql(&inner, &runtime, stopping);
+        let pg = doorman::while_waiting(&sql, refused, opening).await?;
         tokio::spawn(pg.run(sql));
         Ok(Node { id, sql: sql_at, rpc: rpc_at, http: http_at, inner, stop, store_thread, maintenance })
     }

@@ -1,20 +1,29 @@
 //! The operating system's side of the seams: clocks, tasks, timers, randomness. The only file that asks for the time.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use meridian_storage::base::clock::DEFAULT_MAX_OFFSET;
 use meridian_storage::base::{BoxFuture, Clock, Hlc, PhysicalClock, Runtime};
 use rand::RngCore;
 
 pub struct SystemClock {
-    started: Instant,
+    started: Duration,
 }
 
 impl SystemClock {
     pub fn new() -> Self {
-        SystemClock { started: Instant::now() }
+        SystemClock { started: since_boot() }
     }
+}
+
+/// Time since the machine was started, the time that it slept included: whoever wakes up must know how long it was away.
+fn since_boot() -> Duration {
+    let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a valid pointer to what the call fills in. It can only fail for a clock that the kernel does not have.
+    let done = unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut t) };
+    assert_eq!(done, 0, "the kernel has a clock that counts from its start");
+    Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
 }
 
 impl Default for SystemClock {
@@ -31,7 +40,7 @@ impl PhysicalClock for SystemClock {
     }
 
     fn monotonic(&self) -> Duration {
-        self.started.elapsed()
+        since_boot().saturating_sub(self.started)
     }
 }
 

@@ -14,6 +14,7 @@
 //! the crate replaces invalid UTF-8 silently and assumes that counts inside a message are true.
 
 pub mod server;
+pub mod doorman;
 mod startup;
 mod connection;
 mod rows;

@@ -132,6 +132,9 @@ pub struct NodeState {
     /// Counts the starts of the node's store.
     #[prost(uint64, tag = "13")]
     pub start: u64,
+    /// The node's clock cannot be relied upon, and it serves nothing.
+    #[prost(bool, tag = "14")]
+    pub fenced: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -121,7 +121,9 @@ impl Cluster {
             let machines = self.machines.lock();
             let machine = &machines[&node];
             assert!(machine.disk.is_rotten(), "the disk of {node} is damaged, and nobody has damaged it");
-            machine.physical.skew()
+            // A clock that was wrong is lost with the machine.
+            let skew = machine.physical.skew();
+            if skew.unsigned_abs() > self.world.max_offset.as_nanos() as u64 / 2 { 0 } else { skew }
         };
         self.world.trace.say(format_args!("{node} is lost to damage"));
         self.remove(node);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -10,10 +10,9 @@ use futures::FutureExt;
 use futures::channel::mpsc::{self, UnboundedSender};
 use meridian_sql::error::state;
 use meridian_sql::session::SqlNode;
-use meridian_storage::base::clock::ManualClock;
 use meridian_storage::base::{
     BoxFuture, Clock, Hlc, Key, NodeId, PhysicalClock, RangeId, Runtime, StorageError, StorageResult,
-    Timestamp,
+    Timestamp, Unsound,
 };
 use meridian_storage::files::simulated::Crash;
 use meridian_storage::files::{Files, SimFiles};
@@ -29,38 +28,13 @@ use meridian_txn::testing::{Process, SimRuntime};
 use meridian_txn::{Db, Limits};
 use parking_lot::Mutex;
 
+use super::clock::SkewedClock;
 use super::coverage::Coverage;
 use super::disk::{Disk, DiskEngine};
 use super::network::{Doors, Network};
 use super::trace::Trace;
 
 pub const CLUSTER: u128 = 0x51;
-
-/// A machine's clock: the cluster's virtual time, and how far it is off.
-pub struct SkewedClock {
-    base: Arc<ManualClock>,
-    skew_ns: AtomicI64,
-}
-
-impl SkewedClock {
-    pub fn set_skew(&self, skew_ns: i64) {
-        self.skew_ns.store(skew_ns, SeqCst);
-    }
-
-    pub fn skew(&self) -> i64 {
-        self.skew_ns.load(SeqCst)
-    }
-}
-
-impl PhysicalClock for SkewedClock {
-    fn wall_ns(&self) -> u64 {
-        self.base.wall_ns().saturating_add_signed(self.skew_ns.load(SeqCst))
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.base.monotonic()
-    }
-}
 
 /// What all machines of a run share.
 pub struct World {
@@ -100,6 +74,8 @@ pub struct World {
     pub misread: Arc<AtomicBool>,
     /// Hears of every machine that ends by a fault of its disk.
     pub ends: UnboundedSender<End>,
+    /// Of the machines that are up.
+    pub clocks: Mutex<BTreeMap<NodeId, Clock>>,
     /// Who held a lease last, by range.
     pub leaders: Mutex<BTreeMap<RangeId, NodeId>>,
 }
@@ -122,6 +98,31 @@ impl World {
         self.trace.say(format_args!("{node} ends: {why}"));
         // Nobody listens when the run is over.
         let _ = self.ends.unbounded_send(End { node, life, why, after });
+    }
+
+    /// The other nodes that have not left.
+    fn others(&self, node: NodeId) -> Vec<NodeId> {
+        let gone = self.gone.lock();
+        self.down_since.lock().keys().copied().filter(|n| *n != node && !gone.contains(n)).collect()
+    }
+
+    /// Whose clocks are fenced.
+    pub fn fenced(&self) -> Vec<(NodeId, Unsound)> {
+        let clocks = self.clocks.lock();
+        clocks.iter().filter_map(|(node, clock)| Some((*node, clock.unsound()?))).collect()
+    }
+
+    /// Counts what became of a clock's fence.
+    fn count_fences(&self, clock: &Clock) {
+        let counts = clock.fence_counts();
+        Coverage::count(&self.coverage.fences, counts.raised);
+        Coverage::count(&self.coverage.unfences, counts.lifted);
+        Coverage::count(&self.coverage.refused_while_fenced, counts.refused);
+    }
+
+    /// As [`count_fences`](Self::count_fences), of all clocks; at the end.
+    pub fn count_all_fences(&self) {
+        self.clocks.lock().values().for_each(|clock| self.count_fences(clock));
     }
 
     /// When the oldest open transaction of a machine that is up began, as gossip would tell.
@@ -166,7 +167,7 @@ pub struct Machine {
 impl Machine {
     /// A machine with empty disks; node 1 begins the cluster.
     pub fn new(world: &World, id: NodeId, skew_ns: i64) -> Self {
-        let physical = Arc::new(SkewedClock { base: world.runtime.clock(), skew_ns: skew_ns.into() });
+        let physical = Arc::new(SkewedClock::new(world.runtime.clock(), skew_ns));
         let disk = Disk::new(world, id, world.runtime.random());
         let clock = Hlc::new(physical.clone(), world.max_offset, world.bound_known);
         match id {
@@ -212,6 +213,8 @@ impl Machine {
             observer,
         };
         let (core, store) = store::open(parts, Some(CLUSTER))?;
+        store.set_nodes(world.others(self.id));
+        world.clocks.lock().insert(self.id, clock.clone());
         let seeds = Arc::new(Gossip(world.clone()));
         let router = RouterParts { node: self.id, clock: clock.clone(), runtime, transport: port, seeds };
         let db = Db::with_limits(router, world.limits.clone());
@@ -226,6 +229,7 @@ impl Machine {
         process.spawn("store", Box::pin(run_store(core, up.clone(), world.clone())));
         process.spawn("disk", Box::pin(watch_disk(up.clone(), world.clone())));
         process.spawn("maintain", Box::pin(maintain(up.clone(), world.clone())));
+        process.spawn("gossip", Box::pin(gossip(up.clone(), world.clone())));
         process.spawn("place", Box::pin(place(up.clone(), world.clone())));
         process.spawn("strays", Box::pin(strays(up.clone())));
         if world.sql {
@@ -244,6 +248,9 @@ impl Machine {
         world.network.disconnect(self.id);
         up.process.kill();
         up.store.stop();
+        if let Some(clock) = world.clocks.lock().remove(&self.id) {
+            world.count_fences(&clock);
+        }
         drop(up);
         self.disk.crash(how, engine_keeps);
         world.down_since.lock().insert(self.id, Some(world.wall_ns()));
@@ -303,6 +310,14 @@ async fn watch_disk(up: Up, world: Arc<World>) {
 async fn disk_done(up: &Up) {
     while let Some(rest) = up.disk.files.busy_for() {
         up.process.sleep(rest).await;
+    }
+}
+
+/// Hears who is there, as the binary's gossip would tell.
+async fn gossip(up: Up, world: Arc<World>) {
+    loop {
+        up.process.sleep(Duration::from_millis(500)).await;
+        up.store.set_nodes(world.others(up.store.node()));
     }
 }
 
@@ -384,9 +399,11 @@ fn nodes(world: &World) -> BTreeMap<NodeId, NodeView> {
     let (draining, gone) = (world.draining.lock(), world.gone.lock());
     let down_since = world.down_since.lock();
     let here = down_since.iter().filter(|(node, _)| !gone.contains(node));
+    let clocks = world.clocks.lock();
     let view = |(node, since): (&NodeId, &Option<u64>)| {
         let silent_for = Duration::from_nanos(since.map_or(0, |at| now - at));
-        (*node, NodeView { silent_for, draining: draining.contains(node), replicas: 0, leases: 0 })
+        let fenced = clocks.get(node).is_some_and(|clock| clock.is_fenced());
+        (*node, NodeView { silent_for, draining: draining.contains(node), fenced, replicas: 0, leases: 0 })
     };
     here.map(view).collect()
 }

@@ -16,6 +16,7 @@ mod workload;
 mod sql;
 mod cluster;
 mod machine;
+mod clock;
 mod disk;
 mod network;
 mod trace;

@@ -89,6 +89,8 @@ pub enum Fault {
     Network,
     /// A clock jumps, within the bound.
     Clock,
+    /// The clocks of a minority jump beyond the bound, by seconds to hours, in either direction, or drift away; and come back.
+    ClockBad,
     /// Ranges are split.
     Split,
     /// Leases move.

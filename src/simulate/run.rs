@@ -33,6 +33,9 @@ const LAST_REQUESTS: Duration = Duration::from_secs(40);
 /// No lock is left for so long by a transaction that has ended.
 const LOCKS_OLDER: Duration = Duration::from_secs(5);
 
+/// How long a clock that is right may stay fenced.
+const UNFENCED_WITHIN: Duration = Duration::from_secs(10);
+
 const CALM: Weather = Weather {
     lost_per_10k: 0,
     repeated_per_10k: 0,
@@ -64,8 +67,8 @@ impl Scenario {
     /// (Groce and others, "Swarm testing", ISSTA 2012.)
     fn choose(args: &SimulateArgs, chance: &mut Chance) -> Self {
         let everything = chance.percent(30);
-        let faults: BTreeSet<Fault> =
-            args.faults.0.iter().copied().filter(|_| everything || chance.percent(60)).collect();
+        let chosen = args.faults.0.iter().copied().filter(|_| everything || chance.percent(60));
+        let faults: BTreeSet<Fault> = chosen.collect();
         let mut sql: Vec<Work> = args.workload.0.iter().copied().filter(|w| *w != Work::KEYS).collect();
         let keys = args.workload.0.contains(&Work::KEYS) && (sql.is_empty() || chance.percent(10));
         let works = if keys {
@@ -75,8 +78,11 @@ impl Scenario {
             (0..count).map(|_| sql.swap_remove(chance.below(sql.len() as u64) as usize)).collect()
         };
         let bound_known = chance.percent(30);
+        let bad = faults.contains(&Fault::ClockBad);
         let max_offset = if bound_known {
-            Duration::from_millis(1 + chance.below(40))
+            // A clock that drifts is found out if the network tells small parts of the bound.
+            let ms = 1 + chance.below(40);
+            Duration::from_millis(if bad { 100 + 4 * ms } else { ms })
         } else {
             Duration::from_millis(500)
         };
@@ -158,8 +164,9 @@ fn world(
 ) -> (Arc<World>, Vec<i64>, Duration) {
     let trace = Trace::new(runtime.clone(), echo);
     let network = Network::new(runtime.clone(), trace.clone(), CALM);
-    // The bound must hold for what the hybrid clocks say, and a message takes some time.
-    let max_skew = scenario.max_offset.mul_f64(0.8);
+    // Clocks within four fifths of the bound must fence nobody; within half of it, where a round trip is a good part of it.
+    let wide = scenario.max_offset >= Duration::from_millis(100);
+    let max_skew = scenario.max_offset.mul_f64(if wide { 0.8 } else { 0.5 });
     let skews = (0..scenario.nodes).map(|_| random_skew(chance, max_skew)).collect();
     let world = World {
         runtime: runtime.clone(),
@@ -185,6 +192,7 @@ fn world(
         disks: Default::default(),
         misread: Default::default(),
         ends,
+        clocks: Default::default(),
         leaders: Default::default(),
     };
     (Arc::new(world), skews, max_skew)
@@ -251,11 +259,14 @@ async fn drive(
         lost: false,
         doomed: Vec::new(),
         max_skew,
+        bad_clocks: BTreeSet::new(),
     };
     let hunter = nemesis.hunter(seen);
     futures::future::select(Box::pin(nemesis.rage(time)), Box::pin(hunter)).await;
 
+    nemesis.mend_all();
     cluster.calm(CALM);
+    let calm_since = world.wall_ns();
     let calm = runtime.clock().monotonic();
     let since_calm = || runtime.clock().monotonic() - calm;
     cluster.until_led(HEALED_WITHIN).await;
@@ -264,6 +275,7 @@ async fn drive(
     let all = futures::future::join_all(clients);
     let ended = meridian_storage::base::runtime::timeout(&runtime, LAST_REQUESTS, all).await;
     assert!(ended.is_some(), "a request is not answered within {LAST_REQUESTS:?} after the faults");
+    unfenced(&cluster, calm_since).await;
     let answered = since_calm();
     cluster.settle().await;
     gateways_open(&cluster).await;
@@ -281,6 +293,7 @@ async fn drive(
     all_in_order(&first_up(&cluster)).await;
     cluster.settle().await;
     works.iter().for_each(|w| w.close());
+    world.count_all_fences();
     Healing { led, answered, whole }
 }
 
@@ -306,6 +319,20 @@ async fn gateways_open(cluster: &Cluster) {
         cluster.world.runtime.sleep(Duration::from_millis(50)).await;
     }
     panic!("a machine cannot open its catalog");
+}
+
+/// Machines whose clocks are right again take part again, by themselves.
+async fn unfenced(cluster: &Cluster, calm_since: u64) {
+    let world = &cluster.world;
+    let until = calm_since + UNFENCED_WITHIN.as_nanos() as u64;
+    loop {
+        let fenced = world.fenced();
+        if fenced.is_empty() {
+            return;
+        }
+        assert!(world.wall_ns() < until, "all clocks have been right for {UNFENCED_WITHIN:?}: {fenced:?}");
+        world.runtime.sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Whoever meets an intent brings it to an end, as soon as its coordinator counts as dead.

@@ -113,6 +113,14 @@ impl SqlNode {
         self.db.runtime()
     }
 
+    /// Whether the node's clock can be relied upon: what `SHOW meridian.clock` says.
+    pub fn clock_state(&self) -> String {
+        match self.clock().unsound() {
+            None => "sound".into(),
+            Some(reason) => format!("fenced: {reason}"),
+        }
+    }
+
     /// Microseconds since 2000-01-01 UTC.
     pub fn now(&self) -> i64 {
         (self.clock().wall_ns() / 1000) as i64 - POSTGRES_EPOCH_MICROS

@@ -142,6 +142,7 @@ impl Session {
     /// A setting's value, those of the running transaction included.
     fn setting_now(&self, name: &str) -> Option<String> {
         match name.to_ascii_lowercase().as_str() {
+            "meridian.clock" => Some(self.node.clock_state()),
             "meridian.consistency" => Some(self.node.consistency.clone()),
             name => self.modes().shown(name).map(String::from).or_else(|| self.settings.get(name)),
         }

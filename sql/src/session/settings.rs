@@ -191,6 +191,7 @@ pub static DEFINITIONS: &[Definition] = &[
         Kind::Int { min: 0, max: 0 },
         "PREPARE TRANSACTION is not supported.",
     ),
+    fixed("meridian.clock", "", Kind::Text, "Whether this node's clock can be relied upon."),
     fixed("meridian.consistency", "", Kind::Text, "The guarantee in force at SERIALIZABLE."),
     def("password_encryption", "scram-sha-256", Kind::Text, "Accepted."),
     def(

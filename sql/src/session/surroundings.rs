@@ -256,6 +256,9 @@ impl SessionFunctions for View {
         if let Some(change) = changes.iter().rev().find(|c| c.name.eq_ignore_ascii_case(name)) {
             return Ok(Some(change.shown.clone()));
         }
+        if name.eq_ignore_ascii_case("meridian.clock") {
+            return Ok(Some(self.node.clock_state()));
+        }
         if name.eq_ignore_ascii_case("meridian.consistency") {
             return Ok(Some(self.node.consistency.clone()));
         }

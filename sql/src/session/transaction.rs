@@ -13,7 +13,8 @@
 
 use std::sync::atomic::Ordering;
 
-use meridian_txn::{Isolation, Savepoint, Txn, TxnOptions};
+use meridian_txn::rpc::KvError;
+use meridian_txn::{Isolation, Savepoint, Txn, TxnError, TxnOptions};
 
 use super::Session;
 use super::admission::Place;
@@ -177,6 +178,8 @@ impl Session {
 
     /// Of modes that lead to the past, the catalog is to be loaded next ([`load_past`](Self::load_past)).
     pub(super) fn begin_active(&mut self, modes: Modes) -> SqlResult<Active> {
+        let fenced = |reason| TxnError::from(KvError::fenced(self.node.db.node(), reason));
+        self.node.clock().check().map_err(fenced)?;
         let Modes { isolation, read_only, deferrable, as_of } = modes;
         let options = TxnOptions { isolation, read_only, deferrable, as_of, ..TxnOptions::default() };
         let txn = self.node.db.begin(options);

@@ -9,6 +9,7 @@ pub mod error;
 pub mod ids;
 pub mod key;
 pub mod keys;
+pub mod offsets;
 pub mod planted;
 pub mod probe;
 pub mod runtime;
@@ -16,7 +17,7 @@ pub mod timestamp;
 pub mod wire;
 
 pub use chance::Chance;
-pub use clock::{Clock, Hlc, PhysicalClock};
+pub use clock::{Clock, Hlc, PhysicalClock, Unsound};
 pub use error::{StorageError, StorageResult};
 pub use ids::{NodeId, RangeId, ReplicaId, TxnId};
 pub use key::{Key, Span};

@@ -52,6 +52,8 @@ bugs! {
         "a read takes no notice of versions that another clock may have written before it began";
     SkipCommitWait "skip-commit-wait"
         "a commit is acknowledged before its time has passed on every clock, where the bound is known";
+    ClockUnfenced "clock-unfenced"
+        "a node whose clock is beyond the bound serves on (shows with clock-bad)";
 
     // Reads, and the writes that must not go below them.
     SkipRefresh "skip-refresh"

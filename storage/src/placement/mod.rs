@@ -52,6 +52,8 @@ pub struct NodeView {
     pub silent_for: Duration,
     /// The operator wants it empty.
     pub draining: bool,
+    /// Its clock cannot be relied upon: it keeps what it has, and is given nothing.
+    pub fenced: bool,
     pub replicas: usize,
     pub leases: usize,
 }

@@ -53,7 +53,7 @@ impl Planner<'_> {
 
     /// Whether a node may be given more.
     fn takes(&self, node: NodeId) -> bool {
-        self.nodes.get(&node).is_some_and(|n| !n.draining && n.silent_for < SUSPECT_AFTER)
+        self.nodes.get(&node).is_some_and(|n| !n.draining && !n.fenced && n.silent_for < SUSPECT_AFTER)
     }
 
     /// The emptiest nodes that may take a replica of the range.
@@ -220,7 +220,7 @@ mod tests {
     const ME: NodeId = NodeId(1);
 
     fn node(replicas: usize, leases: usize) -> NodeView {
-        NodeView { silent_for: Duration::ZERO, draining: false, replicas, leases }
+        NodeView { silent_for: Duration::ZERO, draining: false, fenced: false, replicas, leases }
     }
 
     fn nodes(n: u32) -> BTreeMap<NodeId, NodeView> {
@@ -290,6 +290,22 @@ mod tests {
             })
             .collect();
         assert_eq!(to, [4, 5, 4, 5]);
+    }
+
+    #[test]
+    fn a_node_with_a_bad_clock_keeps_what_it_has_and_is_given_nothing() {
+        let mut n = nodes(3);
+        n.insert(ME, node(10, 20));
+        n.insert(NodeId(4), node(0, 0));
+        n.get_mut(&NodeId(2)).expect("there").leases = 0;
+        for id in [2, 4] {
+            n.get_mut(&NodeId(id)).expect("there").fenced = true;
+        }
+        let range = || vec![voters(1, &[1, 2, 3])];
+        let to_the_third = Action::TransferLease { range: RangeId(1), to: NodeId(3), why: Why::Balance };
+        assert_eq!(planned(n.clone(), range()), [to_the_third]);
+        n.values_mut().for_each(|v| v.fenced = false);
+        assert_eq!(planned(n, range()), [change(1, &[4], &[3], Why::Balance)]);
     }
 
     #[test]

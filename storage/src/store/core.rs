@@ -13,17 +13,20 @@ use rustc_hash::FxHashMap;
 
 use super::config::StoreConfig;
 use super::driven::{Driven, Queued, answer};
+use super::fence::Fenced;
 use super::handle::Shared;
 use super::inbox::{Input, Proposal};
 use super::liveness::Liveness;
 use super::progress::Outcome;
 use super::snapshots::Snapshots;
 use super::transport::{Envelope, MessageBatch, RaftTransport};
+use super::watch::ClockWatch;
 use crate::apply::ApplyBatch;
 use crate::apply::state::Identity;
 use crate::base::{NodeId, RangeId, Runtime, StorageError, StorageResult, Timestamp};
 use crate::engine::{Engine, WriteBatch};
 use crate::log::{LogBatch, LogStore};
+use crate::probe;
 use crate::replica::{RangeDescriptor, Replica, ReplicaObserver};
 
 /// A batch of messages is closed when it has grown to this; a single message may be larger.
@@ -52,6 +55,9 @@ pub struct StoreCore {
     /// Replica ids below these are dead on this store.
     pub(super) tombstones: BTreeMap<RangeId, crate::base::ReplicaId>,
     pub(super) liveness: Liveness,
+    pub(super) clocks: ClockWatch,
+    /// Since when the clock is fenced, and when leaderships are handed over next.
+    pub(super) fenced: Option<Fenced>,
     pub(super) snapshots: Snapshots,
     pub(super) outbox: BTreeMap<NodeId, Vec<Envelope>>,
     /// Messages for ranges that are not here; looked at again when the turn has applied what it had.
@@ -59,13 +65,20 @@ pub struct StoreCore {
     pub(super) apply: ApplyBatch,
     /// What became of entries that are in `apply`.
     pub(super) outcomes: Vec<Outcome>,
-    /// Monotonic and hybrid time of this turn.
+    /// What the machine's monotonic clock said last, and by how much it has gone back, ever.
+    machine_now: Duration,
+    leapt_back: Duration,
+    /// Monotonic and hybrid time of this turn. Never goes back.
     pub(super) now: Duration,
     pub(super) hlc: Timestamp,
     /// Before this, this node may be bound by promises that it has forgotten.
     pub(super) bound_until: Timestamp,
     /// Before this, this node may have served what its clock has forgotten.
     pub(super) clock_lost_until: Timestamp,
+    /// How long those two last, as long as it is not known what time it is.
+    pub(super) unknown_until: Option<(Option<Duration>, Option<Duration>)>,
+    /// When the clock is compared with others' again.
+    pub(super) next_look: Duration,
     identity: Identity,
     pub(super) next_tick: Duration,
     pub(super) next_status: Duration,
@@ -88,12 +101,15 @@ pub(super) struct Counters {
 impl StoreCore {
     pub(super) fn new(parts: StoreParts, shared: Arc<Shared>, identity: Identity) -> StoreCore {
         let (config, incarnation) = (&parts.config, identity.incarnation);
-        let liveness = Liveness::new(incarnation, config.heartbeat_interval, config.support_duration);
+        let heartbeat_interval = config.heartbeat_interval;
+        let liveness = Liveness::new(incarnation, heartbeat_interval, config.support_duration);
         StoreCore {
             node: shared.node,
+            clocks: ClockWatch::new(shared.node, incarnation, heartbeat_interval),
             snapshots: Snapshots::new(config.max_snapshots, incarnation),
             parts,
             shared,
+            fenced: None,
             replicas: FxHashMap::default(),
             dirty: Vec::new(),
             awake: BTreeSet::new(),
@@ -105,10 +121,14 @@ impl StoreCore {
             outcomes: Vec::new(),
             membership_cursor: RangeId(0),
             next_membership_check: Duration::ZERO,
+            machine_now: Duration::ZERO,
+            leapt_back: Duration::ZERO,
             now: Duration::ZERO,
             hlc: Timestamp::ZERO,
             bound_until: Timestamp::ZERO,
             clock_lost_until: Timestamp::ZERO,
+            unknown_until: None,
+            next_look: Duration::ZERO,
             identity,
             next_tick: Duration::ZERO,
             next_status: Duration::ZERO,
@@ -120,8 +140,8 @@ impl StoreCore {
     /// Does everything there is to do, and says how long the driver may wait for more. Waits only for a simulated disk.
     ///
     /// An error is a fault of the disk or corruption: the node must stop.
-    pub async fn turn(&mut self, now: Duration) -> StorageResult<Duration> {
-        self.now = now;
+    pub async fn turn(&mut self, machine_now: Duration) -> StorageResult<Duration> {
+        let now = self.pass_time(machine_now);
         self.hlc = self.parts.clock.now();
         self.shared.clock_floor.fetch_max(self.hlc.wall, std::sync::atomic::Ordering::Relaxed);
         self.counters.turns += 1;
@@ -137,6 +157,7 @@ impl StoreCore {
         }
         self.inputs = inputs;
         self.disk_done().await;
+        self.watch_clock();
         if now >= self.next_tick {
             self.next_tick = now + self.parts.config.tick;
             self.tick()?;
@@ -151,6 +172,19 @@ impl StoreCore {
             self.publish_status();
         }
         Ok(self.wait())
+    }
+
+    /// The time of this turn. If the machine's monotonic clock has leapt, the fence goes up before anything is read from the node's
+    /// clock; if it has leapt back, what is due at a time from before is due as if no time had passed.
+    fn pass_time(&mut self, machine_now: Duration) -> Duration {
+        let leapt_back = self.machine_now.saturating_sub(machine_now);
+        (self.machine_now, self.leapt_back) = (machine_now, self.leapt_back + leapt_back);
+        self.now = machine_now + self.leapt_back;
+        if self.clocks.note_leap(self.now, &self.parts.clock) {
+            probe!("clock: the monotonic clock has leapt, or the store stood still");
+            self.next_look = self.now;
+        }
+        self.now
     }
 
     /// Writes to the log; what is to be synced is durable then. In the time of a simulated disk, that may take a while.
@@ -186,9 +220,11 @@ impl StoreCore {
         if !self.awake.is_empty() {
             until = until.min(self.next_tick);
         }
-        if let Some(heartbeat) = self.liveness.next_heartbeat() {
-            until = until.min(heartbeat);
+        if self.fenced.is_some() {
+            until = until.min(self.now + self.parts.config.tick);
         }
+        let next = [self.liveness.next_heartbeat(), self.clocks.next_probe()];
+        until = next.into_iter().flatten().fold(until, Duration::min);
         until.saturating_sub(self.now)
     }
 
@@ -206,6 +242,7 @@ impl StoreCore {
             Input::SnapshotInstalled { head, result } => self.snapshot_installed(head, result).await?,
             Input::LeftBehind(current) => self.receive_removed(&current)?,
             Input::Flushed(flushed) => self.flushed(flushed)?,
+            Input::Nodes(nodes) => self.clocks.tell(nodes.into_iter().filter(|n| *n != self.node)),
         }
         Ok(())
     }
@@ -274,6 +311,9 @@ impl StoreCore {
         for (to, heartbeat) in self.liveness.heartbeats(self.now, self.parts.clock.now()) {
             self.send(to, Envelope::Heartbeat(heartbeat));
         }
+        for (to, probe) in self.clocks.probes(self.now, &self.parts.clock) {
+            self.send(to, Envelope::Probe(probe));
+        }
     }
 
     /// Adds a replica to those that are driven. Its descriptor, if it has one, is published.
@@ -291,10 +331,10 @@ impl StoreCore {
     /// Keeps the number of ranges shared with each peer.
     pub(super) fn count_peers(&mut self, old: Option<&RangeDescriptor>, new: Option<&RangeDescriptor>) {
         for r in new.iter().flat_map(|d| &d.replicas).filter(|r| r.node != self.node) {
-            self.liveness.add_shared_range(r.node);
+            self.liveness.add_shared_range(r.node, r.kind.votes());
         }
         for r in old.iter().flat_map(|d| &d.replicas).filter(|r| r.node != self.node) {
-            self.liveness.remove_shared_range(r.node);
+            self.liveness.remove_shared_range(r.node, r.kind.votes());
         }
     }
 
@@ -307,7 +347,7 @@ impl StoreCore {
         status.applied_entries = self.counters.applied_entries;
         status.log_syncs = self.counters.log_syncs;
         status.turns = self.counters.turns;
-        status.peers = self.liveness.status(self.now);
+        status.peers = self.liveness.status(self.now, &self.clocks);
     }
 
     /// What a replica is waiting for, in a line, for people.

@@ -248,6 +248,9 @@ impl StoreCore {
         if to == self.node {
             return Ok(None);
         }
+        if !self.clocks.is_sound(to) {
+            return Err(StorageError::Config(format!("the clock of {to} cannot be relied upon")));
+        }
         let target = d.descriptor.as_ref().and_then(|x| x.replica_on(to));
         match target {
             Some(r) if matches!(r.kind, ReplicaKind::Voter | ReplicaKind::Incoming) => Ok(Some(r.replica)),
@@ -334,7 +337,8 @@ impl StoreCore {
         }
         let (least, most) = self.parts.config.election_timeout;
         let spread = (most.saturating_sub(least).as_millis() as u64).max(1);
-        let timeout = least + Duration::from_millis(self.parts.runtime.random() % spread);
+        let late = if self.fenced.is_some() { super::fence::LATE } else { Duration::ZERO };
+        let timeout = late + least + Duration::from_millis(self.parts.runtime.random() % spread);
         let due = match d.election_at {
             None => {
                 d.election_at = Some(now + timeout);

@@ -61,6 +61,9 @@ impl Replica for RangeReplica {
     }
 
     fn lease(&self, at: Timestamp) -> StorageResult<Lease> {
+        if self.clock.is_fenced() {
+            return Err(StorageError::NotLeaseholder { range: self.range, leader: None });
+        }
         // Whatever is served is at or below this node's clock: the next leaseholder begins above it.
         if at.wall >= self.clock_floor.load(Ordering::Relaxed) {
             self.clock.update(at)?;
@@ -271,6 +274,11 @@ impl StoreHandle {
     /// Tells the store of a range's descriptor as its leaseholder has it. A replica here that was removed before goes.
     pub fn left_behind(&self, current: RangeDescriptor) {
         self.shared.inbox.push(Input::LeftBehind(current));
+    }
+
+    /// Says which nodes of the cluster are alive: their clocks are compared with this one's, even if no range is shared.
+    pub fn set_nodes(&self, nodes: Vec<NodeId>) {
+        self.shared.inbox.push(Input::Nodes(nodes));
     }
 
     /// Stops the core after its present turn. What is in flight becomes ambiguous.

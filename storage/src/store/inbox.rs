@@ -51,6 +51,8 @@ pub enum Input {
     LeftBehind(RangeDescriptor),
     /// The engine was flushed: logs may be truncated, dead replicas' logs destroyed.
     Flushed(Flushed),
+    /// The nodes of the cluster that are alive.
+    Nodes(Vec<NodeId>),
 }
 
 /// A command in the form in which it goes into the log.

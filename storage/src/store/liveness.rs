@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::transport::{Heartbeat, Support};
+use super::watch::ClockWatch;
 use crate::base::planted::{self, Planted};
 use crate::base::{NodeId, Timestamp};
 use crate::replica::lease::PeerSupport;
@@ -37,12 +38,11 @@ struct Peer {
     received: Arc<PeerSupport>,
     received_epoch: u64,
     next_heartbeat: Duration,
-    round_trip: Duration,
-    /// Nanoseconds by which the peer's clock is ahead; as of the last answer.
-    offset: i64,
     last_heard: Option<Duration>,
     /// How many ranges are shared with it.
     ranges: usize,
+    /// In how many of them it votes.
+    votes: usize,
 }
 
 /// A peer store, for the metrics.
@@ -50,8 +50,10 @@ struct Peer {
 pub struct PeerStatus {
     pub node: NodeId,
     pub round_trip: Duration,
-    /// Nanoseconds by which the peer's clock is ahead of this node's.
+    /// Nanoseconds by which the peer's clock is ahead of this node's, as far as could be measured.
     pub clock_offset: i64,
+    /// Whether the peer relies on its own clock.
+    pub clock_sound: bool,
     /// Time since the peer last answered.
     pub silent_for: Option<Duration>,
     pub shared_ranges: usize,
@@ -76,29 +78,33 @@ impl Liveness {
             received: Arc::default(),
             received_epoch: 0,
             next_heartbeat: Duration::ZERO,
-            round_trip: Duration::ZERO,
-            offset: 0,
             last_heard: None,
             ranges: 0,
+            votes: 0,
         })
     }
 
-    pub fn add_shared_range(&mut self, node: NodeId) {
-        self.peer(node).ranges += 1;
+    pub fn add_shared_range(&mut self, node: NodeId, votes: bool) {
+        let peer = self.peer(node);
+        peer.ranges += 1;
+        peer.votes += usize::from(votes);
     }
 
-    pub fn remove_shared_range(&mut self, node: NodeId) {
+    pub fn remove_shared_range(&mut self, node: NodeId, votes: bool) {
         let peer = self.peer(node);
         peer.ranges = peer.ranges.saturating_sub(1);
+        peer.votes = peer.votes.saturating_sub(usize::from(votes));
+    }
+
+    /// Who shares ranges, and whether it votes in any.
+    pub fn sharing(&self) -> Vec<(NodeId, bool)> {
+        let sharing = self.peers.iter().filter(|(_, p)| p.ranges > 0);
+        sharing.map(|(node, p)| (*node, p.votes > 0)).collect()
     }
 
     /// The peers whose turn it is to be asked for support.
     pub fn heartbeats(&mut self, now: Duration, clock: Timestamp) -> Vec<(NodeId, Heartbeat)> {
-        let heartbeat = Heartbeat {
-            incarnation: self.incarnation,
-            support_until: clock.add(self.duration),
-            sent: now.as_nanos() as u64,
-        };
+        let heartbeat = Heartbeat { incarnation: self.incarnation, support_until: clock.add(self.duration) };
         let mut due = Vec::new();
         for (&node, peer) in &mut self.peers {
             if peer.ranges > 0 && peer.next_heartbeat <= now {
@@ -114,13 +120,7 @@ impl Liveness {
     }
 
     /// Grants what a peer asks for. The flag says that its earlier promises were withdrawn: it was restarted.
-    pub fn on_heartbeat(
-        &mut self,
-        from: NodeId,
-        heartbeat: Heartbeat,
-        clock: Timestamp,
-        wall: u64,
-    ) -> (Support, bool) {
+    pub fn on_heartbeat(&mut self, from: NodeId, heartbeat: Heartbeat, clock: Timestamp) -> (Support, bool) {
         let given = &mut self.peer(from).given;
         let restarted = given.incarnation != heartbeat.incarnation && given.incarnation != 0;
         if restarted {
@@ -132,7 +132,7 @@ impl Liveness {
             given.until.forward(heartbeat.support_until);
             given.in_force = true;
         }
-        let mut support = Support { epoch: given.epoch, until: given.until, echo: heartbeat.sent, wall };
+        let mut support = Support { epoch: given.epoch, until: given.until };
         if planted::is(Planted::LeaseOverlap) {
             support.until = support.until.add(self.duration);
         }
@@ -141,21 +141,11 @@ impl Liveness {
 
     /// Takes note of a peer's support. True if there was none before, as far as is known here, or if it is of a new epoch,
     /// in which nobody has promised anything yet.
-    pub fn on_support(
-        &mut self,
-        from: NodeId,
-        support: Support,
-        now: Duration,
-        clock: Timestamp,
-        wall: u64,
-    ) -> bool {
+    pub fn on_support(&mut self, from: NodeId, support: Support, now: Duration, clock: Timestamp) -> bool {
         let lapsed = self.supported_by(from, clock).is_none();
         let peer = self.peer(from);
         peer.received.extend(support.epoch, support.until.wall);
         peer.last_heard = Some(now);
-        peer.round_trip = now.saturating_sub(Duration::from_nanos(support.echo));
-        let there = i128::from(support.wall) + peer.round_trip.as_nanos() as i128 / 2;
-        peer.offset = (there - i128::from(wall)).clamp(i64::MIN.into(), i64::MAX.into()) as i64;
         let new = support.epoch > peer.received_epoch;
         peer.received_epoch = peer.received_epoch.max(support.epoch);
         new || lapsed
@@ -197,17 +187,19 @@ impl Liveness {
         (epoch != 0 && clock.wall < until).then_some(epoch)
     }
 
-    pub fn status(&self, now: Duration) -> Vec<PeerStatus> {
-        self.peers
-            .iter()
-            .map(|(&node, p)| PeerStatus {
+    pub fn status(&self, now: Duration, clocks: &ClockWatch) -> Vec<PeerStatus> {
+        let status = |(&node, p): (&NodeId, &Peer)| {
+            let (round_trip, clock_offset) = clocks.measured(node).unwrap_or_default();
+            PeerStatus {
                 node,
-                round_trip: p.round_trip,
-                clock_offset: p.offset,
+                round_trip,
+                clock_offset,
+                clock_sound: clocks.is_sound(node),
                 silent_for: p.last_heard.map(|at| now.saturating_sub(at)),
                 shared_ranges: p.ranges,
-            })
-            .collect()
+            }
+        };
+        self.peers.iter().map(status).collect()
     }
 }
 
@@ -234,18 +226,18 @@ mod tests {
     }
 
     fn heartbeat(incarnation: u64, until: Timestamp) -> Heartbeat {
-        Heartbeat { incarnation, support_until: until, sent: 0 }
+        Heartbeat { incarnation, support_until: until }
     }
 
     #[test]
     fn support_runs_out_and_comes_back_in_a_new_epoch() {
         let mut l = liveness();
-        let (first, _) = l.on_heartbeat(PEER, heartbeat(1, at(100)), at(0), 0);
+        let (first, _) = l.on_heartbeat(PEER, heartbeat(1, at(100)), at(0));
         assert!(!l.is_free(PEER, first.epoch, at(50)));
         assert!(l.withdraw_expired(at(100)).is_empty(), "up to and including");
         assert_eq!(l.withdraw_expired(at(101)), [PEER]);
         assert!(l.is_free(PEER, first.epoch, at(101)));
-        let (second, _) = l.on_heartbeat(PEER, heartbeat(1, at(300)), at(110), 0);
+        let (second, _) = l.on_heartbeat(PEER, heartbeat(1, at(300)), at(110));
         assert!(second.epoch > first.epoch);
         assert!(l.is_free(PEER, first.epoch, at(120)), "the old promise stays withdrawn");
         assert!(!l.is_free(PEER, second.epoch, at(120)));
@@ -254,8 +246,8 @@ mod tests {
     #[test]
     fn a_restarted_peer_is_promised_anew_but_its_old_leases_run_out_first() {
         let mut l = liveness();
-        let (first, _) = l.on_heartbeat(PEER, heartbeat(1, at(1000)), at(0), 0);
-        let (_, restarted) = l.on_heartbeat(PEER, heartbeat(2, at(1100)), at(10), 0);
+        let (first, _) = l.on_heartbeat(PEER, heartbeat(1, at(1000)), at(0));
+        let (_, restarted) = l.on_heartbeat(PEER, heartbeat(2, at(1100)), at(10));
         assert!(restarted);
         assert!(!l.is_free(PEER, first.epoch, at(999)));
         assert!(l.is_free(PEER, first.epoch, at(1001)));
@@ -264,22 +256,22 @@ mod tests {
     #[test]
     fn a_heartbeat_from_the_past_promises_nothing() {
         let mut l = liveness();
-        l.on_heartbeat(PEER, heartbeat(1, at(10)), at(20), 0);
+        l.on_heartbeat(PEER, heartbeat(1, at(10)), at(20));
         assert_eq!(l.epoch_for(PEER), None);
     }
 
     #[test]
     fn a_new_epoch_of_the_peer_is_noticed_once() {
         let mut l = liveness();
-        let support = |epoch| Support { epoch, until: at(500), echo: 0, wall: 0 };
+        let support = |epoch| Support { epoch, until: at(500) };
         let now = Duration::from_millis(1);
-        assert!(l.on_support(PEER, support(5), now, at(0), 0));
-        assert!(!l.on_support(PEER, support(5), now, at(0), 0));
-        assert!(!l.on_support(PEER, support(4), now, at(0), 0));
-        assert!(l.on_support(PEER, support(6), now, at(0), 0));
+        assert!(l.on_support(PEER, support(5), now, at(0)));
+        assert!(!l.on_support(PEER, support(5), now, at(0)));
+        assert!(!l.on_support(PEER, support(4), now, at(0)));
+        assert!(l.on_support(PEER, support(6), now, at(0)));
         assert_eq!(l.supported_by(PEER, at(499)), Some(6));
         assert_eq!(l.supported_by(PEER, at(500)), None);
         let later = Support { until: at(900), ..support(6) };
-        assert!(l.on_support(PEER, later, now, at(600), 0), "it was thought dead");
+        assert!(l.on_support(PEER, later, now, at(600)), "it was thought dead");
     }
 }

@@ -19,7 +19,8 @@
 //!    the promises behind it). Leadership that ends is noticed before any message that follows from it leaves.
 //! 4. **The core is deterministic.** Time is passed in, chance comes from the runtime, iteration is ordered wherever
 //!    order can be seen.
-//! 5. **Nothing idle costs.** Only replicas with something to do are touched in a turn, only those that wait for time
+//! 5. **Nothing is served by a clock that cannot be relied upon** (`watch` says when that is, `fence` what follows).
+//! 6. **Nothing idle costs.** Only replicas with something to do are touched in a turn, only those that wait for time
 //!    are ticked.
 //!
 //! An I/O error or a broken invariant ends the core, and with it the node: raft-rs, too, panics rather than go on with
@@ -32,6 +33,7 @@ mod core;
 mod driven;
 mod driver;
 mod elections;
+mod fence;
 mod handle;
 mod inbox;
 mod liveness;
@@ -44,6 +46,7 @@ mod snapshots;
 mod split;
 pub mod testing;
 mod transport;
+mod watch;
 #[cfg(test)]
 mod tests;
 

@@ -18,7 +18,7 @@ use super::split::{FIRST_INDEX, FIRST_TERM, first_log};
 use crate::apply::snapshot::{self, SnapshotHead};
 use crate::apply::state::{self, Identity, StoredReplica};
 use crate::base::planted::{self, Planted};
-use crate::base::{NodeId, RangeId, ReplicaId, StorageError, StorageResult, Timestamp, keys};
+use crate::base::{NodeId, RangeId, ReplicaId, StorageError, StorageResult, Timestamp, Unsound, keys};
 use crate::engine::{Engine, WriteBatch};
 use crate::group::Group;
 use crate::log::{LogBatch, LogOp, LogState};
@@ -28,6 +28,9 @@ use crate::replica::{RangeDescriptor, ReplicaDescriptor, ReplicaKind};
 
 /// The first range of a cluster.
 pub const FIRST_RANGE: RangeId = RangeId(1);
+
+/// Whoever begins a cluster.
+const FIRST_NODE: NodeId = NodeId(1);
 
 /// Begins a cluster: this node gets the first range, which holds the whole addressable space, and its descriptor's row.
 pub fn bootstrap(engine: &dyn Engine, cluster: u128, node: NodeId, at: Timestamp) -> StorageResult<()> {
@@ -87,16 +90,23 @@ pub fn open(parts: StoreParts, expected: Option<u128>) -> StorageResult<(StoreCo
     engine.flush()?;
     // Promises that were made before the restart are forgotten, so none may be broken until they have run out. What the
     // engine knows may be older than they are, so nothing can be concluded from it but that it was never open before.
-    let forgotten = parts.config.support_duration + parts.clock.max_offset();
+    // Other clocks may have moved this node's clock ahead of its physical one, which is all that is left of it: what it
+    // served may lie ahead by as much as clocks differ. Both count from when it is known what time it is.
     let first = identity.incarnation == 1 || planted::is(Planted::RestartForgetsPromises);
-    let bound_until = if first { Timestamp::ZERO } else { parts.clock.now().add(forgotten) };
-    // Other clocks may have moved this node's clock ahead of its physical one, which is all that is left of it. What it
-    // served by then is below this.
-    let clock_lost_until =
-        if identity.peered { parts.clock.now().add(parts.clock.max_offset()) } else { Timestamp::ZERO };
+    let off = parts.clock.max_offset();
+    let forgotten = if first { None } else { Some(parts.config.support_duration + off) };
+    let lost = if identity.peered { Some(off) } else { None };
+    // As long as there may be others, theirs are asked for before the own clock is relied upon.
+    let has_company = identity.peered || identity.node != FIRST_NODE;
+    if has_company {
+        parts.clock.raise_fence(Unsound::Unheard, 0);
+    }
     let shared = Shared::new(&parts, identity, Arc::new(Inbox::default()));
     let mut core = StoreCore::new(parts, shared.clone(), identity);
-    (core.bound_until, core.clock_lost_until) = (bound_until, clock_lost_until);
+    core.forget_until(forgotten, lost);
+    if has_company {
+        core.clocks.expect_company();
+    }
     for (range, stored) in replicas {
         if let Some(next) = stored.tombstone {
             core.tombstones.insert(range, next);

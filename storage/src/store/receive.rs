@@ -1,7 +1,8 @@
 //! What arrives from other stores.
 //!
-//! The sender's clock is looked at first. A batch from a clock that is too far ahead is dropped whole: a leader
-//! elected by it could start its lease in our past.
+//! Questions about the time are answered first, whatever the clocks say: it may be this node's that is wrong. Then the
+//! sender's clock is looked at. A batch from a clock that is too far ahead is dropped whole: a leader elected by it could
+//! start its lease in our past.
 
 use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
@@ -20,6 +21,7 @@ impl StoreCore {
             return Ok(());
         }
         self.note_peers()?;
+        self.receive_time(&batch);
         if let Err(e) = self.parts.clock.update(batch.clock) {
             probe!("clock: messages dropped, their clock is too far ahead");
             tracing::warn!(from = %batch.from, "messages dropped: {e}");
@@ -35,8 +37,7 @@ impl StoreCore {
         match envelope {
             Envelope::Raft(e) => self.receive_raft(from, e, None)?,
             Envelope::Heartbeat(h) => {
-                let wall = self.parts.clock.wall_ns();
-                let (support, restarted) = self.liveness.on_heartbeat(from, h, self.hlc, wall);
+                let (support, restarted) = self.liveness.on_heartbeat(from, h, self.hlc);
                 if restarted {
                     probe!("lease: the node of a leader has restarted");
                     self.support_withdrawn(from);
@@ -45,11 +46,11 @@ impl StoreCore {
                 self.send(from, Envelope::Support(support));
             }
             Envelope::Support(s) => {
-                let wall = self.parts.clock.wall_ns();
-                if self.liveness.on_support(from, s, self.now, self.hlc, wall) {
+                if self.liveness.on_support(from, s, self.now, self.hlc) {
                     self.supported_anew(from);
                 }
             }
+            Envelope::Probe(_) | Envelope::Echo(_) => {}
             Envelope::Removed(descriptor) => self.receive_removed(&descriptor)?,
             Envelope::StillMember { range, replica } => {
                 if let Some(d) = self.replicas.get(&range).filter(|d| d.is_removed(replica))

@@ -137,6 +137,7 @@ pub struct TestNode {
     pub recorder: Arc<Recorder>,
     /// Nanoseconds by which its clock is ahead of virtual time.
     skew: i64,
+    drift_ppm: i64,
     /// Its tasks die with it.
     runtime: Arc<TestRuntime>,
     next_turn: Duration,
@@ -219,6 +220,7 @@ impl Cluster {
             clock,
             recorder: Arc::default(),
             skew: 0,
+            drift_ppm: 0,
             runtime: TestRuntime::new(self.clock.clone(), self.chance.bits()),
             next_turn: Duration::ZERO,
             paused: false,
@@ -284,6 +286,21 @@ impl Cluster {
         self.node(id).skew = nanos;
     }
 
+    /// Both clocks of a node run too fast from now on.
+    pub fn drift(&mut self, id: NodeId, ppm: i64) {
+        self.node(id).drift_ppm = ppm;
+    }
+
+    /// How far both clocks of a node are off.
+    pub fn skew_of(&self, id: NodeId) -> i64 {
+        self.nodes[&id].skew
+    }
+
+    /// The wall clock of a node's machine jumps; its monotonic clock does not.
+    pub fn jump(&mut self, id: NodeId, nanos: i64) {
+        self.node(id).physical.jump(nanos);
+    }
+
     /// Cuts the link between two nodes, both ways.
     pub fn cut(&mut self, a: NodeId, b: NodeId) {
         self.cut.extend([(a, b), (b, a)]);
@@ -335,6 +352,7 @@ impl Cluster {
         self.now += STEP;
         self.clock.store(self.now.as_nanos() as u64, SeqCst);
         for node in self.nodes.values_mut() {
+            node.skew += node.drift_ppm * STEP.as_nanos() as i64 / 1_000_000;
             let wall = EPOCH as i64 + self.now.as_nanos() as i64 + node.skew;
             node.physical.set(wall as u64);
         }

@@ -14,7 +14,7 @@ use crate::base::wire::{Reader, put_bytes, put_timestamp, put_varint};
 use crate::base::{Key, NodeId, RangeId, ReplicaId, StorageResult, Timestamp};
 use crate::replica::RangeDescriptor;
 
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 /// Carries batches to other nodes. Never blocks; may drop.
 pub trait RaftTransport: Send + Sync + 'static {
@@ -38,6 +38,10 @@ pub enum Envelope {
     Heartbeat(Heartbeat),
     /// "I support you."
     Support(Support),
+    /// "What time is it with you?"
+    Probe(Probe),
+    /// "This."
+    Echo(Echo),
     /// "This is the range now; you are no longer part of it."
     Removed(RangeDescriptor),
     /// "Am I still part of this range?" Answered only if not.
@@ -84,18 +88,34 @@ pub struct Heartbeat {
     pub incarnation: u64,
     /// By the sender's clock.
     pub support_until: Timestamp,
-    /// The sender's monotonic clock, sent back in the answer, to measure the round trip; nanoseconds.
-    pub sent: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Support {
     pub epoch: u64,
     pub until: Timestamp,
-    /// [`Heartbeat::sent`] of the heartbeat answered.
-    pub echo: u64,
-    /// The supporter's physical clock when it answered; nanoseconds since the Unix epoch.
+}
+
+/// Answered whatever the clocks of the two say: by it, nodes find out which of them is wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Probe {
+    /// Grows with every start of the sender.
+    pub incarnation: u64,
+    /// The sender's monotonic clock, nanoseconds.
+    pub sent: u64,
+    /// Whether it relies on its wall clock.
+    pub sound: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Echo {
+    /// Those of the probe answered.
+    pub incarnation: u64,
+    pub sent: u64,
+    /// The wall clock of who answers, when it answered; nanoseconds since the Unix epoch.
     pub wall: u64,
+    /// Whether it relies on that clock itself.
+    pub sound: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -179,14 +199,24 @@ impl Envelope {
                 out.push(2);
                 put_varint(out, h.incarnation);
                 put_timestamp(out, h.support_until);
-                put_varint(out, h.sent);
             }
             Envelope::Support(s) => {
                 out.push(3);
                 put_varint(out, s.epoch);
                 put_timestamp(out, s.until);
-                put_varint(out, s.echo);
-                put_varint(out, s.wall);
+            }
+            Envelope::Probe(p) => {
+                out.push(11);
+                put_varint(out, p.incarnation);
+                put_varint(out, p.sent);
+                out.push(u8::from(p.sound));
+            }
+            Envelope::Echo(e) => {
+                out.push(12);
+                for n in [e.incarnation, e.sent, e.wall] {
+                    put_varint(out, n);
+                }
+                out.push(u8::from(e.sound));
             }
             Envelope::Removed(descriptor) => {
                 out.push(4);
@@ -242,16 +272,14 @@ impl Envelope {
                 start: r.key()?,
                 message: r.bytes()?,
             }),
-            2 => Envelope::Heartbeat(Heartbeat {
+            2 => Envelope::Heartbeat(Heartbeat { incarnation: r.varint()?, support_until: r.timestamp()? }),
+            3 => Envelope::Support(Support { epoch: r.varint()?, until: r.timestamp()? }),
+            11 => Envelope::Probe(Probe { incarnation: r.varint()?, sent: r.varint()?, sound: r.u8()? != 0 }),
+            12 => Envelope::Echo(Echo {
                 incarnation: r.varint()?,
-                support_until: r.timestamp()?,
                 sent: r.varint()?,
-            }),
-            3 => Envelope::Support(Support {
-                epoch: r.varint()?,
-                until: r.timestamp()?,
-                echo: r.varint()?,
                 wall: r.varint()?,
+                sound: r.u8()? != 0,
             }),
             4 => Envelope::Removed(RangeDescriptor::decode(r.bytes()?)?),
             5 => Envelope::StillMember { range: RangeId(r.varint()?), replica: ReplicaId(r.varint()?) },
@@ -324,8 +352,10 @@ mod tests {
                     start: Key::from("m"),
                     message: bytes(b"raft"),
                 }),
-                Envelope::Heartbeat(Heartbeat { incarnation: 3, support_until: at, sent: 5 }),
-                Envelope::Support(Support { epoch: 9, until: at, echo: 5, wall: 77 }),
+                Envelope::Heartbeat(Heartbeat { incarnation: 3, support_until: at }),
+                Envelope::Support(Support { epoch: 9, until: at }),
+                Envelope::Probe(Probe { incarnation: 3, sent: 5, sound: false }),
+                Envelope::Echo(Echo { incarnation: 3, sent: 5, wall: 1 << 60, sound: true }),
                 Envelope::Removed(descriptor),
                 Envelope::StillMember { range: RangeId(1), replica: ReplicaId(4) },
                 Envelope::HasRelinquished { range: RangeId(1), replica: ReplicaId(4), start: Key::from("m") },

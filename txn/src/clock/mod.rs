@@ -81,12 +81,18 @@ impl Clocks {
             return;
         }
         let past = ts.add(self.max_offset()).wall;
+        // However far timestamps are ahead of this node's clock: none was ahead of the foremost clock when it was given.
+        let surely_past = self.clock.monotonic() + 2 * self.max_offset();
         loop {
-            let now = self.clock.wall_ns();
-            if past <= now {
+            let mut left = surely_past.saturating_sub(self.clock.monotonic());
+            if !self.clock.is_fenced() {
+                left = left.min(Duration::from_nanos(past.saturating_sub(self.clock.wall_ns())));
+            }
+            if left.is_zero() {
                 return;
             }
-            runtime.sleep(Duration::from_nanos(past - now)).await;
+            // Not for long at once: the clock may be moved meanwhile.
+            runtime.sleep(left.min(2 * self.max_offset())).await;
         }
     }
 }
@@ -95,7 +101,7 @@ impl Clocks {
 mod tests {
     use std::sync::Arc;
 
-    use meridian_storage::base::Hlc;
+    use meridian_storage::base::{Hlc, Unsound};
 
     use super::*;
     use crate::testing::SimRuntime;
@@ -119,6 +125,23 @@ mod tests {
         assert_eq!(waited(true, false), BOUND);
         assert_eq!(waited(false, false), Duration::ZERO, "an assumed bound is not waited out");
         assert_eq!(waited(true, true), Duration::ZERO, "there is one clock only");
+    }
+
+    /// Nobody can say when it is over by a clock that is not relied upon: it is waited out by time as it passes.
+    #[test]
+    fn a_commit_of_a_fenced_node_is_past_on_every_clock_too() {
+        let runtime = SimRuntime::new(1);
+        let clocks = Clocks::new(Hlc::new(runtime.clock(), BOUND, true));
+        let (before, ts) = (clocks.clock.monotonic(), clocks.clock.now());
+        clocks.clock.raise_fence(Unsound::Unheard, 0);
+        runtime.block_on(clocks.commit_wait(&*Arc::new(runtime.clone()), ts));
+        assert_eq!(clocks.clock.monotonic() - before, 2 * BOUND);
+        clocks.clock.lift_fence();
+        // Timestamps that a wrong clock once gave are waited for no longer.
+        let before = clocks.clock.monotonic();
+        let far = ts.add(Duration::from_secs(3600));
+        runtime.block_on(clocks.commit_wait(&*Arc::new(runtime.clone()), far));
+        assert_eq!(clocks.clock.monotonic() - before, 2 * BOUND);
     }
 
     #[test]

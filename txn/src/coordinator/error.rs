@@ -1,6 +1,6 @@
 //! How a statement or a transaction fails, as the SQL layer sees it: a class with its SQLSTATE, and PostgreSQL's words.
 
-use meridian_storage::base::Key;
+use meridian_storage::base::{Key, Unsound};
 
 use crate::rpc::KvError;
 
@@ -164,6 +164,7 @@ impl From<KvError> for TxnError {
             | KvError::NotLeaseholder { .. }
             | KvError::RangeNotFound { .. }
             | KvError::RangeMismatch { .. } => Self::new(Unavailable, text),
+            KvError::Fenced { .. } => Self::new(Unavailable, text).with_hint(Unsound::HINT),
             KvError::Unsupported { reason } => Self::new(Unsupported, reason),
             KvError::Internal { reason } => Self::new(Internal, reason),
             KvError::Io { reason } => Self::new(Io, reason),

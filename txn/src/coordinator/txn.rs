@@ -15,7 +15,7 @@ use super::state::{Phase, State};
 use super::{Db, Moment, ScanOptions, Scanner, TxnOptions};
 use crate::Limits;
 use crate::route::Router;
-use crate::rpc::{Isolation, TxnMeta};
+use crate::rpc::{Isolation, KvError, TxnMeta};
 
 /// A handle: clones are the same transaction. When the last one is dropped, an unfinished transaction is rolled back.
 #[derive(Clone)]
@@ -32,7 +32,7 @@ pub(super) struct Inner {
 
 impl Txn {
     pub(super) fn new(db: Db, options: TxnOptions) -> Self {
-        let now = db.clock().now();
+        let (now, phase) = begin(&db);
         let read_ts = options.as_of.unwrap_or(now);
         let meta = TxnMeta {
             id: new_id(&db),
@@ -49,7 +49,7 @@ impl Txn {
         let read_spans = db.limits().read_spans;
         let state = State {
             meta,
-            phase: Phase::Active,
+            phase,
             fixed,
             told: false,
             read_only: options.read_only || fixed,
@@ -195,7 +195,10 @@ impl Txn {
         // What earlier statements have read is of no consequence any more.
         state.reads.clear();
         state.told = false;
-        let now = self.inner.db.clock().now();
+        let (now, phase) = begin(&self.inner.db);
+        if state.phase == Phase::Active {
+            state.phase = phase;
+        }
         state.meta.read_ts = now;
         state.meta.write_ts.forward(now);
         state.uncertainty_limit = self.inner.db.clocks().uncertainty_limit(now);
@@ -232,7 +235,7 @@ impl Txn {
     /// statements.
     pub fn restart(&self) {
         let db = &self.inner.db;
-        let now = db.clock().now();
+        let (now, phase) = begin(db);
         let mut state = self.lock_state();
         state.reads.clear();
         state.held.clear();
@@ -250,12 +253,12 @@ impl Txn {
             state.buffer = WriteBuffer::default();
             state.registered = false;
             state.staged = false;
-            state.phase = Phase::Active;
         } else {
             state.meta.epoch += 1;
             state.meta.sequence = 0;
             state.buffer.restart();
         }
+        state.phase = phase;
         let now = now.max(state.meta.write_ts);
         state.meta.read_ts = now;
         state.meta.write_ts = now;
@@ -264,6 +267,14 @@ impl Txn {
 
     pub fn set_lock_timeout(&self, timeout: Option<Duration>) {
         self.lock_state().lock_timeout = timeout.filter(|d| !d.is_zero());
+    }
+}
+
+/// A time to read at. There is none while the node's clock cannot be relied upon: then the transaction has failed.
+fn begin(db: &Db) -> (Timestamp, Phase) {
+    match db.clock().begin() {
+        Ok(now) => (now, Phase::Active),
+        Err(reason) => (db.clock().now(), Phase::Failed(KvError::fenced(db.node(), reason).into())),
     }
 }
 

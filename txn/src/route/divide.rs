@@ -100,7 +100,7 @@ fn severity(e: &KvError) -> (u8, meridian_storage::base::Timestamp) {
         KvError::Deadlock { .. } => (6, zero),
         KvError::LockNotAvailable { .. } | KvError::LockTimeout { .. } => (5, zero),
         KvError::RefreshFailed { .. } | KvError::SnapshotTooOld { .. } => (4, zero),
-        KvError::Unavailable { .. } => (3, zero),
+        KvError::Unavailable { .. } | KvError::Fenced { .. } => (3, zero),
         KvError::WriteTooOld { ts, .. }
         | KvError::ReadWithinUncertainty { ts, .. }
         | KvError::RefreshNeeded { ts } => (2, *ts),

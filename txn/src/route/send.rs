@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian_storage::base::{BoxFuture, Key, NodeId, Span};
+use meridian_storage::base::{BoxFuture, Key, NodeId, Span, StorageError, Unsound};
 
 use super::{GIVE_UP_AFTER, Route, Router};
 use crate::rpc::{
-    BatchRequest, BatchResponse, Header, IntentSpan, KeySender, KvError, Request, Resolution, TransportError,
-    TxnMeta, codec,
+    BatchRequest, BatchResponse, EndKind, Header, IntentSpan, KeySender, KvError, Request, Resolution,
+    TransportError, TxnMeta, codec,
 };
 
 pub(super) const BACKOFF_MIN: Duration = Duration::from_millis(2);
@@ -30,6 +30,9 @@ impl Router {
         route: &Route,
         batch: &mut BatchRequest,
     ) -> Option<Result<BatchResponse, KvError>> {
+        if let Some(refusal) = self.refusal(batch) {
+            return Some(Err(refusal));
+        }
         let local = self.local.get()?;
         if route.leaseholder() != Some(self.parts.node) {
             return None;
@@ -74,6 +77,9 @@ impl Router {
                 search = Search::new(self, route);
                 continue;
             };
+            if let Some(refusal) = self.refusal(&batch) {
+                return Err(unless_lost(refusal, lost));
+            }
             self.address(route, &mut batch);
             let mut answer = self.call(node, &batch).await;
             if let Err(KvError::Ambiguous { reason }) = &answer
@@ -100,6 +106,14 @@ impl Router {
                 search.finish();
             }
         }
+    }
+
+    /// With a clock that cannot be relied upon, nothing is read or written; but what was begun may be cleaned up.
+    fn refusal(&self, batch: &BatchRequest) -> Option<KvError> {
+        if !self.parts.clock.is_fenced() || batch.requests.iter().all(is_cleaning_up) {
+            return None;
+        }
+        self.parts.clock.check().err().map(|reason| KvError::fenced(self.parts.node, reason))
     }
 
     fn address(&self, route: &Route, batch: &mut BatchRequest) {
@@ -132,6 +146,12 @@ impl Router {
             && let Err(e) = self.parts.clock.update(response.now)
         {
             tracing::warn!(%node, error = %e, "a node's clock is too far ahead");
+            // It may be this one's that is behind: then what was read is of the past.
+            if batch.requests.iter().all(is_read)
+                && let StorageError::ClockOffset { ahead, .. } = e
+            {
+                return Err(KvError::fenced(self.parts.node, Unsound::Doubted { by: ahead }));
+            }
         }
         answer
     }
@@ -260,6 +280,23 @@ fn is_idempotent(batch: &BatchRequest) -> bool {
     batch.requests.iter().all(|r| {
         !matches!(r, Request::CommitOnePhase { .. } | Request::EndTxn { .. } | Request::AdminSplit { .. })
     })
+}
+
+/// Whether nothing is changed, so that an answer may be thrown away.
+fn is_read(request: &Request) -> bool {
+    matches!(request, Request::Get { .. } | Request::Scan { .. } | Request::Refresh { .. })
+}
+
+/// Whether the request only ends a transaction that does not commit, or removes what one that has ended has left.
+fn is_cleaning_up(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::EndTxn { how: EndKind::Abort, .. }
+            | Request::ResolveIntents { .. }
+            | Request::RemoveIntents { .. }
+            | Request::RemoveRecord { .. }
+            | Request::ReleaseLocks { .. }
+    )
 }
 
 /// Spans with what becomes of the intents in them.

@@ -239,6 +239,7 @@ mod tests {
             KvError::internal("d"),
             KvError::Corruption { reason: "e".into() },
             KvError::Io { reason: "f".into() },
+            KvError::Fenced { node: NodeId(2), reason: "e".into() },
         ]
     }
 

@@ -1,6 +1,6 @@
 //! Why a batch failed, classed by who must do what about it.
 
-use meridian_storage::base::{Key, NodeId, RangeId, StorageError, Timestamp, TxnId};
+use meridian_storage::base::{Key, NodeId, RangeId, StorageError, Timestamp, TxnId, Unsound};
 use meridian_storage::replica::RangeDescriptor;
 
 use super::wire::{wire_enum, wire_struct};
@@ -64,6 +64,11 @@ pub enum KvError {
     /// A disk fails.
     #[error("{reason}")]
     Io { reason: String },
+
+    // ----- this node begins nothing; another one may -----
+    /// The clock of the node that was asked cannot be relied upon. Nothing was sent.
+    #[error("{node} serves nothing at the moment: {reason}")]
+    Fenced { node: NodeId, reason: String },
 }
 
 wire_enum!(KvError {
@@ -86,6 +91,7 @@ wire_enum!(KvError {
     17 => Internal { reason },
     18 => Corruption { reason },
     19 => Io { reason },
+    20 => Fenced { node, reason },
 });
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,6 +126,11 @@ impl KvError {
                 | KvError::RangeMismatch { .. }
                 | KvError::Overloaded { .. }
         )
+    }
+
+    /// The clock of `node` cannot be relied upon.
+    pub fn fenced(node: NodeId, reason: Unsound) -> Self {
+        KvError::Fenced { node, reason: reason.to_string() }
     }
 
     pub fn internal(reason: impl Into<String>) -> Self {

@@ -6,6 +6,7 @@ mod copying;
 mod cursors;
 mod cursor_moments;
 mod extended;
+mod fenced;
 mod maintenance;
 mod modes;
 mod parameters;

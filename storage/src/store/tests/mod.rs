@@ -1,6 +1,7 @@
 //! Whole clusters in virtual time. Each scenario says what must hold whatever the seed.
 
 mod chaos;
+mod clocks;
 mod leases;
 mod membership;
 mod speed;

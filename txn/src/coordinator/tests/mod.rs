@@ -1,6 +1,7 @@
 //! The coordinator over ranges on one node: what one transaction sees, commits, undoes and waits for.
 
 mod aborted;
+mod fenced;
 mod held;
 mod layout;
 mod moments;

@@ -1,5 +1,7 @@
 //! What goes wrong, and what the operator does meanwhile; all of it chosen by the seed.
 
+mod clocks;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use meridian_storage::store::testing::Chance;
 use super::cluster::Cluster;
 use super::coverage::Coverage;
 use super::disk::Disk;
-use super::machine::{Sighting, SkewedClock};
+use super::machine::Sighting;
 use super::options::Fault;
 
 /// No splits beyond this many ranges: each costs time in every round of everything.
@@ -40,6 +42,8 @@ enum Act {
     Transfer,
     Move,
     Jump,
+    Spoil,
+    Mend,
     Flush,
     Join,
     Drain,
@@ -54,7 +58,7 @@ enum Act {
     Rot,
 }
 
-const ACTS: [(Fault, Act, u64); 30] = [
+const ACTS: [(Fault, Act, u64); 32] = [
     (Fault::Crash, Act::Crash, 12),
     (Fault::Crash, Act::CrashAll, 2),
     (Fault::Crash, Act::Restart, 18),
@@ -71,6 +75,8 @@ const ACTS: [(Fault, Act, u64); 30] = [
     (Fault::Transfer, Act::Transfer, 8),
     (Fault::Move, Act::Move, 6),
     (Fault::Clock, Act::Jump, 4),
+    (Fault::ClockBad, Act::Spoil, 3),
+    (Fault::ClockBad, Act::Mend, 5),
     (Fault::Flush, Act::Flush, 5),
     (Fault::Member, Act::Join, 2),
     (Fault::Member, Act::Drain, 2),
@@ -98,8 +104,10 @@ pub struct Nemesis {
     pub lost: bool,
     /// Machines that go down at the next strike, in the middle of a sync if they are at it.
     pub doomed: Vec<NodeId>,
-    /// Clocks are at most half of this from true time.
+    /// Clocks that are right are at most half of this from true time.
     pub max_skew: Duration,
+    /// Machines whose clocks are beyond the bound, or on their way.
+    pub bad_clocks: BTreeSet<NodeId>,
 }
 
 impl Nemesis {
@@ -179,6 +187,8 @@ impl Nemesis {
             Act::Transfer => self.transfer(node),
             Act::Move => self.move_replica(node),
             Act::Jump => self.jump(node),
+            Act::Spoil => self.spoil(node, nodes.len()),
+            Act::Mend => self.mend(),
             Act::Flush => self.flush(node),
             Act::Join => self.join(nodes.len()),
             Act::Drain => self.drain(node),
@@ -386,15 +396,6 @@ impl Nemesis {
             trace.say(format_args!("transfer {range} to {to}: {done:?}"));
         };
         up.process.spawn("transfer", Box::pin(transfer));
-    }
-
-    fn jump(&mut self, node: NodeId) {
-        let skew = random_skew(&mut self.chance, self.max_skew);
-        self.say(format_args!("clock of {node} is off by {skew} ns"));
-        Coverage::add(&self.cluster.world.coverage.clock_jumps);
-        let machines = self.cluster.machines.lock();
-        let clock: &SkewedClock = &machines[&node].physical;
-        clock.set_skew(skew);
     }
 
     fn join(&mut self, nodes: usize) {
