@@ -9,7 +9,7 @@ use meridian_txn::Db;
 use crate::rpc::proto::{Check, CheckAnswer};
 
 /// What was to be read may have been dropped.
-const SNAPSHOT_TOO_OLD: &str = "72000";
+pub const SNAPSHOT_TOO_OLD: &str = "72000";
 
 /// `meta` is told of a split or a move within this time.
 pub const LAYOUT_SETTLES: Duration = Duration::from_secs(10);
