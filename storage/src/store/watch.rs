@@ -234,6 +234,7 @@ impl ClockWatch {
             self.doubted_at = Some(now);
             self.peers.values_mut().for_each(|p| p.next = now);
         }
+        self.excuse_silence(now);
         self.look_at_machine(now, clock);
         if self.is_alone() {
             clock.lift_fence();
@@ -281,6 +282,17 @@ impl ClockWatch {
     /// out from it what time it may have promised away.
     pub fn others_ahead(&self) -> Option<i64> {
         if self.is_alone() { Some(0) } else { self.others_ahead }
+    }
+
+    /// While the store waited for its disk it asked nobody: that nothing was heard meanwhile says nothing.
+    fn excuse_silence(&mut self, now: Duration) {
+        let silent = self.looked.map_or(Duration::ZERO, |at| now.saturating_sub(at));
+        if silent <= self.interval {
+            return;
+        }
+        for (at, offset) in self.peers.values_mut().filter_map(|p| p.answered.as_mut()) {
+            (*at, *offset) = (*at + silent, offset.aged(silent));
+        }
     }
 
     fn look_at_machine(&mut self, now: Duration, clock: &Hlc) {
@@ -645,6 +657,21 @@ mod tests {
         b.others[1].silent = false;
         b.run(EVERY * 2);
         assert_eq!(b.clock.unsound(), None);
+    }
+
+    /// As when its disk takes so long: it asks first, and then it judges.
+    #[test]
+    fn a_store_that_has_slept_for_a_moment_asks_before_it_calls_itself_alone() {
+        let mut b = Bench::new(0, &[at(0), at(0)]);
+        b.run(Duration::from_secs(1));
+        b.watch.interval = Duration::from_millis(100);
+        b.run(Duration::from_secs(1));
+        b.machine.advance(Duration::from_millis(1500));
+        b.watch.look(b.now(), &b.clock);
+        assert_eq!(b.clock.unsound(), None);
+        b.others.iter_mut().for_each(|o| o.silent = true);
+        b.run(Duration::from_secs(1));
+        assert_eq!(b.clock.unsound(), Some(Unsound::Unheard), "but not for long");
     }
 
     #[test]

@@ -25,11 +25,6 @@ pub enum Unsound {
 }
 
 impl Unsound {
-    /// Whether it will be known in a moment whether the clock can be relied upon.
-    pub fn is_passing(&self) -> bool {
-        matches!(self, Unsound::Jumped { .. } | Unsound::Leapt { .. })
-    }
-
     /// What a client is told to do.
     pub const HINT: &str = "Set this machine's clock right and see to its time service. The node serves again by itself when \
                             its clock agrees with the others'; meanwhile connect to another node.";
