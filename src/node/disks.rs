@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use meridian_storage::base::StorageError;
 use meridian_storage::engine::{Engine, MemEngine, RocksEngine, RocksOptions, VersionFilter};
+use meridian_storage::files::{Files, OsFiles};
 use meridian_storage::log::{DiskLog, LogOwner, LogStore, MemLog};
 use meridian_storage::store;
 
@@ -31,7 +32,8 @@ pub(super) fn open_state(
         return Ok(Arc::new(MemEngine::new()));
     };
     let at = |e| fault(folder, e);
-    std::fs::create_dir_all(folder).map_err(|e| format!("cannot create {}: {e}", folder.display()))?;
+    // Durably: what is made durable in it is of no use without its name.
+    OsFiles.create_folder(folder).map_err(|e| format!("cannot create {}: {e}", folder.display()))?;
     let state = folder.join("state");
     // Before an empty state stands where the lost one may be put back, or in place of one that has lost a file.
     let create = !RocksEngine::exists(&state).map_err(at)?;

@@ -24,7 +24,7 @@ pub use simulated::SimFiles;
 /// A file system, as far as a log needs one.
 pub trait Files: Send + Sync + 'static {
     fn exists(&self, path: &Path) -> io::Result<bool>;
-    /// With all folders above it, as far as they are missing.
+    /// With all folders above it, as far as they are missing; durably.
     fn create_folder(&self, folder: &Path) -> io::Result<()>;
     /// The paths of what is in a folder, in any order.
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;

@@ -16,7 +16,7 @@ impl Files for OsFiles {
     }
 
     fn create_folder(&self, folder: &Path) -> io::Result<()> {
-        std::fs::create_dir_all(folder)
+        create_folder(folder, |above| self.sync_folder(above))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
@@ -56,6 +56,15 @@ impl Files for OsFiles {
     }
 }
 
+/// The name of a folder is in the one above it: as many are synced as have a new one.
+fn create_folder(folder: &Path, mut sync: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+    let new: Vec<&Path> =
+        folder.ancestors().take_while(|f| !f.as_os_str().is_empty() && !f.exists()).collect();
+    std::fs::create_dir_all(folder)?;
+    let above = |made: &Path| made.parent().filter(|p| !p.as_os_str().is_empty()).map(Path::to_owned);
+    new.into_iter().try_for_each(|made| sync(&above(made).unwrap_or_else(|| ".".into())))
+}
+
 impl File for OsFile {
     fn size(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
@@ -79,5 +88,30 @@ impl File for OsFile {
 
     fn sync_all(&self) -> io::Result<()> {
         OsFile::sync_all(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_new_folders_are_synced() {
+        let there = tempfile::TempDir::new().expect("a folder");
+        let path = there.path();
+        let create = |folder: &Path| {
+            let mut synced = Vec::new();
+            let create = create_folder(folder, |above| {
+                assert!(folder.exists());
+                synced.push(above.to_owned());
+                Ok(())
+            });
+            create.map(|()| synced).expect("made")
+        };
+        assert_eq!(create(&path.join("a/b/c")), [path.join("a/b"), path.join("a"), path.to_owned()]);
+        assert_eq!(create(&path.join("a/b/d")), [path.join("a/b")]);
+        assert!(create(&path.join("a/b/d")).is_empty());
+        OsFiles.create_folder(&path.join("e/f")).expect("made");
+        assert!(path.join("e/f").is_dir());
     }
 }
