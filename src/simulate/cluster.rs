@@ -73,8 +73,7 @@ impl Cluster {
     /// Starts a machine, if its disk lets it. One whose disk is found damaged is replaced.
     pub fn start(&self, node: NodeId) {
         let started = self.machines.lock().get_mut(&node).expect("a machine").start(&self.world);
-        // A flip may make a version of a version.
-        if let Err(StorageError::Corruption(_) | StorageError::Config(_)) = started {
+        if let Err(StorageError::Corruption(_)) = started {
             Coverage::add(&self.world.coverage.damage_found);
             self.replace(node);
         }

@@ -26,6 +26,7 @@ macro_rules! counters {
                     (&self.slow_syncs, disk.slow_syncs),
                     (&self.refused_writes, disk.refused_writes),
                     (&self.failed_reads, disk.failed_reads),
+                    (&self.failed_syncs, disk.failed_syncs),
                 ] {
                     Self::count(counter, n);
                 }
@@ -63,6 +64,7 @@ counters!(
     full_disks,
     refused_writes,
     failed_reads,
+    failed_syncs,
     damages,
     damage_found,
     machines_ended,

@@ -79,6 +79,8 @@ pub enum Fault {
     DiskFull,
     /// Reads of a disk fail for a while.
     DiskRead,
+    /// Syncs of a disk fail for a while, and what they were to make durable is dropped.
+    DiskSync,
     /// What lies on a disk is not what was written.
     BitRot,
     /// A machine stands still, and then goes on as if nothing had been.

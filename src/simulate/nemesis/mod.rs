@@ -55,10 +55,12 @@ enum Act {
     FreeDisks,
     BadReads,
     GoodReads,
+    BadSyncs,
+    GoodSyncs,
     Rot,
 }
 
-const ACTS: [(Fault, Act, u64); 32] = [
+const ACTS: [(Fault, Act, u64); 35] = [
     (Fault::Crash, Act::Crash, 12),
     (Fault::Crash, Act::CrashAll, 2),
     (Fault::Crash, Act::Restart, 18),
@@ -90,6 +92,9 @@ const ACTS: [(Fault, Act, u64); 32] = [
     (Fault::DiskRead, Act::BadReads, 3),
     (Fault::DiskRead, Act::GoodReads, 6),
     (Fault::DiskRead, Act::Restart, 4),
+    (Fault::DiskSync, Act::BadSyncs, 3),
+    (Fault::DiskSync, Act::GoodSyncs, 6),
+    (Fault::DiskSync, Act::Restart, 4),
     (Fault::BitRot, Act::Rot, 3),
 ];
 
@@ -203,6 +208,8 @@ impl Nemesis {
             Act::FreeDisks => self.cluster.mend(|a| a.is_full = false),
             Act::BadReads => self.spoil_reads(node),
             Act::GoodReads => self.cluster.mend(|a| a.failing_reads = 0),
+            Act::BadSyncs => self.spoil_syncs(node),
+            Act::GoodSyncs => self.cluster.mend(|a| a.failing_syncs = 0),
             Act::Rot => self.rot(node),
         }
     }
@@ -266,6 +273,12 @@ impl Nemesis {
         let percent = [1, 10, 100][self.chance.below(3) as usize];
         self.say(format_args!("{percent} in a hundred reads of {node} fail"));
         self.disk(node).files.ail(|a| a.failing_reads = percent);
+    }
+
+    fn spoil_syncs(&mut self, node: NodeId) {
+        let percent = [1, 10, 100][self.chance.below(3) as usize];
+        self.say(format_args!("{percent} in a hundred syncs of {node} fail"));
+        self.disk(node).files.ail(|a| a.failing_syncs = percent);
     }
 
     /// Once in a run, as [`Nemesis::lose`]: a disk that is damaged is a disk that is lost.

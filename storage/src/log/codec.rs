@@ -182,6 +182,8 @@ impl Encoder {
 #[derive(Clone, Copy)]
 pub(super) struct Record<'a> {
     pub number: u64,
+    /// The last number that was durable when it was written.
+    pub synced: u64,
     /// Header included, padding not.
     bytes: &'a [u8],
 }
@@ -189,11 +191,11 @@ pub(super) struct Record<'a> {
 impl<'a> Record<'a> {
     /// The record that begins at the start of `bytes`, if it is whole and sound.
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let (number, _, length) = peek(bytes)?;
+        let (number, synced, length) = peek(bytes)?;
         let bytes = bytes.get(..length)?;
         let (checksum, covered) = bytes.split_first_chunk::<4>()?;
         let sound = u32::from_le_bytes(*checksum) == crc32c::crc32c(covered);
-        sound.then_some(Record { number, bytes })
+        sound.then_some(Record { number, synced, bytes })
     }
 
     pub fn padded_len(&self) -> usize {

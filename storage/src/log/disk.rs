@@ -10,7 +10,10 @@
 //! - After an error of a write or a sync nothing more is written: what the disk then holds is unknown (the kernel drops
 //!   dirty pages after a failed sync), and only a restart finds out.
 //! - Every start begins a new segment, with record numbers far above all before it. What it finds may be in the memory of the
-//!   machine alone, if a process has ended in the middle of a sync: it is made durable before anything rests on it.
+//!   machine alone, if a process has ended in the middle of a sync or after one that failed: it is made durable before
+//!   anything rests on it. A sync does not do that, which writes nothing that the kernel has dropped: what no record and
+//!   no manifest calls durable is written again, to a new file. The old one stays until then: what it holds
+//!   may have been acknowledged, and writing in place may tear it.
 //!
 //! Alternatives considered: `raft-engine` 0.4.2, TiKV's log store. It compiles in twenty-five crates, among them a second
 //! `prometheus`, `lz4-sys`, `nix` and `rayon`; it reads the clock and starts threads itself, which the simulation and
@@ -33,7 +36,7 @@ use super::manifest::{self, Manifest};
 use super::segment::{self, HEADER_LEN, NUMBERS_PER_START, Place, Segment, SegmentId};
 use super::{LogBatch, LogEntry, LogOwner, LogState, LogStore, size_of};
 use crate::base::{RangeId, StorageError, StorageResult};
-use crate::files::{File, Files, Folder, Guard, Open};
+use crate::files::{File, Folder, Guard, Open};
 
 /// How the log is opened.
 #[derive(Clone, Copy, Debug)]
@@ -141,7 +144,7 @@ impl DiskLog {
         if manifest.owner() != owner {
             return Err(segment::foreign(&folder.path, manifest.owner(), owner));
         }
-        manifest.settle()?;
+        manifest.settle(&folder)?;
         let unmade = files.beyond(&manifest)?;
         let replayed = Replayed { owner, synced: manifest.synced(), unmade };
         let (index, next_number) = files.replay(replayed, options.cache_bytes)?;
@@ -441,16 +444,28 @@ impl LogStore for DiskLog {
     }
 }
 
-/// Writes the end record behind what a crash has left of the last segment.
-fn complete(files: &dyn Files, path: &Path, found: &segment::Found) -> StorageResult<()> {
-    let mut file = Segment::open(files, path.to_owned())?;
-    // What a process has left that ended may be on no disk yet, and the end record says that it is.
-    file.sync()?;
+/// Writes the end record behind what a crash has left of the last segment; `durable` is the last record known to be durable.
+/// Says what name another file had that took the segment's place, if there is one.
+fn complete(
+    folder: &Folder,
+    path: &Path,
+    mut found: segment::Found,
+    durable: u64,
+) -> StorageResult<Option<PathBuf>> {
     let mut encoder = Encoder::default();
     encoder.begin();
     encoder.end();
-    file.write(encoder.finish(found.next_number, found.next_number - 1).0, found.end, 0)?;
-    file.sync()
+    let end = match found.complete {
+        true => &[],
+        false => encoder.finish(found.next_number, found.next_number - 1).0,
+    };
+    if found.next_number > durable + 1 {
+        found.bytes.extend_from_slice(end);
+        return Segment::replace(folder, path, &found.bytes).map(Some);
+    }
+    let mut file = Segment::open(&*folder.files, path.to_owned())?;
+    file.write(end, found.end, 0)?;
+    file.sync().map(|()| None)
 }
 
 /// A folder without a manifest: of another version, or damaged.
@@ -530,9 +545,10 @@ impl<'a> Listing<'a> {
     }
 
     /// The index, and the number that the next record would have had. A torn tail is cut off.
-    fn replay(&self, of: Replayed, cache_bytes: u64) -> StorageResult<(Index, u64)> {
+    fn replay(&mut self, of: Replayed, cache_bytes: u64) -> StorageResult<(Index, u64)> {
         let Replayed { owner, synced, unmade } = of;
-        let files = &*self.folder.files;
+        let folder = self.folder;
+        let files = &*folder.files;
         let mut index = Index::new(cache_bytes);
         let mut next_number = 1;
         let last = self.segments.keys().next_back().copied();
@@ -549,18 +565,16 @@ impl<'a> Listing<'a> {
                 record.ops()?.into_iter().for_each(|(range, op)| index.apply(range, op, place));
                 Some(())
             })?;
-            next_number = found.next_number;
-            if !found.complete {
-                if found.next_number <= synced {
-                    let what =
-                        "the log ends, and goes on up to a record that was synced, as the manifest says";
-                    return Err(segment::damaged(path, found.end as usize, what));
-                }
-                complete(files, path, &found)?;
-                next_number += 1;
-            } else if newest == Some(segment) {
-                // Its end may have been written by a process that could not sync it any more.
-                Segment::open(files, path.clone())?.sync()?;
+            if !found.complete && found.next_number <= synced {
+                let what = "the log ends, and goes on up to a record that was synced, as the manifest says";
+                return Err(segment::damaged(path, found.end as usize, what));
+            }
+            next_number = found.next_number + u64::from(!found.complete);
+            // Its end, too, may have been written by a process that could not sync it any more.
+            if !found.complete || newest == Some(segment) {
+                let durable = found.synced.max(synced);
+                let renamed = complete(folder, path, found, durable)?;
+                self.spares.retain(|spare| Some(spare) != renamed.as_ref());
             }
         }
         Ok((index, next_number))

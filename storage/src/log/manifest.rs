@@ -11,7 +11,8 @@
 //!
 //! Two slots, a page apart, are written in turn: a slot that is torn leaves the one before it. A slot is the format,
 //! the number of the change, the oldest and the newest segment, the cluster and the node, and the checksum of them; then
-//! the last record that was known to be durable, and the checksum of all (zeros where an earlier version wrote it).
+//! the last record that was known to be durable, and the checksum of all. Earlier versions write the first part alone, over
+//! whatever is there: a slot whose second checksum is wrong says nothing of a record, and is right in all else.
 //!
 //! Alternatives considered: a mark in the end of each segment that names its successor. Old segments are given up, and
 //! then nothing speaks of the only one that is left. A new file for each change, renamed over the old one: two more
@@ -57,16 +58,8 @@ impl Manifest {
     /// Makes the manifest of a log without segments, in place of one that never had any.
     pub fn lay(folder: &Folder, owner: LogOwner) -> StorageResult<()> {
         let path = folder.join(NAME);
-        let new = path.with_extension("new");
         let lay = || {
-            let mut bytes = vec![0; SLOTS * SLOT_BYTES];
-            let content = Content { change: 0, oldest: 1, newest: 0, owner, synced: 0 };
-            bytes[..SLOT_LEN].copy_from_slice(&content.encode());
-            let file = folder.files.open(&new, Open::Create)?;
-            file.write_all_at(&bytes, 0)?;
-            file.sync_all()?;
-            folder.files.rename(&new, &path)?;
-            folder.sync()?;
+            Content { change: 0, oldest: 1, newest: 0, owner, synced: 0 }.put(folder)?;
             // The folder may be new, too.
             match folder.path.parent().filter(|p| !p.as_os_str().is_empty()) {
                 Some(parent) => folder.files.sync_folder(parent),
@@ -87,16 +80,23 @@ impl Manifest {
             Err(e) => return Err(segment::io_error(&path, &e)),
         };
         let slots = bytes.chunks(SLOT_BYTES).take(SLOTS);
-        if let Some(content) = slots.clone().filter_map(Content::parse).max_by_key(|c| c.change) {
-            return Ok(Some(Manifest { file, path, content }));
+        let sound = || slots.clone().filter_map(Content::parse);
+        if let Some(content) = sound().max_by_key(|c| c.change) {
+            // What was durable once is so for ever.
+            let synced = sound().map(|c| c.synced).max().unwrap_or_default();
+            return Ok(Some(Manifest { file, path, content: Content { synced, ..content } }));
         }
-        slots.clone().try_for_each(|slot| segment::check_format(&path, slot))?;
+        let is_slot = |own: &[u8]| Content::parse(own).is_some();
+        slots.clone().try_for_each(|slot| segment::check_format(&path, slot, is_slot))?;
         Err(segment::damaged(&path, 0, "neither of its two slots is sound"))
     }
 
-    /// Makes durable what was found: the process that wrote it may have ended before it was.
-    pub fn settle(&self) -> StorageResult<()> {
-        self.file.sync().map_err(|e| segment::io_error(&self.path, &e))
+    /// Makes durable what was found: the process that wrote it may have ended before it was, or after a sync that failed.
+    /// In a new file: a sync of the old one would write nothing that the kernel has dropped, and of its slots either may be the
+    /// only one that is durable.
+    pub fn settle(&mut self, folder: &Folder) -> StorageResult<()> {
+        self.file = self.content.put(folder).map_err(|e| segment::io_error(&self.path, &e))?;
+        Ok(())
     }
 
     pub fn owner(&self) -> LogOwner {
@@ -128,8 +128,7 @@ impl Manifest {
 
     fn change(&mut self, to: Content) -> StorageResult<()> {
         let content = Content { change: self.content.change + 1, ..to };
-        let at = content.change % SLOTS as u64 * SLOT_BYTES as u64;
-        let written = self.file.write_all_at(&content.encode(), at);
+        let written = self.file.write_all_at(&content.encode(), content.at() as u64);
         written.and_then(|()| self.file.sync()).map_err(|e| segment::io_error(&self.path, &e))?;
         self.content = content;
         Ok(())
@@ -141,6 +140,25 @@ pub(super) fn missing(folder: &Folder) -> StorageError {
 }
 
 impl Content {
+    /// Where its slot begins.
+    fn at(&self) -> usize {
+        (self.change % SLOTS as u64) as usize * SLOT_BYTES
+    }
+
+    /// Makes a manifest of it, in place of the one that there may be, durably.
+    fn put(&self, folder: &Folder) -> io::Result<Arc<dyn File>> {
+        let path = folder.join(NAME);
+        let new = path.with_extension("new");
+        let mut bytes = vec![0; SLOTS * SLOT_BYTES];
+        bytes[self.at()..][..SLOT_LEN].copy_from_slice(&self.encode());
+        let file = folder.files.open(&new, Open::Create)?;
+        file.write_all_at(&bytes, 0)?;
+        file.sync_all()?;
+        folder.files.rename(&new, &path)?;
+        folder.sync()?;
+        Ok(file)
+    }
+
     fn encode(&self) -> [u8; SLOT_LEN] {
         let mut s = [0; SLOT_LEN];
         s[..8].copy_from_slice(MAGIC);
@@ -163,10 +181,10 @@ impl Content {
         let (change, oldest, newest, synced) = (number(8)?, number(16)?, number(24)?, number(56)?);
         let content = Content { change, oldest, newest, owner, synced };
         let (found, sound) = (bytes.get(..SLOT_LEN)?, content.encode());
-        let short = found[SHORT_SLOT_LEN..] == [0; SLOT_LEN - SHORT_SLOT_LEN];
-        let checked = if short { SHORT_SLOT_LEN } else { SLOT_LEN };
-        let sensible = change.max(oldest).max(newest).max(synced) < BEYOND;
-        (sensible && found[..checked] == sound[..checked]).then_some(content)
+        let synced = if found == sound && synced < BEYOND { synced } else { 0 };
+        let sensible = change.max(oldest).max(newest) < BEYOND;
+        let same = found[..SHORT_SLOT_LEN] == sound[..SHORT_SLOT_LEN];
+        (sensible && same).then_some(Content { synced, ..content })
     }
 }
 

@@ -21,6 +21,8 @@ use crate::files::{File, Files, Folder, Open};
 
 /// The last byte is the version of all files of the log.
 pub(super) const MAGIC: &[u8; 8] = b"MRDNLOG2";
+/// No header and no slot is longer.
+const MOST_CHECKED: usize = 128;
 /// Records begin here.
 pub(super) const HEADER_LEN: u64 = 64;
 /// New files are filled with zeros ahead of the writing, in steps of this size: a sync that overwrites is a third
@@ -102,6 +104,21 @@ impl Segment {
         Ok(Segment { file, path, filled })
     }
 
+    /// Puts a file with that content in place of the segment, durably. Until then the old one stays as it is. Says what
+    /// name the new one had.
+    pub fn replace(folder: &Folder, path: &Path, bytes: &[u8]) -> StorageResult<PathBuf> {
+        let new = path.with_extension("spare");
+        let put = || {
+            let file = folder.files.open(&new, Open::Create)?;
+            file.write_all_at(bytes, 0)?;
+            file.sync_all()?;
+            folder.files.rename(&new, path)?;
+            folder.sync()
+        };
+        put().map_err(|e| io_error(path, &e))?;
+        Ok(new)
+    }
+
     pub fn write(&mut self, bytes: &[u8], at: u64, capacity: u64) -> StorageResult<()> {
         let end = at + bytes.len() as u64;
         let written = self.fill(end, capacity).and_then(|()| self.file.write_all_at(bytes, at));
@@ -156,15 +173,20 @@ fn check_header(path: &Path, bytes: &[u8], id: SegmentId) -> StorageResult<Optio
     match parse_header(bytes, id.segment) {
         Some((_, owner)) if owner != id.owner => Err(foreign(path, owner, id.owner)),
         Some((first, _)) => Ok(Some(first)),
-        None => check_format(path, bytes).map(|()| None),
+        None => check_format(path, bytes, |own| parse_header(own, id.segment).is_some()).map(|()| None),
     }
 }
 
-/// Refuses what begins like a file of the log of another version.
-pub(super) fn check_format(path: &Path, bytes: &[u8]) -> StorageResult<()> {
+/// Refuses what begins like a file of the log of another version; not what would be `sound` in this one, were it not for the
+/// version: that is damage.
+pub(super) fn check_format(path: &Path, bytes: &[u8], sound: impl Fn(&[u8]) -> bool) -> StorageResult<()> {
     let (name, own) = MAGIC.split_at(7);
+    let is_damage = || {
+        let rest = bytes.get(MAGIC.len()..).unwrap_or_default();
+        sound(&[MAGIC, &rest[..rest.len().min(MOST_CHECKED)]].concat())
+    };
     match bytes.strip_prefix(name).and_then(|rest| rest.first()) {
-        Some(found) if *found != own[0] && found.is_ascii_alphanumeric() => {
+        Some(found) if *found != own[0] && found.is_ascii_alphanumeric() && !is_damage() => {
             Err(StorageError::Config(format!(
                 "{} was written in format {} of the log; this binary reads format {}: start the version of the binary \
                  that wrote it",
@@ -179,10 +201,11 @@ pub(super) fn check_format(path: &Path, bytes: &[u8]) -> StorageResult<()> {
 
 /// As [`check_format`], for a file.
 pub(super) fn check_format_of(files: &dyn Files, path: &Path) -> StorageResult<()> {
-    let mut begin = [0; MAGIC.len()];
+    let mut begin = [0; HEADER_LEN as usize];
     let opened = files.open(path, Open::Read);
     let read = opened.and_then(|f| f.read_at(&mut begin, 0)).map_err(|e| io_error(path, &e))?;
-    check_format(path, &begin[..read])
+    let number = number_of(path).unwrap_or_default();
+    check_format(path, &begin[..read], |own| parse_header(own, number).is_some())
 }
 
 pub(super) fn foreign(path: &Path, found: LogOwner, expected: LogOwner) -> StorageError {
@@ -199,6 +222,10 @@ pub(super) struct Found {
     pub complete: bool,
     /// The number that the next record would have had.
     pub next_number: u64,
+    /// The last record that is known to have been durable, as the records say.
+    pub synced: u64,
+    /// Up to `end`.
+    pub bytes: Vec<u8>,
 }
 
 /// Which segment a file must be.
@@ -218,7 +245,7 @@ pub(super) fn replay(
     last: bool,
     mut each: impl FnMut(Record<'_>, u32) -> Option<()>,
 ) -> StorageResult<Found> {
-    let bytes = files.read(path).map_err(|e| io_error(path, &e))?;
+    let mut bytes = files.read(path).map_err(|e| io_error(path, &e))?;
     let first = match check_header(path, &bytes, id)? {
         Some(first) if first < id.after => {
             return Err(damaged(path, 16, "its records are older than expected"));
@@ -227,12 +254,13 @@ pub(super) fn replay(
         None if bytes.is_empty() => return Err(damaged(path, 0, "the segment is empty")),
         None => return Err(damaged(path, 0, "the header of the segment is damaged")),
     };
-    let (mut at, mut number) = (HEADER_LEN as usize, first);
+    let (mut at, mut number, mut synced) = (HEADER_LEN as usize, first, 0);
     while let Some(record) = bytes.get(at..).and_then(Record::parse).filter(|r| r.number == number) {
-        number += 1;
+        (number, synced) = (number + 1, record.synced);
         if record.is_end() {
-            let end = (at + record.padded_len()) as u64;
-            return Ok(Found { end, complete: true, next_number: number });
+            let end = at + record.padded_len();
+            bytes.truncate(end);
+            return Ok(Found { end: end as u64, complete: true, next_number: number, synced, bytes });
         }
         each(record, at as u32).ok_or_else(|| damaged(path, at, "a sound record makes no sense"))?;
         at += record.padded_len();
@@ -244,7 +272,8 @@ pub(super) fn replay(
         let what = format!("a record is damaged that was synced, as the one at byte {later} says");
         return Err(damaged(path, at, &what));
     }
-    Ok(Found { end: at as u64, complete: false, next_number: number })
+    bytes.truncate(at);
+    Ok(Found { end: at as u64, complete: false, next_number: number, synced, bytes })
 }
 
 /// Makes sure that nothing was written to a segment that was being made when the process ended: it is made again.

@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use super::journal::{Content, Write};
+use super::journal::{Content, Standing};
 use super::{SimFiles, State};
 use crate::files::File;
 
@@ -90,12 +90,19 @@ impl File for Handle {
         let now = self.files.clock.monotonic();
         self.with(|state| {
             let (number, done) = state.take_time(now);
-            if let Some(content) = state.contents.get_mut(&self.id) {
-                let waiting = content.pending.iter_mut().filter(|w| w.synced.is_none());
-                waiting.for_each(|write: &mut Write| write.synced = Some((number, done)));
+            let synced = state.sync();
+            let State { contents, chance, .. } = state;
+            if let Some(content) = contents.get_mut(&self.id) {
+                for write in content.pending.iter_mut().filter(|w| w.standing == Standing::Waiting) {
+                    // What fails seldom fails for all of it.
+                    write.standing = match synced.is_err() && chance.percent(70) {
+                        true => Standing::Dropped,
+                        false => Standing::Syncing(number, done),
+                    };
+                }
                 content.settle(now);
             }
-            Ok(())
+            synced
         })
     }
 

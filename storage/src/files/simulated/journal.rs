@@ -2,6 +2,9 @@
 //!
 //! Everything is done at once and can be undone: a crash undoes all that is not durable, and then does again what it
 //! leaves. So the common case, no crash, costs little.
+//!
+//! A sync that fails is as the kernel's (Rebello and others, "Can Applications Recover from fsync Failures?", USENIX ATC 2020):
+//! what was to be written is dropped, still there for whoever reads it, and for no later sync to write.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -27,8 +30,7 @@ pub(super) struct Content {
 
 pub(super) struct Write {
     begun: Duration,
-    /// The number of the sync that covers it, and when that ends.
-    pub synced: Option<(u64, Duration)>,
+    pub standing: Standing,
     at: u64,
     new: Vec<u8>,
     old: Vec<u8>,
@@ -36,9 +38,32 @@ pub(super) struct Write {
     old_len: u64,
 }
 
+/// How far a write has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// No sync covers it.
+    Waiting,
+    /// The number of the sync that covers it, and when that ends.
+    Syncing(u64, Duration),
+    /// A sync that covered it has failed: it is in the machine's memory, and nothing takes it to the medium any more.
+    Dropped,
+}
+
 impl Write {
     fn span(&self) -> Range<u64> {
         self.at..self.at + self.new.len() as u64
+    }
+
+    /// A later one is durable: it stays when this one is undone, and when it is done again.
+    fn lie_under(&mut self, later: &Write) {
+        let (span, over) = (self.span(), later.span());
+        self.old_len = self.old_len.max(over.end);
+        let covered = span.end.min(self.old_len).saturating_sub(self.at) as usize;
+        self.old.resize(covered, 0);
+        for at in span.start.max(over.start)..span.end.min(over.end) {
+            let byte = later.new[(at - over.start) as usize];
+            (self.old[(at - span.start) as usize], self.new[(at - span.start) as usize]) = (byte, byte);
+        }
     }
 }
 
@@ -46,7 +71,14 @@ impl Content {
     pub fn write(&mut self, begun: Duration, at: u64, bytes: &[u8]) {
         let (old_len, end) = (self.bytes.len() as u64, at + bytes.len() as u64);
         let old = self.bytes.get(at as usize..(end.min(old_len)) as usize).unwrap_or_default().to_vec();
-        self.pending.push_back(Write { begun, synced: None, at, new: bytes.to_vec(), old, old_len });
+        self.pending.push_back(Write {
+            begun,
+            standing: Standing::Waiting,
+            at,
+            new: bytes.to_vec(),
+            old,
+            old_len,
+        });
         self.put(at, bytes);
     }
 
@@ -60,14 +92,15 @@ impl Content {
 
     /// Forgets what is durable by now.
     pub fn settle(&mut self, now: Duration) {
-        while let Some(write) = self.pending.front() {
-            let Some((number, _)) = write.synced.filter(|(_, done)| *done <= now) else { return };
+        while let Some(at) = self.pending.iter().position(|write| write.standing != Standing::Dropped) {
+            let Standing::Syncing(number, done) = self.pending[at].standing else { return };
+            let Some(write) = (done <= now).then(|| self.pending.remove(at)).flatten() else { return };
+            self.pending.iter_mut().take(at).for_each(|dropped| dropped.lie_under(&write));
             let span = write.span();
             self.last_sync = match &self.last_sync {
                 (same, with) if *same == number => (number, joined(with.clone(), span)),
                 _ => (number, span),
             };
-            self.pending.pop_front();
         }
     }
 
@@ -250,7 +283,9 @@ impl State {
         self.free_at = self.free_at.min(now);
         for write in self.contents.values_mut().flat_map(|content| &mut content.pending) {
             write.begun = write.begun.min(now);
-            write.synced = write.synced.map(|(number, done)| (number, done.min(now)));
+            if let Standing::Syncing(_, done) = &mut write.standing {
+                *done = now.min(*done);
+            }
         }
         for change in &mut self.changes {
             change.begun = change.begun.min(now);
@@ -272,15 +307,20 @@ impl State {
         self.free_at = now;
         let survival = Survival::choose(&mut self.chance);
         self.crash_names(how, now, survival);
+        // The memory gives up what need not be written when it likes, and then reads it from the medium.
+        let forgets = self.chance.percent(25);
         for content in self.contents.values_mut() {
             // What the disk had not begun has not been; nor has a sync that did not end.
-            for mut write in content.undo().into_iter().filter(|write| write.begun <= now) {
+            for write in content.undo().into_iter().filter(|write| write.begun <= now) {
+                let dropped = write.standing == Standing::Dropped;
                 match how {
+                    Crash::Process if dropped && forgets => {}
                     Crash::Process => {
-                        content.put(write.at, &write.new);
-                        write.synced = None;
-                        content.pending.push_back(write);
+                        content.write(write.begun, write.at, &write.new);
+                        let again = content.pending.back_mut().filter(|_| dropped);
+                        again.into_iter().for_each(|write| write.standing = Standing::Dropped);
                     }
+                    Crash::Power if dropped => {}
                     Crash::Power => {
                         self.counts.torn_writes +=
                             u64::from(content.tear(&write, survival, &mut self.chance));

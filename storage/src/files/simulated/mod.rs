@@ -2,14 +2,15 @@
 //!
 //! What a power loss leaves is worked out from what was asked of the disk and when (`journal`): of what was not synced,
 //! any part, in any order, torn between sectors and within them. Besides, an operator of the simulation may make syncs
-//! slow, the disk full, reads fail, and bits of what was synced flip.
+//! slow or fail, the disk full, reads fail, and bits of what was synced flip.
 //!
 //! What must stay true:
 //! - The same seed, the same calls at the same times: the same answers.
 //! - The disk does one thing at a time. Its caller's time does not pass while it does; so it has a time of its own, which is
 //!   ahead while it is busy ([`Files::busy_for`]). Whoever asks something of it must tell nobody of the answer before.
 //!   In a crash meanwhile nothing has happened that the disk would have begun later.
-//! - What was synced is neither lost nor changed but by [`SimFiles::flip`].
+//! - What was synced is neither lost nor changed but by [`SimFiles::flip`]. A sync that has failed has made durable what it
+//!   happened to; the rest can be read as long as the machine has power, or less, and is never made durable by syncs alone.
 //! - A write touches no byte beside its own, whatever becomes of its sectors: disks do not promise it, but no log that
 //!   appends to a sector could do without.
 //!
@@ -49,6 +50,8 @@ pub struct Ailments {
     pub overwrites_need_room: bool,
     /// Of a hundred reads, how many fail.
     pub failing_reads: u64,
+    /// The same, of syncs, and of new names.
+    pub failing_syncs: u64,
 }
 
 /// How often things have happened.
@@ -61,6 +64,7 @@ pub struct Counts {
     pub slow_syncs: u64,
     pub refused_writes: u64,
     pub failed_reads: u64,
+    pub failed_syncs: u64,
     pub flips: u64,
 }
 
@@ -178,7 +182,7 @@ impl SimFiles {
             return Err(state.refuse());
         }
         state.take_time(self.clock.monotonic());
-        Ok(())
+        state.sync()
     }
 
     /// Whether a read of something else on the disk fails.
@@ -221,6 +225,15 @@ impl State {
     fn read(&mut self) -> io::Result<()> {
         if self.ailments.failing_reads > 0 && self.chance.percent(self.ailments.failing_reads) {
             self.counts.failed_reads += 1;
+            self.has_failed = true;
+            return Err(io::Error::other("input/output error"));
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        if self.ailments.failing_syncs > 0 && self.chance.percent(self.ailments.failing_syncs) {
+            self.counts.failed_syncs += 1;
             self.has_failed = true;
             return Err(io::Error::other("input/output error"));
         }
@@ -285,6 +298,7 @@ impl Files for SimFiles {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let state = &mut *self.state.lock();
         let (id, over) = (state.named(from)?, state.names.get(to).copied());
+        state.sync()?;
         state.change(self.clock.monotonic(), Deed::Rename { from: from.into(), to: to.into(), id, over });
         Ok(())
     }
@@ -300,6 +314,8 @@ impl Files for SimFiles {
         let state = &mut *self.state.lock();
         let now = self.clock.monotonic();
         let (_, done) = state.take_time(now);
+        // Names are in the file system's journal: the next sync makes them durable, or fails as well.
+        state.sync()?;
         let waiting = state.changes.iter_mut().filter(|c| c.durable.is_none() && c.deed.is_in(folder));
         waiting.for_each(|change| change.durable = Some(done));
         state.settle(now);
@@ -308,10 +324,10 @@ impl Files for SimFiles {
 
     fn lock(&self, path: &Path) -> io::Result<Option<Guard>> {
         let mut state = self.state.lock();
-        let taken = state.locks.insert(path.into());
-        let lock = handle::Lock { files: self.clone(), path: path.into(), life: state.life };
-        drop(state);
-        Ok(taken.then(|| Box::new(lock) as Guard))
+        if !state.locks.insert(path.into()) {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(handle::Lock { files: self.clone(), path: path.into(), life: state.life })))
     }
 
     fn busy_for(&self) -> Option<Duration> {
@@ -417,6 +433,54 @@ mod tests {
         assert!((5..60).contains(&lost), "{lost}");
     }
 
+    /// The next sync succeeds, and what the one before has dropped is not durable; nor does it take later writes along.
+    #[test]
+    fn a_sync_that_fails_drops_what_it_covers_for_good() {
+        let (mut kept, mut forgotten, mut durable) = (0, 0, 0);
+        for seed in 0..100 {
+            let (files, _) = disk(seed);
+            let file = open(&files, FILE);
+            files.ail(|a| a.failing_syncs = 100);
+            file.write_all_at(&[2; 700], 500).expect("written");
+            assert!(file.sync().is_err() && files.has_failed());
+            files.ail(|a| a.failing_syncs = 0);
+            file.write_all_at(&[3; 10], 600).expect("written");
+            file.write_all_at(&[3; 10], 1300).expect("written");
+            file.sync().expect("synced");
+            let found = || found(&files, FILE).expect("there");
+            assert_eq!((found()[500], found()[600], found()[1199], found().len()), (2, 3, 2, 1310));
+            files.crash(Crash::Process);
+            kept += usize::from(found()[500] == 2);
+            forgotten += usize::from(found()[500] == 1);
+            assert_eq!((&found()[600..610], &found()[1300..]), (&[3; 10][..], &[3; 10][..]));
+            open(&files, FILE).sync().expect("synced");
+            files.crash(Crash::Power);
+            assert_eq!((&found()[600..610], &found()[1300..]), (&[3; 10][..], &[3; 10][..]));
+            match found()[500] {
+                2 => {
+                    assert_eq!((&found()[610..1200], &found()[1200..1300]), (&[2; 590][..], &[0; 100][..]));
+                    durable += 1;
+                }
+                _ => {
+                    assert_eq!((&found()[500..600], &found()[610..1000]), (&[1; 100][..], &[1; 390][..]));
+                    assert_eq!(found()[1000..1300], [0; 300]);
+                }
+            }
+        }
+        let all = [kept - durable, forgotten, durable];
+        assert!(all.iter().all(|n| *n > 5), "{all:?}");
+    }
+
+    #[test]
+    fn a_new_name_that_fails_is_none() {
+        let (files, _) = disk(1);
+        files.ail(|a| a.failing_syncs = 100);
+        assert!(files.rename(Path::new(FILE), Path::new(OTHER)).is_err());
+        assert!(files.sync_folder(Path::new("/f")).is_err());
+        assert!(found(&files, FILE).is_some() && found(&files, OTHER).is_none());
+        assert_eq!(files.counts().failed_syncs, 2);
+    }
+
     #[test]
     fn a_flip_spares_what_the_last_sync_made_durable() {
         let (files, _) = disk(1);
@@ -428,6 +492,18 @@ mod tests {
             let (_, at) = files.flip().expect("something is older");
             assert!(at < 900, "{at}");
         }
+    }
+
+    /// Asking for it takes nothing from who holds it.
+    #[test]
+    fn a_lock_is_held_by_one() {
+        let (files, _) = disk(1);
+        let lock = || files.lock(Path::new("/f/LOCK")).expect("asked");
+        let held = lock().expect("free");
+        assert!(lock().is_none());
+        assert!(lock().is_none());
+        drop(held);
+        assert!(lock().is_some());
     }
 
     #[test]

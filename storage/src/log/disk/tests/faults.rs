@@ -94,6 +94,10 @@ enum Step {
     Fill {
         overwrites: bool,
     },
+    /// So many of a hundred syncs fail from now on.
+    Spoil {
+        percent: u64,
+    },
     Crash(bool),
 }
 
@@ -109,6 +113,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..100u64).prop_map(|percent| Step::Hurry { percent }),
         1 => Just(Step::Slow),
         1 => any::<bool>().prop_map(|overwrites| Step::Fill { overwrites }),
+        1 => prop_oneof![Just(20), Just(100)].prop_map(|percent| Step::Spoil { percent }),
         2 => any::<bool>().prop_map(Step::Crash),
     ]
 }
@@ -153,7 +158,7 @@ impl Written {
 struct Run {
     log: Simulated,
     written: Written,
-    /// The disk was full.
+    /// The disk was full, or a sync has failed.
     failed: bool,
     hurry: Option<u64>,
     term: u64,
@@ -236,6 +241,10 @@ impl Run {
                 self.log.files.ail(|a| (a.is_full, a.overwrites_need_room) = (true, overwrites));
                 false
             }
+            Step::Spoil { percent } => {
+                self.log.files.ail(|a| a.failing_syncs = percent);
+                false
+            }
             Step::Hurry { percent } => {
                 self.hurry = Some(percent);
                 false
@@ -251,6 +260,11 @@ impl Run {
         let busy = self.log.files.rest();
         self.log.clock.advance(busy * self.hurry.take().unwrap_or(100) as u32 / 100);
         self.log.crash_now(if power { Crash::Power } else { Crash::Process });
+        if self.log.files.ailments().failing_syncs > 0 {
+            // Which refuses, most often, and leaves more that no sync will write.
+            let _ = self.log.open();
+            self.log.crash_now(Crash::Process);
+        }
         self.log.files.ail(|a| *a = Default::default());
         self.log.open().unwrap_or_else(|e| panic!("what a crash leaves is refused: {e}"));
         self.failed = false;
@@ -307,7 +321,7 @@ proptest! {
         restart in any::<bool>(),
     ) {
         let mut run = Run::new(seed);
-        for step in steps.iter().filter(|step| !matches!(step, Step::Fill { .. })) {
+        for step in steps.iter().filter(|step| !matches!(step, Step::Fill { .. } | Step::Spoil { .. })) {
             run.take(*step);
         }
         run.log.wait();
@@ -316,8 +330,6 @@ proptest! {
             run.log.crash_now(Crash::Power);
             match DiskLog::open(run.log.folder(), OWNER, SMALL) {
                 Err(StorageError::Corruption(_)) => return Ok(()),
-                // The byte that is the version.
-                Err(StorageError::Config(_)) if at % 4096 == 7 => return Ok(()),
                 Err(other) => panic!("a flip in {} at {at} is told as {other}", file.display()),
                 Ok(log) => run.log.log = Some(log),
             }
@@ -379,6 +391,57 @@ fn a_full_disk_loses_nothing_that_was_acknowledged() {
         c.open().expect("there is room");
         let last = c.log().state(R1).expect("read").expect("there").last_index;
         assert!(last == acknowledged || last == acknowledged + 1, "{last} of {acknowledged}");
+    }
+}
+
+/// A start finds what a sync has failed to write, and Raft counts on what it finds: from then on it is durable, whether or
+/// not it was.
+#[test]
+fn what_is_found_after_a_failed_sync_stays() {
+    let (mut found, mut lost) = (0, 0);
+    for seed in 0..60 {
+        let mut c = Simulated::new(seed, SMALL);
+        append(c.log(), R1, 1, 5, 1);
+        c.files.ail(|a| a.failing_syncs = 100);
+        let ops = vec![(R1, LogOp::Append(entries(6, 6, 1)))];
+        assert!(matches!(c.log().write(&LogBatch { ops }, true), Err(StorageError::Io(_))));
+        c.crash_now(Crash::Process);
+        assert!(DiskLog::open(c.folder(), OWNER, SMALL).is_err(), "syncs still fail");
+        c.crash_now(Crash::Process);
+        c.files.ail(|a| *a = Default::default());
+        let last = |c: &Simulated| c.log().state(R1).expect("read").expect("there").last_index;
+        c.open().expect("syncs succeed");
+        let before = last(&c);
+        c.crash_now(Crash::Power);
+        c.open().expect("opened");
+        assert_eq!(last(&c), before);
+        *(if before == 6 { &mut found } else { &mut lost }) += 1;
+    }
+    assert!(found > 5 && lost > 5, "{found} found, {lost} lost");
+}
+
+/// The manifest, too: a start that goes on with a segment which only a dropped slot names is cut short.
+#[test]
+fn a_start_after_a_failed_sync_may_be_cut_short() {
+    let takes = Duration::from_millis(10);
+    for (seed, cut) in (0..150).flat_map(|seed| [1, 2, 3, 4, 5, 6].map(|cut| (seed, cut))) {
+        // Almost each record is in a segment of its own.
+        let tiny = DiskLogOptions { segment_bytes: 256, ..SMALL };
+        let mut c = Simulated::new(seed, tiny);
+        c.files.ail(|a| a.failing_syncs = 15);
+        let append = |c: &Simulated, index| {
+            let ops = vec![(R1, LogOp::Append(entries(index, index, 1)))];
+            c.log().write(&LogBatch { ops }, true)
+        };
+        let failed = (1..).find(|index| append(&c, *index).is_err()).expect("at last");
+        c.crash_now(Crash::Process);
+        c.files.ail(|a| (a.failing_syncs, a.sync_takes) = (0, (takes, takes)));
+        c.log = Some(DiskLog::open(c.folder(), OWNER, tiny).expect("syncs succeed"));
+        c.clock.advance(takes * cut + takes / 2);
+        c.crash_now(Crash::Power);
+        c.open().unwrap_or_else(|e| panic!("after {cut} syncs: {e}"));
+        let last = c.log().state(R1).expect("read").unwrap_or_default().last_index;
+        assert!(last + 1 >= failed, "{last} of {failed}");
     }
 }
 

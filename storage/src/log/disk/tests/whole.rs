@@ -219,19 +219,45 @@ fn the_log_of_another_store_is_refused() {
     }
 }
 
+/// What another version would have written.
+fn of_version(version: u8, bytes: &mut [u8], checksum_at: usize) {
+    bytes[7] = version;
+    let checksum = crc32c::crc32c(&bytes[..checksum_at]);
+    bytes[checksum_at..checksum_at + 4].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// It does not know of the second part of a slot, and leaves it as it is.
+#[test]
+fn a_manifest_that_an_earlier_build_has_written_is_read() {
+    let mut c = OnDisk::new(SMALL);
+    (1..=60).for_each(|index| append(c.log(), R1, index, index, 1));
+    c.log = None;
+    change(&c.folder.path().join(manifest::NAME), |bytes| {
+        bytes.chunks_mut(manifest::SLOT_BYTES).for_each(|slot| slot[56..68].fill(7));
+    });
+    c.reopen().expect("the first part is sound");
+    assert_eq!(c.last(), 60);
+}
+
 #[test]
 fn a_log_of_another_version_is_refused_as_such() {
     let c = OnDisk::new(SMALL);
     append(c.log(), R1, 1, 3, 1);
     let whole = image(c.folder.path());
-    for name in [segment::name(1), manifest::NAME.into()] {
+    for (name, checksum) in [(segment::name(1), 44), (manifest::NAME.into(), 52)] {
         let mut bytes = whole[&name].clone();
-        bytes.chunks_mut(manifest::SLOT_BYTES).for_each(|slot| slot[7] = b'7');
+        bytes.chunks_mut(manifest::SLOT_BYTES).for_each(|slot| slot[7] = b'6');
+        // One bit has flipped.
+        let damaged = with(&whole, &name, &bytes);
+        assert!(matches!(found(&damaged), Err(StorageError::Corruption(_))));
+        bytes.chunks_mut(manifest::SLOT_BYTES).for_each(|slot| of_version(b'7', slot, checksum));
         refused(&with(&whole, &name, &bytes), &[&name, "in format 7 of the log; this binary reads format 2"]);
     }
     // The first version had no manifest.
     let mut bytes = whole[&segment::name(1)].clone();
-    bytes[7] = b'1';
+    bytes[7] = b'6';
+    refused(&Image::from([(segment::name(1), bytes.clone())]), &["MANIFEST is missing"]);
+    of_version(b'1', &mut bytes, 44);
     let first = Image::from([(segment::name(1), bytes)]);
     refused(&first, &["in format 1 of the log; this binary reads format 2: start the version of the binary"]);
 }
