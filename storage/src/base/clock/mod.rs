@@ -77,8 +77,6 @@ pub struct Hlc {
     fence: Fence,
     /// Where the monotonic clock stood when it was looked at last, in nanoseconds; [`UNWATCHED`] if nobody looks.
     looked_at: AtomicU64,
-    /// How often the anchor was moved by so much that times from before mean nothing any more.
-    moves: AtomicU64,
     /// Another node has shown a time that cannot be, if this clock is right.
     doubted: AtomicBool,
 }
@@ -98,7 +96,6 @@ impl Hlc {
             last: Mutex::new(Timestamp::ZERO),
             fence: Fence::default(),
             looked_at: AtomicU64::new(UNWATCHED),
-            moves: AtomicU64::new(0),
             doubted: AtomicBool::new(false),
         })
     }
@@ -181,15 +178,7 @@ impl Hlc {
 
     /// Moves the node's own wall clock. Timestamps go on growing, wherever it goes.
     pub(crate) fn step(&self, by: i64) {
-        if Duration::from_nanos(by.unsigned_abs()) > self.max_offset / 10 {
-            self.moves.fetch_add(1, Ordering::AcqRel);
-        }
         self.anchor.fetch_add(by as u64, Ordering::Relaxed);
-    }
-
-    /// How often the clock was moved by more than a little. What was begun before rests on times that mean nothing now.
-    pub fn moves(&self) -> u64 {
-        self.moves.load(Ordering::Acquire)
     }
 
     /// Whether timestamps are further ahead of the wall clock than the other nodes' clocks can have moved them.
@@ -407,15 +396,6 @@ mod tests {
             hlc.note_look();
             assert_eq!(hlc.unsound(), None);
         }
-    }
-
-    #[test]
-    fn only_what_moves_times_counts_as_a_move() {
-        let (_, hlc) = clock();
-        hlc.step(SECOND / 100);
-        assert_eq!(hlc.moves(), 0);
-        hlc.step(-SECOND);
-        assert_eq!(hlc.moves(), 1);
     }
 
     /// The reader of two clocks is stopped between them.
