@@ -129,13 +129,14 @@ async fn a_damaged_log() {
     refused(start_command(folder.path(), Ports::free()), 1, &[&folder.path().display().to_string()]);
 }
 
-/// The first bytes of the log name its format.
+/// The first bytes of the log name its format, and are proven by a checksum: this is no other version's.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_of_another_version() {
+async fn a_log_whose_first_bytes_are_damaged() {
     let folder = left_behind().await;
     let log = file_of(folder.path().join("log"), "0", ".log");
     flip(&log, 7);
-    let says = [&*log.display().to_string(), "this binary reads format", "start the version of the binary"];
+    let says =
+        [&*log.display().to_string(), "the header of the segment is damaged", "Restore the whole store"];
     refused(start_command(folder.path(), Ports::free()), 1, &says);
 }
 
