@@ -125,6 +125,8 @@ pub struct Standing {
     pub matched: u64,
     pub committed: u64,
     pub in_snapshot: bool,
+    /// It has installed the snapshot that is being sent, and what said so was lost.
+    pub has_snapshot: bool,
     pub recently_active: bool,
 }
 
@@ -406,6 +408,7 @@ impl Group {
             matched: p.matched,
             committed: p.committed_index,
             in_snapshot: p.state == ProgressState::Snapshot,
+            has_snapshot: p.state == ProgressState::Snapshot && p.committed_index >= p.pending_snapshot,
             recently_active: p.recent_active,
         })
     }

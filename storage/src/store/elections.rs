@@ -309,6 +309,7 @@ impl StoreCore {
                 self.leave_joint(range);
             }
             if needed {
+                self.snapshots_arrived(range);
                 self.step(range, Event::Tick);
             }
             return needed;

@@ -29,6 +29,7 @@ use crate::engine::Engine;
 use crate::group::{Event, Group, conf_state};
 use crate::log::{LogBatch, LogOp, LogState};
 use crate::probe;
+use crate::replica::ReplicaDescriptor;
 
 /// Chunks on their way at a time.
 const WINDOW: u32 = 4;
@@ -42,8 +43,15 @@ const RECEIVE_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) struct Snapshots {
     max_outgoing: usize,
     next_transfer: u64,
-    outgoing: BTreeMap<u64, (NodeId, mpsc::UnboundedSender<ChunkAnswer>)>,
+    outgoing: BTreeMap<u64, Outgoing>,
     incoming: BTreeMap<RangeId, Incoming>,
+}
+
+/// A transfer; the task that makes it ends when nobody can answer any more.
+struct Outgoing {
+    range: RangeId,
+    to: NodeId,
+    answers: mpsc::UnboundedSender<ChunkAnswer>,
 }
 
 struct Incoming {
@@ -67,15 +75,15 @@ impl Snapshots {
     }
 
     pub fn on_answer(&mut self, answer: ChunkAnswer) {
-        if let Some((_, task)) = self.outgoing.get(&answer.transfer) {
+        if let Some(outgoing) = self.outgoing.get(&answer.transfer) {
             // A task that is gone has said so in the inbox.
-            let _ = task.unbounded_send(answer);
+            let _ = outgoing.answers.unbounded_send(answer);
         }
     }
 
     /// What was sent to the node has been lost with its memory: the transfers have failed.
     pub fn on_restart(&mut self, of: NodeId) {
-        self.outgoing.retain(|_, (to, _)| *to != of);
+        self.outgoing.retain(|_, o| o.to != of);
     }
 }
 
@@ -93,7 +101,7 @@ impl StoreCore {
         self.snapshots.next_transfer += 1;
         let transfer = self.snapshots.next_transfer;
         let (tx, answers) = mpsc::unbounded();
-        self.snapshots.outgoing.insert(transfer, (node, tx));
+        self.snapshots.outgoing.insert(transfer, Outgoing { range, to: node, answers: tx });
         let sender = Sender {
             engine: self.parts.engine.clone(),
             chunk_bytes: self.parts.config.snapshot_chunk_bytes,
@@ -127,6 +135,19 @@ impl StoreCore {
         self.snapshots.outgoing.remove(&transfer);
         self.awake.insert(range);
         self.step(range, Event::SnapshotSent { to, ok });
+    }
+
+    /// Of a range that is led here: followers that have installed a snapshot, whose last answer was lost.
+    pub(super) fn snapshots_arrived(&mut self, range: RangeId) {
+        let Some(d) = self.replicas.get(&range) else { return };
+        let Some(descriptor) = d.descriptor.clone() else { return };
+        let has = |r: &&ReplicaDescriptor| d.group.standing(r.replica).is_some_and(|s| s.has_snapshot);
+        let arrived: Vec<_> = descriptor.replicas.iter().filter(has).map(|r| (r.replica, r.node)).collect();
+        for (to, node) in arrived {
+            probe!("snapshot: installed, and the answer was lost");
+            self.step(range, Event::SnapshotSent { to, ok: true });
+            self.snapshots.outgoing.retain(|_, o| (o.range, o.to) != (range, node));
+        }
     }
 
     // --- receiving ---

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rstest::rstest;
 
+use super::StoreConfig;
 use super::testing::Cluster;
 use crate::base::{Key, NodeId, RangeId};
 
@@ -124,4 +125,32 @@ fn who_restarts_in_a_snapshot_is_sent_another(#[values(12, 19, 24, 25, 26, 27)] 
     c.run_for(asleep);
     c.start(N3);
     c.run_until("all have it again", secs(5), |c| converged(c, "x", "right"));
+}
+
+/// The follower is done, and its leader has not heard of it.
+#[rstest]
+fn who_has_installed_a_snapshot_goes_on_though_the_answer_is_lost(#[values(1, 2, 3)] seed: u64) {
+    let config = StoreConfig { log_slack_entries: 0, ..StoreConfig::default() };
+    let mut c = Cluster::with(3, seed, config, None);
+    c.run_until("the first lease", secs(1), |c| c.leaseholder(R1).is_some());
+    let handle = c.handle(N1);
+    c.wait(async move { handle.change_replicas(R1, vec![N2, N3], vec![]).await }).expect("two more");
+    c.run_for(secs(1));
+    c.isolate(N3);
+    c.run_for(secs(4));
+    for i in 0..20 {
+        c.write(R1, &format!("k{i:02}"), "v").expect("acknowledged by two");
+    }
+    for node in [N1, N2] {
+        c.handle(node).flush().expect("memory");
+    }
+    c.run_for(secs(1));
+    c.heal();
+    c.run_until("it is being installed", secs(5), |c| c.explain(R1).contains("installing true"));
+    c.isolate(N3);
+    c.run_until("it is installed", secs(1), |c| c.value_on(N3, "k19").is_some());
+    c.run_for(Duration::from_millis(50));
+    c.heal();
+    c.write(R1, "k", "w").expect("acknowledged");
+    c.run_until("it goes on", secs(5), |c| converged(c, "k", "w"));
 }
