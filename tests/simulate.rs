@@ -66,6 +66,7 @@ const RARE: &[&str] = &[
     "refresh: a lock was lost",
     "snapshot: Raft does not take it",
     "snapshot: given up, nothing more came",
+    "snapshot: installed, and the answer was lost",
     "snapshot: replaces an earlier replica",
     "split: refused, the range has changed",
 ];
