@@ -61,6 +61,7 @@ pub async fn run(inner: Arc<Inner>) {
 
 /// A replica's threshold was raised by the log, so it holds for whatever is in the engine for these keys, now and later.
 fn inform_compactions(inner: &Inner) {
+    inner.thresholds.retain(|range| inner.store.replica(range).is_some());
     for descriptor in inner.store.descriptors() {
         let Some(replica) = inner.store.replica(descriptor.range) else {
             inner.thresholds.remove(descriptor.range);

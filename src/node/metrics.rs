@@ -34,6 +34,7 @@ impl Pages for NodePages {
         out.gauge("meridian_ranges", "Replicas on this node.", s.ranges as f64);
         out.gauge("meridian_leases", "Ranges that this node leads.", s.leases as f64);
         out.gauge("meridian_replicas_awake", "Replicas that wait for something.", s.awake as f64);
+        out.gauge("meridian_replicas_stranded", "Replicas that must be moved away.", s.stranded as f64);
         out.counter("meridian_raft_proposals_total", "Commands proposed here.", s.proposals as f64);
         out.counter("meridian_raft_applied_entries_total", "Log entries applied.", s.applied_entries as f64);
         out.counter("meridian_log_syncs_total", "Synced writes of the log.", s.log_syncs as f64);

@@ -13,7 +13,7 @@ use meridian_storage::base::{Key, NodeId, RangeId, Runtime, Span, StorageError, 
 use meridian_storage::engine::{Cf, IterOptions, MemEngine, Reader, split_timestamp};
 use meridian_storage::files::simulated::{Ailments, Crash};
 use meridian_storage::mvcc;
-use meridian_storage::replica::RangeDescriptor;
+use meridian_storage::replica::{Merging, RangeDescriptor};
 use meridian_storage::store::testing::Chance;
 use parking_lot::Mutex;
 
@@ -29,8 +29,8 @@ const LAST_EXCUSES: Duration = Duration::from_secs(2);
 pub struct Cluster {
     pub world: Arc<World>,
     pub machines: Mutex<BTreeMap<NodeId, Machine>>,
-    /// By range: the term, and the last moment that was served in it.
-    served: Mutex<BTreeMap<RangeId, (u64, Timestamp)>>,
+    /// By range: the term, the last moment that was served in it, and what the range was then.
+    served: Mutex<BTreeMap<RangeId, (u64, Timestamp, RangeDescriptor)>>,
     /// All faults are over.
     calm: AtomicBool,
 }
@@ -201,26 +201,42 @@ impl Cluster {
         all
     }
 
-    /// Who may serve each range now. Panics if a moment is served that an earlier leaseholder may have served.
+    /// Who may serve each range now. Panics if a moment is served that an earlier leaseholder may have served, of the range or
+    /// of one that it has taken in, or if a key is served by two ranges.
     pub fn leaseholders(&self) -> BTreeMap<RangeId, NodeId> {
         let machines = self.machines.lock();
         let mut served = self.served.lock();
         let mut holders = BTreeMap::new();
+        let mut spans: Vec<(RangeDescriptor, NodeId)> = Vec::new();
         for (id, machine) in &*machines {
             let Some(up) = &machine.up else { continue };
             for (d, lease) in machine.leases() {
                 let (range, now) = (d.range, up.clock.now());
-                let before = served.entry(range).or_insert((lease.term, now));
-                let (term, until) = *before;
+                for (other, (_, until, was)) in served.iter().filter(|(other, _)| **other != range) {
+                    let absorbed = d.contains(&was.start) && d.generation > was.generation;
+                    assert!(
+                        !absorbed || now > *until,
+                        "{range}: {id} serves {now}, but {other}, which it has taken in, served {until} before"
+                    );
+                }
+                let before = served.entry(range).or_insert((lease.term, now, d.clone()));
+                let (term, until) = (before.0, before.1);
                 assert!(lease.term >= term, "{range}: {id} serves in term {} after {term}", lease.term);
                 assert!(
                     lease.term == term || lease.start > until,
                     "{range}: the lease of {id} starts at {}, but {until} was served before",
                     lease.start
                 );
-                *before = (lease.term, if lease.term == term { until.max(now) } else { now });
+                let served_until = if lease.term == term { until.max(now) } else { now };
+                *before = (lease.term, served_until, d.clone());
                 holders.insert(range, *id);
+                spans.push((d, *id));
             }
+        }
+        spans.sort_by(|a, b| a.0.start.cmp(&b.0.start));
+        for pair in spans.windows(2) {
+            let (left, right) = (&pair[0].0, &pair[1].0);
+            assert!(left.range == right.range || left.end <= right.start, "two ranges serve a key: {pair:?}");
         }
         holders
     }
@@ -324,6 +340,9 @@ impl Cluster {
             let Some(holder) = holders.get(range) else {
                 return Some(format!("nobody leads {range}: {d:?}"));
             };
+            if d.merging != Merging::No {
+                return Some(format!("{range} is in the middle of a merge: {d:?}"));
+            }
             if d.is_joint() || d.voters().count() < 3.min(machines.len()) {
                 return Some(format!("{range} is in the middle of a change: {d:?}"));
             }

@@ -80,6 +80,8 @@ counters!(
     unfences,
     refused_while_fenced,
     splits,
+    merges,
+    merges_refused,
     replica_changes,
     joins,
     removals,

@@ -477,6 +477,7 @@ impl Meter {
                 Request::RecoverTxn { .. } => Coverage::add(&s.recoveries),
                 Request::Refresh { .. } => Coverage::add(&s.refreshes),
                 Request::AdminSplit { .. } => Coverage::add(&s.splits),
+                Request::AdminMerge { .. } => Coverage::add(&s.merges),
                 _ => {}
             }
         }
@@ -527,6 +528,12 @@ impl ReplicaObserver for Observer {
         let (l, r) = (left.range_id(), right.range_id());
         self.world.trace.say(format_args!("{} splits {l} at {:?}: {r}", self.node, right.descriptor().start));
         self.inner.split(left, right, right_lease);
+    }
+
+    fn merge(&self, left: &Arc<dyn Replica>, right: &RangeDescriptor, until: Timestamp) {
+        let (l, r) = (left.range_id(), right.range);
+        self.world.trace.say(format_args!("{} merges {r} into {l}", self.node));
+        self.inner.merge(left, right, until);
     }
 
     fn removed(&self, range: RangeId) {

@@ -95,6 +95,8 @@ pub enum Fault {
     ClockBad,
     /// Ranges are split.
     Split,
+    /// Ranges are merged with their neighbours.
+    Merge,
     /// Leases move.
     Transfer,
     /// Replicas are moved, whatever the allocator thinks of it.

@@ -39,6 +39,7 @@ enum Act {
     Pause,
     Resume,
     Split,
+    Merge,
     Transfer,
     Move,
     Jump,
@@ -60,7 +61,7 @@ enum Act {
     Rot,
 }
 
-const ACTS: [(Fault, Act, u64); 35] = [
+const ACTS: [(Fault, Act, u64); 36] = [
     (Fault::Crash, Act::Crash, 12),
     (Fault::Crash, Act::CrashAll, 2),
     (Fault::Crash, Act::Restart, 18),
@@ -74,6 +75,7 @@ const ACTS: [(Fault, Act, u64); 35] = [
     (Fault::Pause, Act::Pause, 6),
     (Fault::Pause, Act::Resume, 7),
     (Fault::Split, Act::Split, 8),
+    (Fault::Merge, Act::Merge, 10),
     (Fault::Transfer, Act::Transfer, 8),
     (Fault::Move, Act::Move, 6),
     (Fault::Clock, Act::Jump, 4),
@@ -189,6 +191,7 @@ impl Nemesis {
             Act::Pause => self.pause(node),
             Act::Resume => self.cluster.all_up().iter().for_each(|(_, up)| up.process.resume()),
             Act::Split => self.split(),
+            Act::Merge => self.merge(),
             Act::Transfer => self.transfer(node),
             Act::Move => self.move_replica(node),
             Act::Jump => self.jump(node),
@@ -391,6 +394,27 @@ impl Nemesis {
             trace.say(format_args!("split at {at:?}: {done:?}"));
         };
         up.process.spawn("split", Box::pin(split));
+    }
+
+    /// Any two neighbours, through any gateway.
+    fn merge(&mut self) {
+        let mut starts: Vec<Key> = self.cluster.ranges().into_values().map(|d| d.start).collect();
+        starts.retain(|start| !start.is_empty());
+        starts.sort();
+        let at = self.chance.below(starts.len() as u64) as usize;
+        let Some(at) = starts.into_iter().nth(at) else { return };
+        let Some((node, up)) = self.cluster.any_up(&mut self.chance) else { return };
+        self.say(format_args!("{node}: merge at {at:?}"));
+        let (db, trace) = (up.db.clone(), self.cluster.world.trace.clone());
+        let coverage = self.cluster.world.coverage.clone();
+        let merge = async move {
+            let done = db.merge_at(at.clone()).await;
+            if done.is_err() {
+                Coverage::add(&coverage.merges_refused);
+            }
+            trace.say(format_args!("merge at {at:?}: {done:?}"));
+        };
+        up.process.spawn("merge", Box::pin(merge));
     }
 
     fn transfer(&mut self, to: NodeId) {

@@ -13,6 +13,8 @@ const SPLIT: u8 = 1;
 const CHANGE_REPLICAS: u8 = 2;
 const RAISE_GC_THRESHOLD: u8 = 3;
 const TRUNCATE: u8 = 4;
+const MARK: u8 = 5;
+const MERGE: u8 = 6;
 
 /// A command as it comes out of the log. `batch` is in byte form and not checked yet.
 #[derive(Debug)]
@@ -44,9 +46,24 @@ pub fn encode(command: &Command) -> Vec<u8> {
             out.push(TRUNCATE);
             out.extend_from_slice(&index.to_be_bytes());
         }
+        Some(Trigger::Mark { descriptor }) => {
+            out.push(MARK);
+            put_bytes(&mut out, &descriptor.encode());
+        }
+        Some(Trigger::Merge { left, right, until }) => {
+            out.push(MERGE);
+            put_bytes(&mut out, &left.encode());
+            put_bytes(&mut out, &right.encode());
+            put_timestamp(&mut out, *until);
+        }
     }
     out.extend_from_slice(batch);
     out
+}
+
+/// Whether an entry merges two ranges, without a look at the rest.
+pub fn is_merge(data: &[u8]) -> bool {
+    data.starts_with(&[FORMAT, MERGE])
 }
 
 pub fn decode(data: Bytes) -> StorageResult<LoggedCommand> {
@@ -63,6 +80,12 @@ pub fn decode(data: Bytes) -> StorageResult<LoggedCommand> {
         CHANGE_REPLICAS => Some(Trigger::ChangeReplicas { descriptor: RangeDescriptor::decode(r.bytes()?)? }),
         RAISE_GC_THRESHOLD => Some(Trigger::RaiseGcThreshold { to: r.timestamp()? }),
         TRUNCATE => Some(Trigger::Truncate { index: r.u64()? }),
+        MARK => Some(Trigger::Mark { descriptor: RangeDescriptor::decode(r.bytes()?)? }),
+        MERGE => Some(Trigger::Merge {
+            left: RangeDescriptor::decode(r.bytes()?)?,
+            right: RangeDescriptor::decode(r.bytes()?)?,
+            until: r.timestamp()?,
+        }),
         _ => return Err(r.malformed()),
     };
     Ok(LoggedCommand { trigger, batch: r.rest() })
@@ -83,11 +106,14 @@ mod tests {
             generation: 1,
             replicas: vec![],
             next_replica: ReplicaId(1),
+            merging: Default::default(),
         };
         let triggers = [
             None,
             Some(Trigger::Split { left: descriptor.clone(), right: descriptor.clone() }),
-            Some(Trigger::ChangeReplicas { descriptor }),
+            Some(Trigger::ChangeReplicas { descriptor: descriptor.clone() }),
+            Some(Trigger::Mark { descriptor: descriptor.clone() }),
+            Some(Trigger::Merge { left: descriptor.clone(), right: descriptor, until: Timestamp::new(7, 1) }),
             Some(Trigger::RaiseGcThreshold { to: Timestamp::new(5, 6) }),
             Some(Trigger::Truncate { index: 9 }),
         ];

@@ -129,10 +129,8 @@ pub fn discard_staged(engine: &dyn Engine, range: RangeId) -> StorageResult<()> 
 }
 
 /// From here on the snapshot will be installed, whatever crashes.
-pub fn mark_complete(engine: &dyn Engine, head: &SnapshotHead) -> StorageResult<()> {
-    let mut batch = WriteBatch::new();
+pub fn mark_complete(batch: &mut WriteBatch, head: &SnapshotHead) {
     batch.put(Cf::State, &state::snapshot_key(head.descriptor.range), &head.encode());
-    engine.write(&batch)
 }
 
 /// Replaces the range's state by the staged one, and makes it durable. `old` is what the replica held before.
@@ -189,6 +187,7 @@ mod tests {
                 kind: ReplicaKind::Voter,
             }],
             next_replica: ReplicaId(2),
+            merging: Default::default(),
         };
         SnapshotHead { descriptor, index: 20, term: 3, gc_threshold: Timestamp::new(8, 0) }
     }
@@ -221,7 +220,9 @@ mod tests {
             stage(to, RangeId(5), n, chunk.as_bytes()).expect("memory");
             n += 1;
         }
-        mark_complete(to, &head).expect("memory");
+        let mut batch = WriteBatch::new();
+        mark_complete(&mut batch, &head);
+        to.write(&batch).expect("memory");
         n as usize
     }
 

@@ -170,12 +170,21 @@ pub fn put_gc_threshold(batch: &mut WriteBatch, range: RangeId, to: Timestamp) {
     batch.put(Cf::State, &state_key(range, GC_THRESHOLD), &v);
 }
 
+/// As the tombstone of a range that was merged into another: all its replicas are dead.
+pub const ABSORBED: ReplicaId = ReplicaId(u64::MAX);
+
 /// Removes everything of a replica but its tombstone, which it writes: replicas below `next` are dead.
 pub fn destroy(batch: &mut WriteBatch, descriptor: &RangeDescriptor, next: ReplicaId) {
     let range = descriptor.range;
     delete_span(batch, &descriptor.span());
     batch.delete_range(Cf::State, &state_key(range, ""), &state_key(RangeId(range.0 + 1), ""));
     batch.put(Cf::State, &state_key(range, TOMBSTONE), &next.0.to_be_bytes());
+}
+
+/// Forgets a replica whose data are another range's from now on. No replica of its range will ever be.
+pub fn forget(batch: &mut WriteBatch, range: RangeId) {
+    batch.delete_range(Cf::State, &state_key(range, ""), &state_key(RangeId(range.0 + 1), ""));
+    batch.put(Cf::State, &state_key(range, TOMBSTONE), &ABSORBED.0.to_be_bytes());
 }
 
 /// Deletes what a span holds, in all families that are ordered by key.

@@ -98,6 +98,7 @@ mod tests {
                 })
                 .collect(),
             next_replica: ReplicaId(9),
+            merging: Default::default(),
         }
     }
 

@@ -31,6 +31,7 @@ fn descriptor(n: u64) -> RangeDescriptor {
             })
             .collect(),
         next_replica: ReplicaId(n + 1),
+        merging: Default::default(),
     }
 }
 

@@ -51,6 +51,11 @@ impl GcThresholds {
         self.ranges.write().remove(&range);
     }
 
+    /// Forgets the ranges that are not here any more: what was merged into another range would be in its way for ever.
+    pub fn retain(&self, mut is_here: impl FnMut(RangeId) -> bool) {
+        self.ranges.write().retain(|range, _| is_here(*range));
+    }
+
     /// Disjoint and in order. Where two ranges overlap, as in the middle of a split, nothing may be dropped.
     fn disjoint(&self) -> Vec<Threshold> {
         let mut all: Vec<Threshold> = self.ranges.read().values().cloned().collect();

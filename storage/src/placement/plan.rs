@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Action, ClusterView, NodeView, Policy, RangeView, Why};
 use crate::base::{NodeId, RangeId};
-use crate::replica::{RangeDescriptor, ReplicaKind};
+use crate::replica::{Merging, RangeDescriptor, ReplicaKind};
 
 /// Without news for this long, a node gets no new replicas or leases; nothing is taken from it yet.
 const SUSPECT_AFTER: Duration = Duration::from_secs(5);
@@ -18,8 +18,8 @@ pub fn plan(view: &ClusterView, me: NodeId, policy: &Policy) -> Vec<Action> {
     let mut actions = Vec::new();
     let mut calm = Vec::new();
     for range in ranges {
-        // A joint configuration is left by the leaseholder itself.
-        if range.descriptor.is_joint() {
+        // A joint configuration is left, and a merge ended, by the leaseholder itself.
+        if range.descriptor.is_joint() || range.descriptor.merging != Merging::No {
             continue;
         }
         match planner.urgent(range) {
@@ -239,6 +239,7 @@ mod tests {
             generation: 1,
             replicas,
             next_replica: ReplicaId(99),
+            merging: Default::default(),
         };
         RangeView { descriptor, bytes: 1 << 20 }
     }

@@ -1,12 +1,13 @@
-//! What a range is: its bounds and where its replicas are.
+//! What a range is: its bounds, where its replicas are, and whether it is being merged with a neighbour.
 
 use bytes::Bytes;
 
 use crate::base::wire::{Reader, put_bytes, put_varint};
 use crate::base::{Key, NodeId, RangeId, ReplicaId, Span, StorageResult};
 
-/// The first byte of an encoded descriptor.
+/// The first byte of an encoded descriptor: of one that is not being merged, and of one that is.
 const FORMAT: u8 = 1;
+const FORMAT_MERGING: u8 = 2;
 
 /// The numbers are stored: never reuse one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,8 +29,23 @@ pub struct ReplicaDescriptor {
     pub kind: ReplicaKind,
 }
 
-/// `generation` grows with every change of bounds or replicas; of two descriptors that overlap, the one with the
-/// higher generation is newer.
+/// The part of a range in a merge (see `store::merge`). While it has one, it is neither split nor are its replicas changed.
+///
+/// `attempt` is the left range's generation when it began; together with the left range it names the merge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Merging {
+    #[default]
+    No,
+    /// About to take in the range on its right, which was of this generation before it was frozen.
+    Absorbing { right: RangeId, generation: u64, attempt: u64 },
+    /// The merge will not be: the range on the right is to be let go.
+    GivingUp { right: RangeId, generation: u64, attempt: u64 },
+    /// About to be taken in by the range on its left: nothing is served and nothing written, whoever leads.
+    Frozen { left: RangeId, attempt: u64 },
+}
+
+/// `generation` grows with every change of bounds, replicas, or part in a merge; of two descriptors that overlap, the one
+/// with the higher generation is newer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RangeDescriptor {
     pub range: RangeId,
@@ -38,6 +54,7 @@ pub struct RangeDescriptor {
     pub generation: u64,
     pub replicas: Vec<ReplicaDescriptor>,
     pub next_replica: ReplicaId,
+    pub merging: Merging,
 }
 
 impl RangeDescriptor {
@@ -88,7 +105,7 @@ impl RangeDescriptor {
     /// The stored and transmitted form: the value of a `meta` row, and part of triggers and snapshots.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(40 + self.start.len() + self.end.len() + 13 * self.replicas.len());
-        out.push(FORMAT);
+        out.push(if self.merging == Merging::No { FORMAT } else { FORMAT_MERGING });
         out.extend_from_slice(&self.range.0.to_be_bytes());
         out.extend_from_slice(&self.generation.to_be_bytes());
         out.extend_from_slice(&self.next_replica.0.to_be_bytes());
@@ -100,12 +117,18 @@ impl RangeDescriptor {
             out.extend_from_slice(&r.replica.0.to_be_bytes());
             out.push(r.kind as u8);
         }
+        self.merging.encode(&mut out);
         out
+    }
+
+    pub fn is_frozen(&self) -> bool {
+        matches!(self.merging, Merging::Frozen { .. })
     }
 
     pub fn decode(bytes: Bytes) -> StorageResult<Self> {
         let mut r = Reader::new(bytes, "a range descriptor");
-        if r.u8()? != FORMAT {
+        let format = r.u8()?;
+        if format != FORMAT && format != FORMAT_MERGING {
             return Err(r.malformed());
         }
         let (range, generation, next_replica) = (RangeId(r.u64()?), r.u64()?, ReplicaId(r.u64()?));
@@ -120,8 +143,33 @@ impl RangeDescriptor {
             let kind = ReplicaKind::from_u8(r.u8()?).ok_or_else(|| r.malformed())?;
             replicas.push(ReplicaDescriptor { node, replica, kind });
         }
+        let merging = if format == FORMAT_MERGING { Merging::decode(&mut r)? } else { Merging::No };
         r.end()?;
-        Ok(RangeDescriptor { range, start, end, generation, replicas, next_replica })
+        Ok(RangeDescriptor { range, start, end, generation, replicas, next_replica, merging })
+    }
+}
+
+impl Merging {
+    fn encode(self, out: &mut Vec<u8>) {
+        let (kind, numbers) = match self {
+            Merging::No => return,
+            Merging::Absorbing { right, generation, attempt } => (1, [right.0, generation, attempt]),
+            Merging::GivingUp { right, generation, attempt } => (2, [right.0, generation, attempt]),
+            Merging::Frozen { left, attempt } => (3, [left.0, 0, attempt]),
+        };
+        out.push(kind);
+        numbers.iter().for_each(|n| out.extend_from_slice(&n.to_be_bytes()));
+    }
+
+    fn decode(r: &mut Reader) -> StorageResult<Self> {
+        let kind = r.u8()?;
+        let (range, generation, attempt) = (RangeId(r.u64()?), r.u64()?, r.u64()?);
+        Ok(match kind {
+            1 => Merging::Absorbing { right: range, generation, attempt },
+            2 => Merging::GivingUp { right: range, generation, attempt },
+            3 => Merging::Frozen { left: range, attempt },
+            _ => return Err(r.malformed()),
+        })
     }
 }
 
@@ -154,15 +202,25 @@ mod tests {
                 replica(3, ReplicaKind::Incoming),
             ],
             next_replica: ReplicaId(4),
+            merging: Merging::No,
         }
     }
 
     #[test]
     fn the_encoded_form_survives_and_truncations_are_refused() {
-        let bytes = Bytes::from(sample().encode());
-        assert_eq!(RangeDescriptor::decode(bytes.clone()).expect("well formed"), sample());
-        for n in 0..bytes.len() {
-            assert!(RangeDescriptor::decode(bytes.slice(..n)).is_err(), "{n} bytes");
+        let (range, generation, attempt) = (RangeId(9), 4, 5);
+        for merging in [
+            Merging::No,
+            Merging::Absorbing { right: range, generation, attempt },
+            Merging::GivingUp { right: range, generation, attempt },
+            Merging::Frozen { left: range, attempt },
+        ] {
+            let sample = RangeDescriptor { merging, ..sample() };
+            let bytes = Bytes::from(sample.encode());
+            assert_eq!(RangeDescriptor::decode(bytes.clone()).expect("well formed"), sample);
+            for n in 0..bytes.len() {
+                assert!(RangeDescriptor::decode(bytes.slice(..n)).is_err(), "{n} bytes");
+            }
         }
     }
 

@@ -9,7 +9,8 @@ use std::sync::{Arc, Weak};
 use parking_lot::RwLock;
 
 use super::{
-    Command, Lease, RangeDescriptor, Replica, ReplicaDescriptor, ReplicaKind, ReplicaObserver, Trigger,
+    Command, Lease, Merging, RangeDescriptor, Replica, ReplicaDescriptor, ReplicaKind, ReplicaObserver,
+    Trigger,
 };
 use crate::base::{BoxFuture, NodeId, RangeId, ReplicaId, Span, StorageError, StorageResult, Timestamp};
 use crate::engine::Engine;
@@ -29,6 +30,8 @@ struct State {
     term: u64,
     lease: Option<Lease>,
     gc_threshold: Timestamp,
+    /// What was split off last and not merged again: the range on the right.
+    right: Option<Arc<LocalReplica>>,
 }
 
 impl LocalReplica {
@@ -52,6 +55,7 @@ impl LocalReplica {
             generation: 1,
             replicas: vec![replica],
             next_replica: ReplicaId(2),
+            merging: Merging::No,
         };
         let lease = Lease { term: 1, start: Timestamp::ZERO };
         let made = Self::with_descriptor(descriptor, lease, Timestamp::ZERO, engine, observer);
@@ -67,8 +71,13 @@ impl LocalReplica {
         observer: Option<Arc<dyn ReplicaObserver>>,
     ) -> Arc<Self> {
         let range = descriptor.range;
-        let state =
-            State { descriptor: Arc::new(descriptor), term: lease.term, lease: Some(lease), gc_threshold };
+        let state = State {
+            descriptor: Arc::new(descriptor),
+            term: lease.term,
+            lease: Some(lease),
+            gc_threshold,
+            right: None,
+        };
         Arc::new_cyclic(|me| LocalReplica {
             me: me.clone(),
             range,
@@ -129,6 +138,37 @@ impl LocalReplica {
         Ok(())
     }
 
+    /// Takes in what is on the right, which serves nothing from then on.
+    fn absorb(&self) -> StorageResult<Arc<RangeDescriptor>> {
+        let right = {
+            let state = self.state.read();
+            state.lease.ok_or_else(|| self.not_leaseholder())?;
+            state.right.clone().ok_or_else(|| StorageError::Config("nothing is on the right".into()))?
+        };
+        right.lose_lease();
+        let (descriptor, threshold, next) = {
+            let state = right.state.read();
+            (state.descriptor.clone(), state.gc_threshold, state.right.clone())
+        };
+        if let Some(observer) = &self.observer {
+            observer.merge(&self.as_replica(), &descriptor, Timestamp::ZERO);
+        }
+        let merged = {
+            let mut state = self.state.write();
+            let mut merged = (*state.descriptor).clone();
+            merged.end = descriptor.end.clone();
+            merged.generation = merged.generation.max(descriptor.generation) + 1;
+            state.gc_threshold.forward(threshold);
+            state.right = next;
+            state.descriptor = Arc::new(merged);
+            state.descriptor.clone()
+        };
+        if let Some(observer) = &self.observer {
+            observer.removed(descriptor.range);
+        }
+        Ok(merged)
+    }
+
     /// The effects of a trigger; the right-hand side, if the range was split.
     fn pull(
         &self,
@@ -146,9 +186,12 @@ impl LocalReplica {
                     self.engine.clone(),
                     self.observer.clone(),
                 );
+                made.state.write().right = state.right.replace(made.clone());
                 return Some((made, Some(lease)));
             }
-            Trigger::ChangeReplicas { descriptor } => state.descriptor = Arc::new(descriptor),
+            Trigger::ChangeReplicas { descriptor }
+            | Trigger::Mark { descriptor }
+            | Trigger::Merge { left: descriptor, .. } => state.descriptor = Arc::new(descriptor),
             Trigger::RaiseGcThreshold { to } => {
                 state.gc_threshold.forward(to);
             }
@@ -179,6 +222,10 @@ impl Replica for LocalReplica {
 
     fn gc_threshold(&self) -> Timestamp {
         self.state.read().gc_threshold
+    }
+
+    fn absorb_right(&self) -> BoxFuture<'static, StorageResult<Arc<RangeDescriptor>>> {
+        Box::pin(std::future::ready(self.absorb()))
     }
 
     fn propose(&self, command: Command) -> BoxFuture<'static, StorageResult<()>> {
@@ -241,5 +288,8 @@ mod tests {
         let trigger = Some(Trigger::Split { left, right });
         propose(&r, Command { term: 1, batch: WriteBatch::new(), trigger }).expect("applied");
         assert_eq!(r.descriptor().end, Key::from("m"));
+        let merged = r.absorb_right().now_or_never().expect("at once").expect("it was split");
+        assert_eq!((merged.end.clone(), merged.generation), (whole.end.clone(), whole.generation + 1));
+        assert!(r.absorb_right().now_or_never().expect("at once").is_err(), "nothing is on the right");
     }
 }

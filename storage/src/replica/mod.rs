@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::base::{BoxFuture, RangeId, StorageResult, Timestamp};
+use crate::base::{BoxFuture, RangeId, StorageError, StorageResult, Timestamp};
 use crate::engine::{Engine, WriteBatch};
 
-pub use descriptor::{RangeDescriptor, ReplicaDescriptor, ReplicaKind};
+pub use descriptor::{Merging, RangeDescriptor, ReplicaDescriptor, ReplicaKind};
 pub use local::LocalReplica;
 
 /// The right to serve a range.
@@ -48,6 +48,11 @@ pub enum Trigger {
     RaiseGcThreshold { to: Timestamp },
     /// The log is truncated up to and including this index once it is durably applied.
     Truncate { index: u64 },
+    /// The range's part in a merge changes, and nothing else but the generation.
+    Mark { descriptor: RangeDescriptor },
+    /// The range takes in `right`, which is frozen and wholly applied wherever this is applied. Up to `until`, `right` may
+    /// have been read by its last leaseholder.
+    Merge { left: RangeDescriptor, right: RangeDescriptor, until: Timestamp },
 }
 
 pub trait Replica: Send + Sync {
@@ -63,6 +68,11 @@ pub trait Replica: Send + Sync {
     fn neighbours(&self) -> Vec<Arc<RangeDescriptor>> {
         Vec::new()
     }
+    /// Takes in the range on the right, if its replicas are where this one's are, and answers with what came of it. An
+    /// error says that nothing has changed, or that whatever has will be put right.
+    fn absorb_right(&self) -> BoxFuture<'static, StorageResult<Arc<RangeDescriptor>>> {
+        Box::pin(async { Err(StorageError::Config("this range cannot be merged".into())) })
+    }
     /// Resolves when the command is applied on this replica (hence committed on a majority). `NotLeaseholder` means
     /// that it surely was not and never will be; `Ambiguous` that it may be.
     fn propose(&self, command: Command) -> BoxFuture<'static, StorageResult<()>>;
@@ -77,6 +87,11 @@ pub trait ReplicaObserver: Send + Sync + 'static {
     /// Called while the split is applied, before either side serves with the new bounds. On the leaseholder, `right`
     /// inherits the timestamp cache and the locks of its part.
     fn split(&self, left: &Arc<dyn Replica>, right: &Arc<dyn Replica>, right_lease: Option<Lease>);
+    /// Called while the merge is applied, before `left` serves anything of `right`, whose leaseholders have served nothing
+    /// above `until`. Nothing else is known of what they did. `right` is removed afterwards.
+    fn merge(&self, left: &Arc<dyn Replica>, right: &RangeDescriptor, until: Timestamp) {
+        let _ = (left, right, until);
+    }
     fn removed(&self, range: RangeId);
     /// The range's replicas have changed. The leaseholder brings the `meta` row up to date.
     fn descriptor_changed(&self, replica: &Arc<dyn Replica>) {

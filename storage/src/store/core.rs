@@ -18,6 +18,7 @@ use super::handle::Shared;
 use super::inbox::{Input, Proposal};
 use super::liveness::Liveness;
 use super::progress::Outcome;
+use super::right_side::Answers;
 use super::snapshots::Snapshots;
 use super::transport::{Envelope, MessageBatch, RaftTransport};
 use super::watch::ClockWatch;
@@ -63,6 +64,10 @@ pub struct StoreCore {
     /// Messages for ranges that are not here; looked at again when the turn has applied what it had.
     pub(super) deferred: Vec<(NodeId, super::transport::RaftEnvelope)>,
     pub(super) apply: ApplyBatch,
+    /// Replicas that have committed entries which wait for another replica.
+    pub(super) waiting: BTreeSet<RangeId>,
+    /// What nodes have said of the right sides of merges, by the left side that is led here.
+    pub(super) merges: BTreeMap<RangeId, Answers>,
     /// What became of entries that are in `apply`.
     pub(super) outcomes: Vec<Outcome>,
     /// What the machine's monotonic clock said last, and by how much it has gone back, ever.
@@ -118,6 +123,8 @@ impl StoreCore {
             outbox: BTreeMap::new(),
             deferred: Vec::new(),
             apply: ApplyBatch::default(),
+            waiting: BTreeSet::new(),
+            merges: BTreeMap::new(),
             outcomes: Vec::new(),
             membership_cursor: RangeId(0),
             next_membership_check: Duration::ZERO,
@@ -238,6 +245,9 @@ impl StoreCore {
                 // A caller that has gone away needs no answer.
                 let _ = done.send(self.caught_up(range, node));
             }
+            Input::AskRight { of, wish, done } => {
+                let _ = done.send(self.ask_right(of, wish));
+            }
             Input::SnapshotSent { range, to, transfer, ok } => self.snapshot_sent(range, to, transfer, ok),
             Input::SnapshotInstalled { head, result } => self.snapshot_installed(head, result).await?,
             Input::LeftBehind(current) => self.receive_removed(&current)?,
@@ -343,6 +353,8 @@ impl StoreCore {
         status.ranges = self.replicas.len();
         status.leases = self.counters.leases;
         status.awake = self.awake.len();
+        status.stranded =
+            self.waiting.iter().filter(|r| self.replicas.get(r).is_some_and(|d| d.stranded)).count();
         status.proposals = self.counters.proposals;
         status.applied_entries = self.counters.applied_entries;
         status.log_syncs = self.counters.log_syncs;

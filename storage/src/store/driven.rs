@@ -61,6 +61,10 @@ pub struct Driven {
     pub addresses: FxHashMap<ReplicaId, NodeId>,
     /// The index up to which a command asked for the log to be truncated.
     pub truncate_wish: u64,
+    /// Committed entries that wait for another replica: the first takes it in, and it has not come as far yet.
+    pub waiting: VecDeque<Entry>,
+    /// They wait for ever: the other replica is gone.
+    pub stranded: bool,
     /// In the core's list of replicas with something to do.
     pub dirty: bool,
 }
@@ -82,6 +86,8 @@ impl Driven {
             transfer: None,
             addresses: FxHashMap::default(),
             truncate_wish: 0,
+            waiting: VecDeque::new(),
+            stranded: false,
             dirty: false,
         }
     }
@@ -173,6 +179,14 @@ impl Proposals {
     pub fn refuse_queued(&mut self, error: &StorageError) {
         for q in self.queued.drain(..) {
             answer(q.done, Err(error.clone()));
+        }
+    }
+
+    /// None of them has had an effect, nor ever will.
+    pub fn refuse_all(&mut self, error: &StorageError) {
+        self.refuse_queued(error);
+        for (_, _, done) in self.in_flight.drain(..) {
+            answer(done, Err(error.clone()));
         }
     }
 

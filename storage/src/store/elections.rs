@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use super::core::StoreCore;
 use super::driven::{Driven, Promise, Transfer, answer};
+use super::handle::StoreHandle;
 use super::inbox::Completion;
 use super::liveness::Liveness;
 use super::transport::Envelope;
@@ -17,7 +18,7 @@ use crate::base::{NodeId, RangeId, StorageError, StorageResult, Timestamp};
 use crate::group::{Campaign, Event};
 use crate::probe;
 use crate::replica::lease::{Quorum, Supporter};
-use crate::replica::{Lease, Replica, ReplicaKind};
+use crate::replica::{Lease, Merging, Replica, ReplicaKind};
 
 /// How long a new leader may take to come forward when leadership is handed over.
 pub(super) const TRANSFER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -165,6 +166,10 @@ impl StoreCore {
         if !d.group.is_leader() || d.group.term() != term || d.granted >= term || d.transfer.is_some() {
             return;
         }
+        if d.descriptor.as_ref().is_some_and(|x| x.is_frozen()) {
+            probe!("merge: a frozen range is led, without a lease");
+            return;
+        }
         d.granted = term;
         let lease = Lease { term, start: self.parts.clock.now() };
         let quorums = quorums(d, &mut self.liveness);
@@ -173,8 +178,19 @@ impl StoreCore {
         self.counters.leases += 1;
         let replica: std::sync::Arc<dyn Replica> = d.replica.clone();
         self.parts.observer.lease_acquired(&replica, lease);
-        // A leader that dies between the two halves of a change leaves it to the next one.
+        // A leader that dies between the two halves of a change, or in the middle of a merge, leaves it to the next one.
         self.leave_joint(range);
+        self.take_back_merge(range, term);
+    }
+
+    fn take_back_merge(&self, range: RangeId, term: u64) {
+        let merging = self.replicas.get(&range).and_then(|d| d.descriptor.as_ref()).map(|x| x.merging);
+        if merging.is_some_and(|m| m != Merging::No) {
+            probe!("merge: taken back by the next leaseholder");
+            let handle = StoreHandle { shared: self.shared.clone() };
+            let task = async move { handle.give_up_merge(range, term).await };
+            self.parts.runtime.spawn("give up a merge", Box::pin(task));
+        }
     }
 
     /// The configuration has changed: the lease rests on other voters now.
@@ -304,6 +320,11 @@ impl StoreCore {
             return true;
         }
         if d.group.is_leader() {
+            if d.stranded {
+                // It will never serve. Whoever else has the entries may.
+                self.step(range, Event::StepDown);
+                return true;
+            }
             let needed = leader_needs_ticks(d, &self.liveness, hlc);
             if d.descriptor.as_ref().is_some_and(|x| x.is_joint()) {
                 self.leave_joint(range);
@@ -347,11 +368,12 @@ impl StoreCore {
             }
             Some(at) => at <= now,
         };
+        let stranded = d.stranded;
         if due {
             // Time enough for an answer before the next attempt.
             d.election_at = Some(now + 2 * timeout);
             let free = d.promise.is_none_or(|p| self.liveness.is_free(p.node, p.epoch, hlc));
-            if free && hlc > self.bound_until {
+            if free && hlc > self.bound_until && !stranded {
                 self.step(range, Event::Campaign(Campaign::PreVote));
             } else if !free && !led {
                 probe!("lease: bound to a leader that leads no more");

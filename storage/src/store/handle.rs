@@ -32,6 +32,7 @@ pub struct RangeReplica {
     inbox: Arc<Inbox>,
     /// That of the store, which in turn holds this replica.
     directory: Weak<RwLock<Directory>>,
+    store: Weak<Shared>,
     pub(super) lease: LeaseCell,
     descriptor: RwLock<Arc<RangeDescriptor>>,
     gc_threshold: RwLock<Timestamp>,
@@ -89,6 +90,14 @@ impl Replica for RangeReplica {
         self.directory.upgrade().map_or_else(Vec::new, |d| d.read().descriptors())
     }
 
+    fn absorb_right(&self) -> BoxFuture<'static, StorageResult<Arc<RangeDescriptor>>> {
+        let (store, range) = (self.store.upgrade(), self.range);
+        Box::pin(async move {
+            let shared = store.ok_or(StorageError::Shutdown)?;
+            StoreHandle { shared }.merge(range).await
+        })
+    }
+
     fn propose(&self, command: Command) -> BoxFuture<'static, StorageResult<()>> {
         let (done, rx) = oneshot::channel();
         let change = match &command.trigger {
@@ -119,6 +128,7 @@ impl Directory {
 
 /// State that the core and the handles share.
 pub(super) struct Shared {
+    me: Weak<Shared>,
     pub node: NodeId,
     pub cluster: u128,
     pub config: StoreConfig,
@@ -140,6 +150,8 @@ pub struct StoreStatus {
     pub ranges: usize,
     pub leases: usize,
     pub awake: usize,
+    /// Replicas that can apply nothing more and must be replaced.
+    pub stranded: usize,
     pub proposals: u64,
     pub applied_entries: u64,
     pub log_syncs: u64,
@@ -149,7 +161,8 @@ pub struct StoreStatus {
 
 impl Shared {
     pub fn new(parts: &StoreParts, identity: Identity, inbox: Arc<Inbox>) -> Arc<Self> {
-        Arc::new(Shared {
+        Arc::new_cyclic(|me| Shared {
+            me: me.clone(),
             node: identity.node,
             cluster: identity.cluster,
             config: parts.config.clone(),
@@ -173,6 +186,7 @@ impl Shared {
             clock_floor: self.clock_floor.clone(),
             inbox: self.inbox.clone(),
             directory: Arc::downgrade(&self.directory),
+            store: self.me.clone(),
             lease: LeaseCell::default(),
             descriptor: RwLock::new(Arc::new(descriptor)),
             gc_threshold: RwLock::new(gc_threshold),

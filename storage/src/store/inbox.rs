@@ -11,7 +11,8 @@ use futures::task::AtomicWaker;
 use parking_lot::{Condvar, Mutex};
 
 use super::admin::CatchingUp;
-use super::transport::{Envelope, MessageBatch};
+use super::right_side::Answers;
+use super::transport::{Envelope, MergeAttempt, MessageBatch, Wish};
 use crate::apply::snapshot::SnapshotHead;
 use crate::base::{NodeId, RangeId, ReplicaId, StorageError, StorageResult};
 use crate::replica::RangeDescriptor;
@@ -36,6 +37,12 @@ pub enum Input {
         range: RangeId,
         node: NodeId,
         done: oneshot::Sender<StorageResult<CatchingUp>>,
+    },
+    /// What is known of the right side of a merge, and whatever else is wished of it.
+    AskRight {
+        of: MergeAttempt,
+        wish: Wish,
+        done: oneshot::Sender<StorageResult<Answers>>,
     },
     SnapshotSent {
         range: RangeId,

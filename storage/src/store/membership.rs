@@ -26,7 +26,7 @@ use crate::engine::WriteBatch;
 use crate::group::{Event, change_between};
 use crate::log::{LogBatch, LogOp};
 use crate::probe;
-use crate::replica::{Command, RangeDescriptor, Replica, ReplicaKind, Trigger};
+use crate::replica::{Command, Merging, RangeDescriptor, Replica, ReplicaKind, Trigger};
 
 /// The log entry for a command: a plain one, or a change of configuration with the command as its context.
 pub(super) fn entry_for(
@@ -96,6 +96,8 @@ fn follows(current: &RangeDescriptor, next: &RangeDescriptor) -> bool {
         && next.start == current.start
         && next.end == current.end
         && next.next_replica >= current.next_replica
+        && current.merging == Merging::No
+        && next.merging == Merging::No
 }
 
 impl StoreCore {
@@ -194,7 +196,8 @@ impl StoreCore {
     /// Removes a replica from this store; replicas of the range with ids below `next` are dead here from now on.
     pub(super) fn destroy(&mut self, range: RangeId, next: ReplicaId) -> StorageResult<()> {
         let Some(d) = self.replicas.get(&range) else { return Ok(()) };
-        if d.group.is_applying_snapshot() || d.group.applied().0 < d.group.committed() {
+        let behind = d.group.applied().0 < d.group.committed() && !d.stranded;
+        if d.group.is_applying_snapshot() || behind {
             probe!("membership: removal waits for entries that are not applied");
             // Another task writes its data, or a split is still to be replayed; the next message that tells of the
             // removal finds it again.
@@ -230,8 +233,9 @@ impl StoreCore {
         }
         self.next_membership_check = self.now + MEMBERSHIP_CHECK_INTERVAL;
         let from = self.membership_cursor;
-        let mut candidates: Vec<_> =
-            self.replicas.iter().filter(|(_, d)| !d.group.is_leader()).map(|(r, _)| *r).collect();
+        // The leader of a frozen range leads nothing, and may be the last to have heard of a merge.
+        let asks = |d: &Driven| !d.group.is_leader() || d.descriptor.as_ref().is_some_and(|x| x.is_frozen());
+        let mut candidates: Vec<_> = self.replicas.iter().filter(|(_, d)| asks(d)).map(|(r, _)| *r).collect();
         candidates.sort_unstable();
         let Some(range) = candidates.iter().find(|r| **r > from).or(candidates.first()).copied() else {
             return;

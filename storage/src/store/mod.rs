@@ -24,9 +24,10 @@
 //!    are ticked.
 //!
 //! An I/O error or a broken invariant ends the core, and with it the node: raft-rs, too, panics rather than go on with
-//! a log that is not what it was told. Not built: merges of ranges.
+//! a log that is not what it was told.
 
 mod absent;
+mod absorb;
 mod admin;
 mod config;
 mod core;
@@ -39,9 +40,11 @@ mod inbox;
 mod liveness;
 mod maintain;
 mod membership;
+mod merge;
 mod open;
 mod progress;
 mod receive;
+mod right_side;
 mod snapshots;
 mod split;
 pub mod testing;

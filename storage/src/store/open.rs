@@ -24,7 +24,7 @@ use crate::group::Group;
 use crate::log::{LogBatch, LogOp, LogState};
 use crate::mvcc;
 use crate::probe;
-use crate::replica::{RangeDescriptor, ReplicaDescriptor, ReplicaKind};
+use crate::replica::{Merging, RangeDescriptor, ReplicaDescriptor, ReplicaKind};
 
 /// The first range of a cluster.
 pub const FIRST_RANGE: RangeId = RangeId(1);
@@ -43,6 +43,7 @@ pub fn bootstrap(engine: &dyn Engine, cluster: u128, node: NodeId, at: Timestamp
         generation: 1,
         replicas: vec![ReplicaDescriptor { node, replica: ReplicaId(1), kind: ReplicaKind::Voter }],
         next_replica: ReplicaId(2),
+        merging: Merging::No,
     };
     let mut batch = WriteBatch::new();
     Identity { cluster, node, incarnation: 0, peered: false }.put(&mut batch);

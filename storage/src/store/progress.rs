@@ -44,10 +44,9 @@ impl StoreCore {
             }
             self.flush_outbox();
             for (range, entries) in round.committed {
-                for entry in entries {
-                    self.apply_entry(range, entry).await?;
-                }
+                self.apply_entries(range, entries).await?;
             }
+            self.apply_waiting().await?;
             self.finish_apply()?;
             if !round.write.ops.is_empty() {
                 let sync = round.sync && !planted::is(Planted::AckBeforeSync);
@@ -162,7 +161,11 @@ impl StoreCore {
         }
     }
 
-    async fn apply_entry(&mut self, range: RangeId, entry: Entry) -> StorageResult<()> {
+    pub(super) async fn apply_entry(&mut self, range: RangeId, entry: Entry) -> StorageResult<()> {
+        if !self.replicas.contains_key(&range) {
+            // It was taken in, or removed, earlier in the round: nothing of it may be written after its tombstone.
+            return Ok(());
+        }
         self.counters.applied_entries += 1;
         let (index, term) = (entry.index, entry.term);
         match entry.get_entry_type() {
@@ -172,12 +175,12 @@ impl StoreCore {
                 self.apply.applied(range, index, term);
                 Ok(())
             }
-            EntryType::EntryNormal => self.apply_command(range, index, term, entry.data),
+            EntryType::EntryNormal => self.apply_command(range, index, term, entry.data).await,
             _ => self.apply_configuration(range, entry).await,
         }
     }
 
-    fn apply_command(
+    async fn apply_command(
         &mut self,
         range: RangeId,
         index: u64,
@@ -185,13 +188,28 @@ impl StoreCore {
         data: bytes::Bytes,
     ) -> StorageResult<()> {
         let logged = command::decode(data)?;
-        if let Some(Trigger::Split { left, right }) = logged.trigger {
-            return self.apply_split(range, (index, term), left, right, &logged.batch);
-        }
+        let logged = match logged.trigger {
+            Some(Trigger::Split { left, right }) => {
+                return self.apply_split(range, (index, term), left, right, &logged.batch);
+            }
+            Some(Trigger::Mark { descriptor }) => {
+                return self.apply_mark(range, (index, term), descriptor).await;
+            }
+            Some(Trigger::Merge { left, right, until }) => {
+                return self.apply_merge(range, (index, term), left, &right, until);
+            }
+            _ => logged,
+        };
         let Some(d) = self.replicas.get_mut(&range) else { return Ok(()) };
         let (Some(bounds), Some(descriptor)) = (&d.bounds, &d.descriptor) else {
             return Err(StorageError::Corruption(format!("{range} applies entries but has no descriptor")));
         };
+        if descriptor.is_frozen() {
+            self.apply.applied(range, index, term);
+            let refused = StorageError::NotLeaseholder { range, leader: None };
+            self.outcomes.push((range, index, term, Err(refused)));
+            return Ok(());
+        }
         let admitted = self.apply.add(bounds, &logged.batch)?;
         self.apply.applied(range, index, term);
         if !admitted {
@@ -207,7 +225,12 @@ impl StoreCore {
                 d.replica.set_gc_threshold(to);
             }
             Some(Trigger::Truncate { index }) => d.truncate_wish = d.truncate_wish.max(index),
-            Some(Trigger::ChangeReplicas { .. } | Trigger::Split { .. }) => {
+            Some(
+                Trigger::ChangeReplicas { .. }
+                | Trigger::Split { .. }
+                | Trigger::Mark { .. }
+                | Trigger::Merge { .. },
+            ) => {
                 return Err(StorageError::Corruption(format!("{range}: entry {index} is no plain command")));
             }
             None => {}

@@ -10,6 +10,7 @@ use raft::eraftpb::{Message, MessageType};
 use super::absent::Answers;
 use super::core::StoreCore;
 use super::transport::{Envelope, MessageBatch, RaftEnvelope};
+use crate::apply::state::ABSORBED;
 use crate::base::{NodeId, RangeId, ReplicaId, StorageResult};
 use crate::group::Event;
 use crate::probe;
@@ -57,8 +58,13 @@ impl StoreCore {
                     && let Some(descriptor) = d.descriptor.clone()
                 {
                     self.send(from, Envelope::Removed((*descriptor).clone()));
+                } else if self.tombstones.get(&range) == Some(&ABSORBED) {
+                    self.send(from, Envelope::Absorbed { range });
                 }
             }
+            Envelope::Absorbed { range } => self.receive_absorbed(range)?,
+            Envelope::AskRight { of, wish } => self.asked_for_right(from, of, wish),
+            Envelope::RightIs { of, state } => self.note_right(from, of, Some(state)),
             Envelope::HasRelinquished { range, replica, start } => {
                 let parted = match self.replicas.get(&range) {
                     Some(d) => d.group.id() == replica && d.descriptor.is_some() && !d.group.is_leader(),

@@ -5,8 +5,8 @@
 //! while a snapshot is installed its group is not stepped, and messages to it are dropped.
 //!
 //! What must stay true: a snapshot is accepted only if its span overlaps no other replica of this store, nor any
-//! other snapshot that is being received. A follower that has not applied a split yet refuses the right-hand side:
-//! the split will bring it.
+//! other snapshot that is being received; but for replicas that the range has taken in since, which it takes the place of
+//! (see `merge`). A follower that has not applied a split yet refuses the right-hand side: the split will bring it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,11 +25,11 @@ use super::transport::{ChunkAnswer, Envelope, SnapshotChunk};
 use crate::apply::snapshot::{self, ChunkReader, SnapshotHead};
 use crate::base::runtime::timeout;
 use crate::base::{NodeId, RangeId, ReplicaId, Runtime, StorageError, StorageResult};
-use crate::engine::Engine;
+use crate::engine::{Engine, WriteBatch};
 use crate::group::{Event, Group, conf_state};
 use crate::log::{LogBatch, LogOp, LogState};
 use crate::probe;
-use crate::replica::ReplicaDescriptor;
+use crate::replica::{RangeDescriptor, ReplicaDescriptor};
 
 /// Chunks on their way at a time.
 const WINDOW: u32 = 4;
@@ -72,6 +72,16 @@ impl Snapshots {
             outgoing: BTreeMap::new(),
             incoming: BTreeMap::new(),
         }
+    }
+
+    /// The range is no more.
+    pub fn forget(&mut self, range: RangeId) {
+        self.incoming.remove(&range);
+    }
+
+    /// The ranges of which a snapshot is on its way into the engine.
+    pub fn being_installed(&self) -> impl Iterator<Item = &RangeDescriptor> {
+        self.incoming.values().filter(|i| i.installing.is_some()).map(|i| &i.head.descriptor)
     }
 
     pub fn on_answer(&mut self, answer: ChunkAnswer) {
@@ -191,7 +201,8 @@ impl StoreCore {
         }
         if let Some(d) = self.replicas.get(&range) {
             // A snapshot must not jump over a split that is committed and not applied: it would never happen here.
-            let behind = d.group.applied().0 < d.group.committed();
+            let behind =
+                d.group.applied().0 < d.group.committed() && !(d.stranded && chunk.to > d.group.id());
             if d.group.is_applying_snapshot() || behind || chunk.to < d.group.id() {
                 return Ok(false);
             }
@@ -201,15 +212,14 @@ impl StoreCore {
             }
         }
         let span = head.descriptor.span();
-        let overlaps = self
-            .replicas
-            .iter()
-            .any(|(r, d)| *r != range && d.descriptor.as_ref().is_some_and(|x| x.span().overlaps(&span)))
+        let absorbed = self.absorbed_by(&head.descriptor);
+        let taken = |r: &RangeId| absorbed.as_ref().is_some_and(|a| a.contains(r));
+        let overlaps = absorbed.is_none()
             || self
                 .snapshots
                 .incoming
                 .iter()
-                .any(|(r, i)| *r != range && i.head.descriptor.span().overlaps(&span));
+                .any(|(r, i)| *r != range && !taken(r) && i.head.descriptor.span().overlaps(&span));
         let busy = self.snapshots.incoming.get(&range).is_some_and(|i| i.installing.is_some());
         if overlaps || busy {
             probe!("snapshot: refused, it overlaps a range that has not been split here yet");
@@ -231,8 +241,10 @@ impl StoreCore {
             && (m.from, m.to) == (chunk.from.0, chunk.to.0);
         let head = self.snapshots.incoming.get(&range).map(|i| i.head.clone());
         let behind = self.replicas.get(&range).is_some_and(|d| d.group.applied().0 < d.group.committed());
-        let Some(head) =
-            head.filter(|h| decoded && !behind && m.get_snapshot().get_metadata().index == h.index)
+        // What it takes the place of, if anything, may have moved on meanwhile.
+        let fits = |h: &SnapshotHead| self.absorbed_by(&h.descriptor).is_some();
+        let Some(head) = head
+            .filter(|h| decoded && !behind && m.get_snapshot().get_metadata().index == h.index && fits(h))
         else {
             return self.stop_receiving(range, from, &chunk, false);
         };
@@ -255,7 +267,7 @@ impl StoreCore {
         if let Some(incoming) = self.snapshots.incoming.get_mut(&range) {
             incoming.installing = Some((chunk.number, Vec::new()));
         }
-        Ok(())
+        self.make_room(&head)
     }
 
     fn stop_receiving(
@@ -303,7 +315,9 @@ impl StoreCore {
             *messages = after;
         }
         let head = incoming.head.clone();
-        snapshot::mark_complete(&*self.parts.engine, &head)?;
+        let mut batch = WriteBatch::new();
+        snapshot::mark_complete(&mut batch, &head);
+        self.parts.engine.write(&batch)?;
         let old = self.replicas.get(&range).and_then(|d| d.descriptor.as_ref()).map(|d| d.span());
         let (engine, inbox) = (self.parts.engine.clone(), self.shared.inbox.clone());
         self.parts.runtime.spawn_blocking(

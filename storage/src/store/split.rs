@@ -25,7 +25,7 @@ use crate::base::{NodeId, RangeId, StorageError, StorageResult};
 use crate::group::{Campaign, Event, Group};
 use crate::log::{HardState, LogBatch, LogOp, LogState};
 use crate::probe;
-use crate::replica::{RangeDescriptor, Replica};
+use crate::replica::{Merging, RangeDescriptor, Replica};
 
 /// Where the log of every range begins. Not at zero: a new replica has an empty log and must be told to take a snapshot.
 pub const FIRST_INDEX: u64 = 10;
@@ -144,6 +144,7 @@ fn divides(current: &RangeDescriptor, left: &RangeDescriptor, right: &RangeDescr
         && right.end == current.end
         && places(right) == places(current)
         && !current.is_joint()
+        && [current, left, right].iter().all(|d| d.merging == Merging::No)
 }
 
 /// The descriptors of the two halves of a range that is split at `at`. `right` is a range id that was never used.
@@ -155,7 +156,7 @@ pub fn halves(
     if !(current.start < at && at < current.end) {
         return Err(StorageError::RangeMismatch { range: current.range, key: at });
     }
-    if current.is_joint() {
+    if current.is_joint() || current.merging != Merging::No {
         return Err(StorageError::Overloaded { range: current.range });
     }
     let mut left = current.clone();

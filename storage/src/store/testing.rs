@@ -4,6 +4,8 @@
 //! seed and the test say; a node may crash - losing what was not flushed and not synced, or keeping a part of it - and
 //! start again. Clocks may be set apart. The same seed and the same calls give the same run.
 
+mod checks;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
@@ -26,7 +28,7 @@ use crate::base::clock::ManualClock;
 use crate::base::{BoxFuture, Clock, Hlc, NodeId, RangeId, Runtime, StorageError, StorageResult, Timestamp};
 use crate::engine::MemEngine;
 use crate::log::MemLog;
-use crate::replica::{Lease, Replica, ReplicaObserver};
+use crate::replica::{Lease, RangeDescriptor, Replica, ReplicaObserver};
 
 /// The cluster's identity.
 const CLUSTER: u128 = 0xc1;
@@ -105,6 +107,8 @@ impl RaftTransport for TestTransport {
 #[derive(Default)]
 pub struct Recorder {
     pub events: Mutex<Vec<String>>,
+    /// Up to when the right sides of merges were said to have been read.
+    pub untils: Mutex<Vec<Timestamp>>,
 }
 
 impl ReplicaObserver for Recorder {
@@ -119,6 +123,12 @@ impl ReplicaObserver for Recorder {
     fn split(&self, left: &Arc<dyn Replica>, right: &Arc<dyn Replica>, _: Option<Lease>) {
         let (left, right) = (left.descriptor(), right.descriptor());
         self.events.lock().push(format!("{} up to {:?} split off {}", left.range, left.end, right.range));
+    }
+
+    fn merge(&self, left: &Arc<dyn Replica>, right: &RangeDescriptor, until: Timestamp) {
+        let end = left.descriptor().end.clone();
+        self.events.lock().push(format!("{} up to {end:?} takes in {}", left.range_id(), right.range));
+        self.untils.lock().push(until);
     }
 
     fn removed(&self, range: RangeId) {
@@ -164,8 +174,8 @@ pub struct Cluster {
     /// The largest delay of a batch.
     pub max_delay: Duration,
     now: Duration,
-    /// By range: the term, and up to where it was served in it.
-    served: Mutex<BTreeMap<RangeId, (u64, Timestamp)>>,
+    /// By range: the term, and up to where it was served in it; and what the range was then.
+    served: Mutex<BTreeMap<RangeId, (u64, Timestamp, Arc<RangeDescriptor>)>>,
 }
 
 /// Makes the observer of a node, for layers above that bring their own.
@@ -464,61 +474,6 @@ impl Cluster {
             let replica = node.handle.as_ref()?.replica(range)?;
             replica.lease(node.clock.now()).ok().map(|lease| (*id, lease))
         })
-    }
-
-    /// Panics if two nodes could serve the same moment of one range.
-    pub fn check_leases(&self) {
-        let at: Vec<Timestamp> = self
-            .nodes
-            .values()
-            .map(|n| n.clock.now())
-            .flat_map(|t| [t, t.add(Duration::from_millis(700))])
-            .collect();
-        let mut ranges = BTreeSet::new();
-        for node in self.nodes.values() {
-            ranges.extend(node.handle.iter().flat_map(|h| h.descriptors()).map(|d| d.range));
-        }
-        for range in ranges {
-            for t in &at {
-                let holders: Vec<_> = self
-                    .nodes
-                    .iter()
-                    .filter_map(|(id, n)| {
-                        let replica = n.handle.as_ref()?.range_replica(range)?;
-                        let lease = replica.lease.check(*t).filter(|lease| lease.start <= *t)?;
-                        Some((*id, lease))
-                    })
-                    .collect();
-                assert!(holders.len() <= 1, "{range} at {t} is served by {holders:?}{}", self.explain(range));
-            }
-            self.check_starts(range);
-        }
-    }
-
-    /// Serves the present moment wherever a lease allows it. A lease must start above all that was served in earlier terms.
-    fn check_starts(&self, range: RangeId) {
-        let mut served = self.served.lock();
-        for (id, node) in &self.nodes {
-            let Some(replica) = node.handle.as_ref().and_then(|h| h.range_replica(range)) else { continue };
-            let now = node.clock.now();
-            let Ok(lease) = replica.lease(now) else { continue };
-            let before = served.entry(range).or_insert((lease.term, now));
-            assert!(
-                lease.term >= before.0,
-                "{range}: {id} serves in term {} after term {}",
-                lease.term,
-                before.0
-            );
-            if lease.term > before.0 {
-                assert!(
-                    lease.start > before.1,
-                    "{range}: the lease of {id} starts at {}, but {} was served before",
-                    lease.start,
-                    before.1
-                );
-            }
-            *before = (lease.term, now.max(before.1));
-        }
     }
 
     /// What every node knows of a range, for people.

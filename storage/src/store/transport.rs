@@ -65,8 +65,52 @@ pub enum Envelope {
         range: RangeId,
         replica: ReplicaId,
     },
+    /// "That range was merged into another one; all its replicas are dead."
+    Absorbed {
+        range: RangeId,
+    },
+    /// "I am about to merge that range into mine; how is it there?"
+    AskRight {
+        of: MergeAttempt,
+        wish: Wish,
+    },
+    RightIs {
+        of: MergeAttempt,
+        state: RightState,
+    },
     Chunk(SnapshotChunk),
     ChunkAnswer(ChunkAnswer),
+}
+
+/// One attempt to merge a range into its left neighbour.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct MergeAttempt {
+    pub left: RangeId,
+    /// The left range's generation when it began.
+    pub attempt: u64,
+    pub right: RangeId,
+    /// The right range's generation, for which alone it may be frozen.
+    pub generation: u64,
+}
+
+/// What is to be done with the right side of a merge by whoever leads it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Wish {
+    Tell = 0,
+    Freeze = 1,
+    LetGo = 2,
+}
+
+/// How the right side of a merge is on a node, in the order in which it comes to that.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum RightState {
+    /// Not frozen by the attempt; it may yet be.
+    Whole = 0,
+    Frozen = 1,
+    /// The attempt has passed.
+    Free = 2,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -243,6 +287,20 @@ impl Envelope {
                 put_varint(out, range.0);
                 put_varint(out, replica.0);
             }
+            Envelope::Absorbed { range } => {
+                out.push(13);
+                put_varint(out, range.0);
+            }
+            Envelope::AskRight { of, wish } => {
+                out.push(14);
+                of.encode(out);
+                out.push(*wish as u8);
+            }
+            Envelope::RightIs { of, state } => {
+                out.push(15);
+                of.encode(out);
+                out.push(*state as u8);
+            }
             Envelope::Chunk(c) => {
                 out.push(6);
                 for n in [c.range.0, c.from.0, c.to.0, c.transfer, u64::from(c.number)] {
@@ -306,8 +364,40 @@ impl Envelope {
             },
             9 => Envelope::Relinquished { range: RangeId(r.varint()?), replica: ReplicaId(r.varint()?) },
             10 => Envelope::Parted { range: RangeId(r.varint()?), replica: ReplicaId(r.varint()?) },
+            13 => Envelope::Absorbed { range: RangeId(r.varint()?) },
+            14 => {
+                let of = MergeAttempt::decode(r)?;
+                let wish = match r.u8()? {
+                    0 => Wish::Tell,
+                    1 => Wish::Freeze,
+                    2 => Wish::LetGo,
+                    _ => return Err(r.malformed()),
+                };
+                Envelope::AskRight { of, wish }
+            }
+            15 => {
+                let of = MergeAttempt::decode(r)?;
+                let state = match r.u8()? {
+                    0 => RightState::Whole,
+                    1 => RightState::Frozen,
+                    2 => RightState::Free,
+                    _ => return Err(r.malformed()),
+                };
+                Envelope::RightIs { of, state }
+            }
             _ => return Err(r.malformed()),
         })
+    }
+}
+
+impl MergeAttempt {
+    fn encode(&self, out: &mut Vec<u8>) {
+        [self.left.0, self.attempt, self.right.0, self.generation].iter().for_each(|n| put_varint(out, *n));
+    }
+
+    fn decode(r: &mut Reader) -> StorageResult<Self> {
+        let (left, attempt) = (RangeId(r.varint()?), r.varint()?);
+        Ok(MergeAttempt { left, attempt, right: RangeId(r.varint()?), generation: r.varint()? })
     }
 }
 
@@ -337,8 +427,10 @@ mod tests {
             generation: 2,
             replicas: vec![],
             next_replica: ReplicaId(3),
+            merging: Default::default(),
         };
         let at = Timestamp::new(99, 1);
+        let of = MergeAttempt { left: RangeId(300), attempt: 4, right: RangeId(301), generation: 1 << 40 };
         MessageBatch {
             from: NodeId(1),
             to: NodeId(2),
@@ -361,6 +453,9 @@ mod tests {
                 Envelope::HasRelinquished { range: RangeId(1), replica: ReplicaId(4), start: Key::from("m") },
                 Envelope::Relinquished { range: RangeId(1), replica: ReplicaId(4) },
                 Envelope::Parted { range: RangeId(1), replica: ReplicaId(4) },
+                Envelope::Absorbed { range: RangeId(300) },
+                Envelope::AskRight { of, wish: Wish::Freeze },
+                Envelope::RightIs { of, state: RightState::Frozen },
                 Envelope::Chunk(SnapshotChunk {
                     range: RangeId(1),
                     from: ReplicaId(1),

@@ -149,7 +149,38 @@ impl Db {
         Err(TxnError::new(TxnErrorKind::Unavailable, "the range is changing too fast to be split"))
     }
 
-    /// Writes descriptors to `meta`, where they are not older than what stands there.
+    /// Makes `key` the start of no range: the range that begins there is taken in by the one on its left, if their
+    /// replicas are on the same nodes (`Unsupported` otherwise). Nothing to do if no range begins there.
+    ///
+    /// As with a split, `meta` is told afterwards.
+    pub async fn merge_at(&self, key: Key) -> TxnResult<()> {
+        if *key <= [SYSTEM][..] || key >= max_key() {
+            return Err(TxnError::new(TxnErrorKind::Unsupported, "no range can begin at this key"));
+        }
+        for _ in 0..MAX_ATTEMPTS {
+            let route = self.inner.router.route_before(&key).await?;
+            if route.descriptor.contains(&key) {
+                return Ok(());
+            }
+            let header = Header { gateway: self.node(), ..Header::default() };
+            let batch = BatchRequest { header, requests: vec![Request::AdminMerge { at: key.clone() }] };
+            match self.inner.router.send_to(&route, batch).await {
+                Ok(mut response) => {
+                    let Some(Response::Merged { descriptor }) = response.responses.pop() else {
+                        return Err(KvError::internal("a merge was answered with something else").into());
+                    };
+                    self.inner.router.note(&descriptor);
+                    return self.publish(&[descriptor]).await;
+                }
+                Err(KvError::RangeMismatch { .. }) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Err(TxnError::new(TxnErrorKind::Unavailable, "the range is changing too fast to be merged"))
+    }
+
+    /// Writes descriptors to `meta`, where they are not older than what stands there, and removes what they have made
+    /// void.
     pub async fn publish(&self, descriptors: &[RangeDescriptor]) -> TxnResult<()> {
         self.run(TxnOptions::default(), |txn: Txn| async move {
             for descriptor in descriptors {
@@ -161,7 +192,11 @@ impl Db {
                 if known.as_ref().is_some_and(|known| known.generation >= descriptor.generation) {
                     continue;
                 }
+                if known.is_none() && has_been_taken_in(&txn, descriptor).await? {
+                    continue;
+                }
                 keep_reachable(&txn, &descriptor.start).await?;
+                remove_taken_in(&txn, descriptor).await?;
                 txn.put(key, codec::encode_descriptor(descriptor));
             }
             Ok(())
@@ -242,6 +277,31 @@ impl Db {
         sent.await.into_result()?;
         Ok(())
     }
+}
+
+/// Whether a row above says that the end of the range lies within another one by now.
+async fn has_been_taken_in(txn: &Txn, range: &RangeDescriptor) -> TxnResult<bool> {
+    let above = Span::new(meta_key(&range.end), Key::from(&[SYSTEM][..]));
+    let first = txn.scan(above, ScanOptions { limit: 1, ..ScanOptions::default() }).collect().await?;
+    let Some((_, bytes)) = first.into_iter().next() else { return Ok(false) };
+    let above = decode(bytes)?;
+    Ok(above.start < range.end && above.generation > range.generation)
+}
+
+/// Removes the rows of older ranges that end within this one: it has taken them in, or they have been cut short.
+async fn remove_taken_in(txn: &Txn, range: &RangeDescriptor) -> TxnResult<()> {
+    let (first, own) = (meta_key(&range.start).next(), meta_key(&range.end));
+    if first == own {
+        // It has one key only.
+        return Ok(());
+    }
+    let within = Span::new(first, own);
+    for (key, bytes) in txn.scan(within, ScanOptions::default()).collect().await? {
+        if decode(bytes)?.generation < range.generation {
+            txn.delete(key);
+        }
+    }
+    Ok(())
 }
 
 /// A range that begins at `start` is about to be published, and what ends there may not be yet: a split may have been

@@ -209,6 +209,7 @@ pub fn latches(header: &Header, request: &Request, reads: bool, out: &mut SmallV
         Request::AdminSplit { .. } => out.push(LatchSpan::everything()),
         Request::ReleaseLocks { .. }
         | Request::Gc { .. }
+        | Request::AdminMerge { .. }
         | Request::RangeStats
         | Request::OldLocks { .. } => {}
     }
@@ -249,6 +250,9 @@ pub fn evaluate(cx: &mut Context<'_>, request: &Request, out: &mut Effects) -> E
         Request::ClearRange { span } => clear_range::evaluate(span, out),
         // Driven by the participant: it takes several commands.
         Request::Gc { .. } => Response::Done,
+        Request::AdminMerge { .. } => {
+            return Err(Stop::Fail(KvError::internal("a merge is alone in its batch")));
+        }
         Request::AdminSplit { key, right } => admin_split::evaluate(cx, key, *right, out)?,
         Request::RangeStats => range_stats::evaluate(cx)?,
         Request::OldLocks { before, from } => old_locks::evaluate(cx, *before, from)?,

@@ -517,6 +517,7 @@ fn describe(answer: Result<BatchResponse, KvError>) -> String {
             text
         }
         Response::Found { found } => if *found { "found" } else { "missing" }.into(),
+        Response::Merged { descriptor } => format!("{} {:?}", descriptor.range, descriptor.span()),
         Response::Split { left, right } => {
             format!("{} {:?}, {} {:?}", left.range, left.span(), right.range, right.span())
         }

@@ -48,6 +48,9 @@ impl Replica for Slow {
     fn gc_threshold(&self) -> Timestamp {
         self.inner.gc_threshold()
     }
+    fn absorb_right(&self) -> BoxFuture<'static, StorageResult<Arc<RangeDescriptor>>> {
+        self.inner.absorb_right()
+    }
     fn propose(&self, command: Command) -> BoxFuture<'static, StorageResult<()>> {
         let (inner, runtime) = (self.inner.clone(), self.runtime.clone());
         let lossy = self.lossy && command.trigger.is_none();
@@ -86,6 +89,9 @@ impl ReplicaObserver for Shim {
     }
     fn split(&self, left: &Arc<dyn Replica>, right: &Arc<dyn Replica>, right_lease: Option<Lease>) {
         self.participant.split(left, &self.slow(right), right_lease);
+    }
+    fn merge(&self, left: &Arc<dyn Replica>, right: &RangeDescriptor, until: Timestamp) {
+        self.participant.merge(left, right, until);
     }
     fn removed(&self, range: RangeId) {
         self.participant.removed(range);
@@ -220,13 +226,17 @@ impl World {
         Ok(())
     }
 
-    /// Moves leases, and splits once.
+    /// Moves leases, splits once, and merges again.
     async fn chaos(self: Arc<World>, rounds: u64) {
         for round in 0..rounds {
             self.runtime.sleep(Duration::from_millis(5 + self.dice(20))).await;
             if round == rounds / 3 {
                 // Its answers may get lost, too.
                 while self.db.split_at(key(2)).await.is_err() {
+                    self.runtime.sleep(Duration::from_millis(1)).await;
+                }
+            } else if round == rounds * 2 / 3 {
+                while self.db.merge_at(key(2)).await.is_err() {
                     self.runtime.sleep(Duration::from_millis(1)).await;
                 }
             } else {

@@ -24,6 +24,7 @@ mod write;
 mod wait;
 mod push;
 mod garbage;
+mod merge;
 mod range;
 mod wait_graph;
 mod outcomes;
@@ -141,6 +142,9 @@ impl Participant {
         if !batch.header.now.is_zero() {
             self.clock.update(batch.header.now)?;
         }
+        if let Some(e) = self.taken_in(&batch) {
+            return Err(e);
+        }
         if let Some(answer) = self.try_read(&batch) {
             return answer;
         }
@@ -148,6 +152,7 @@ impl Participant {
             return self.read(batch).await;
         }
         match batch.requests.as_slice() {
+            [Request::AdminMerge { at }] => self.merge_right(&batch, at).await,
             [Request::Gc { threshold }] => self.collect_garbage(&batch, *threshold).await,
             [Request::PushTxn { .. } | Request::QueryTxn { .. } | Request::RangeStats] => {
                 self.inform(batch).await
@@ -311,8 +316,12 @@ impl ReplicaObserver for Participant {
             let since = self.clock.monotonic();
             let mut separated = self.separated.lock();
             separated.retain(|_, s| since.saturating_sub(s.since) < SEPARATED_MAX);
-            separated.insert(right.range_id(), Separated { since, locks, memory: state.memory });
+            separated.insert(right.range_id(), Separated { since, locks, memory: state.memory() });
         }
+    }
+
+    fn merge(&self, left: &Arc<dyn Replica>, _: &RangeDescriptor, until: Timestamp) {
+        self.merged(left, until);
     }
 
     fn removed(&self, range: RangeId) {

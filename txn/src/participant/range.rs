@@ -12,6 +12,8 @@ use meridian_storage::base::{Key, Span, Timestamp, TxnId};
 use meridian_storage::replica::{Lease, RangeDescriptor, Replica};
 use meridian_storage::store::FIRST_LEASE_TERM;
 
+use parking_lot::RwLock;
+
 use super::NodeLiveness;
 use super::latch::Latches;
 use super::lock_table::{LockTable, Place};
@@ -37,7 +39,7 @@ pub struct RangeState {
     /// Since when they are counted, of the wall clock.
     pub counted_since_ns: u64,
     /// What this node remembers of the range, it remembers since then.
-    pub memory: MemoryOf,
+    memory: RwLock<MemoryOf>,
 }
 
 /// How far this node's memory of a range reaches back: of its reads, locks, and ends of transactions.
@@ -68,8 +70,19 @@ impl RangeState {
             reads: AtomicU64::new(0),
             writes: AtomicU64::new(0),
             counted_since_ns: now_ns,
-            memory,
+            memory: RwLock::new(memory),
         })
+    }
+
+    pub fn memory(&self) -> MemoryOf {
+        *self.memory.read()
+    }
+
+    /// What was before is as good as unknown from now on.
+    pub fn forget_before(&self, memory: MemoryOf) {
+        let mut known = self.memory.write();
+        known.start.forward(memory.start);
+        known.since_ns = known.since_ns.max(memory.since_ns);
     }
 
     pub fn retire(&self) {
@@ -180,7 +193,7 @@ fn places(request: &Request, f: &mut impl FnMut(&Key, Option<&Key>)) {
         // The locks of the other half are not released here.
         Request::ReleaseLocks { spans, .. } => spans.iter().for_each(|s| span(s, f)),
         // Limited to the range by their nature.
-        Request::Gc { .. } | Request::RangeStats => {}
+        Request::Gc { .. } | Request::RangeStats | Request::AdminMerge { .. } => {}
         Request::OldLocks { from, .. } => f(from, None),
     }
 }
@@ -230,7 +243,7 @@ impl Memory for RequestMemory<'_> {
             return at;
         }
         let at = self.reads.writable(key, self.txn, at);
-        let low_water = self.range.memory.start;
+        let low_water = self.range.memory().start;
         if at <= low_water && !planted::is(Planted::NoTimestampCacheBump) { low_water.next() } else { at }
     }
 
@@ -244,7 +257,7 @@ impl Memory for RequestMemory<'_> {
     }
 
     fn remembers(&self, txn: TxnId, min_ts: Timestamp) -> bool {
-        min_ts > self.range.memory.start
+        min_ts > self.range.memory().start
             && min_ts > self.outcomes.floor(txn)
             && !self.outcomes.is_in_doubt(txn)
     }
@@ -253,8 +266,9 @@ impl Memory for RequestMemory<'_> {
         // What was written before the lease may have been written elsewhere; an intent may even have been committed there
         // above the lease under which that was done, but not above what clocks can show: a reader that moves an intent
         // goes beyond its own uncertainty, and its clock may be ahead of ours.
-        let seen = self.range.memory.since_ns.saturating_add(2 * self.max_offset.as_nanos() as u64);
-        let complete = Timestamp::new(seen, u32::MAX).max(self.range.memory.start);
+        let memory = self.range.memory();
+        let seen = memory.since_ns.saturating_add(2 * self.max_offset.as_nanos() as u64);
+        let complete = Timestamp::new(seen, u32::MAX).max(memory.start);
         if from <= complete { None } else { self.recent.since(span, from) }
     }
 

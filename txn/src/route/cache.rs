@@ -115,6 +115,7 @@ mod tests {
                 kind: ReplicaKind::Voter,
             }],
             next_replica: ReplicaId(2),
+            merging: Default::default(),
         }
     }
 

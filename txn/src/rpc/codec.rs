@@ -2,18 +2,24 @@
 //! is the storage layer's: it writes the first one when a cluster begins.
 
 use bytes::Bytes;
-use meridian_storage::replica::{RangeDescriptor, ReplicaDescriptor, ReplicaKind};
+use meridian_storage::replica::{Merging, RangeDescriptor, ReplicaDescriptor, ReplicaKind};
 
 use super::error::Reply;
 use super::wire::{Input, Malformed, Wire, wire_enum, wire_struct};
 use super::{BatchRequest, BatchResponse, KvError};
 
 /// The first byte of every message. Another version is refused, not guessed at.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 wire_enum!(ReplicaKind { 1 => Voter, 2 => Learner, 3 => Incoming, 4 => Outgoing });
 wire_struct!(ReplicaDescriptor { node, replica, kind });
-wire_struct!(RangeDescriptor { range, start, end, generation, replicas, next_replica });
+wire_enum!(Merging {
+    1 => No,
+    2 => Absorbing { right, generation, attempt },
+    3 => GivingUp { right, generation, attempt },
+    4 => Frozen { left, attempt },
+});
+wire_struct!(RangeDescriptor { range, start, end, generation, replicas, next_replica, merging });
 
 pub(crate) fn encode<T: Wire>(message: &T) -> Bytes {
     let mut out = vec![VERSION];
@@ -101,6 +107,7 @@ mod tests {
                 kind: ReplicaKind::Incoming,
             }],
             next_replica: ReplicaId(6),
+            merging: Merging::Absorbing { right: RangeId(10), generation: 7, attempt: 1 << 40 },
         }
     }
 
@@ -155,7 +162,8 @@ mod tests {
             },
             Request::ClearRange { span },
             Request::Gc { threshold: ts(1) },
-            Request::AdminSplit { key, right: RangeId(2) },
+            Request::AdminSplit { key: key.clone(), right: RangeId(2) },
+            Request::AdminMerge { at: key },
             Request::RangeStats,
             Request::OldLocks { before: ts(1), from: "k".into() },
         ]
@@ -207,6 +215,7 @@ mod tests {
                 Response::Record { record: Some(Box::new(record)), waiters: vec![edge()] },
                 Response::Found { found: true },
                 Response::Split { left: descriptor(), right: descriptor() },
+                Response::Merged { descriptor: descriptor() },
                 Response::Stats { descriptor: descriptor(), stats },
                 Response::Locks { locks: vec![lock], resume: "k".into() },
             ],

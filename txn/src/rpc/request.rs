@@ -181,6 +181,10 @@ pub enum Request {
         key: Key,
         right: RangeId,
     },
+    /// The range takes in its right neighbour, which begins at `at`; alone in its batch.
+    AdminMerge {
+        at: Key,
+    },
     RangeStats,
     /// Some of the locks that stand in the engine, intents among them, and have not moved since `before`; from `from` on.
     OldLocks {
@@ -210,6 +214,7 @@ wire_enum!(Request {
     18 => AdminSplit { key, right },
     19 => RangeStats,
     20 => OldLocks { before, from },
+    21 => AdminMerge { at },
 });
 
 /// Where a transaction may have intents.

@@ -54,6 +54,9 @@ pub enum Response {
         left: RangeDescriptor,
         right: RangeDescriptor,
     },
+    Merged {
+        descriptor: RangeDescriptor,
+    },
     Stats {
         descriptor: RangeDescriptor,
         stats: RangeStats,
@@ -75,6 +78,7 @@ wire_enum!(Response {
     7 => Split { left, right },
     8 => Stats { descriptor, stats },
     9 => Locks { locks, resume },
+    10 => Merged { descriptor },
 });
 
 /// A lock that stands in the engine.

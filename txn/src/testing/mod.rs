@@ -66,6 +66,7 @@ pub fn first_range() -> RangeDescriptor {
             kind: ReplicaKind::Voter,
         }],
         next_replica: ReplicaId(2),
+        merging: Default::default(),
     }
 }
 

@@ -347,7 +347,7 @@ impl Eval<'_> {
                 let descriptor = self.range()?.clone();
                 Ok(Response::Stats { descriptor, stats: RangeStats::default() })
             }
-            Request::OldLocks { .. } => Err(KvError::internal("the model has no engine to look into").into()),
+            _ => Err(KvError::internal("the model has neither ranges to merge nor an engine").into()),
         }
     }
 

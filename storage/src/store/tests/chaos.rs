@@ -10,7 +10,7 @@ use rstest::rstest;
 use crate::base::{BoxFuture, Key, NodeId, RangeId, StorageResult};
 use crate::engine::{Cf, IterOptions, Reader};
 use crate::mvcc;
-use crate::replica::RangeDescriptor;
+use crate::replica::{Merging, RangeDescriptor};
 use crate::store::testing::Cluster;
 
 struct Chaos {
@@ -93,8 +93,8 @@ impl Chaos {
         let range = d.range;
         let Some((leader, _)) = self.c.leaseholder(range) else { return };
         let handle = self.c.handle(leader);
-        let (what, f): (_, BoxFuture<'static, _>) = match self.c.chance.below(3) {
-            0 if self.next_range < 12 => {
+        let (what, f): (_, BoxFuture<'static, _>) = match self.c.chance.below(5) {
+            0 if self.next_range < 24 => {
                 let at = Key::from(&*format!("{:03}", self.c.chance.below(1000)));
                 let right = RangeId(self.next_range);
                 self.next_range += 1;
@@ -110,6 +110,10 @@ impl Chaos {
                     Box::pin(async move { handle.transfer_lease(range, to).await }),
                 )
             }
+            2 | 3 => (
+                format!("merge {range} with its right neighbour"),
+                Box::pin(async move { handle.merge(range).await.map(drop) }),
+            ),
             _ => {
                 let (add, remove) = (self.any_node(), self.any_node());
                 let has = |n| d.replica_on(n).is_some();
@@ -246,6 +250,9 @@ impl Chaos {
             let Some((leader, _)) = self.c.leaseholder(*range) else {
                 return Some(format!("nobody leads {range}: {d:?}{}", self.c.explain(*range)));
             };
+            if d.merging != Merging::No {
+                return Some(format!("{range} is in a merge: {d:?}{}", self.c.explain(*range)));
+            }
             let truth = self.contents(leader, d);
             for r in &d.replicas {
                 let here = self.c.handle(r.node).replica(*range).map(|x| x.descriptor());

@@ -4,6 +4,7 @@ mod chaos;
 mod clocks;
 mod leases;
 mod membership;
+mod merges;
 mod speed;
 
 use std::time::Duration;

@@ -4,6 +4,7 @@ mod aborted;
 mod fenced;
 mod held;
 mod layout;
+mod merges;
 mod moments;
 mod outcomes;
 
