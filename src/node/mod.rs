@@ -156,7 +156,7 @@ impl Node {
             seeds: members.clone(),
         });
         db.router().set_local(participant.clone());
-        participant.set_sender(db.router().clone());
+        participant.set_sender(db.router());
         participant.set_liveness(members.clone());
         let store_thread = std::thread::Builder::new()
             .name("store".into())

@@ -219,7 +219,7 @@ impl Machine {
         let router = RouterParts { node: self.id, clock: clock.clone(), runtime, transport: port, seeds };
         let db = Db::with_limits(router, world.limits.clone());
         db.router().set_local(kv.clone());
-        participant.set_sender(db.router().clone());
+        participant.set_sender(db.router());
         participant.set_liveness(Arc::new(Gossip(world.clone())));
         let doors = Doors { store: store.clone(), process: process.clone(), kv };
         world.network.connect(self.id, doors);

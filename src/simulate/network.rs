@@ -95,6 +95,16 @@ impl Network {
         self.break_calls(|c| c.from == node || c.to == node);
     }
 
+    /// Lets go of all machines, which hold their ends of this network.
+    pub fn shut_down(&self) {
+        // Outside the lock: what is dropped may have a last word.
+        let (up, calls) = {
+            let mut state = self.0.state.lock();
+            (std::mem::take(&mut state.up), std::mem::take(&mut state.calls))
+        };
+        drop((up, calls));
+    }
+
     /// Nothing passes from `from` to `to` any more; connections between the two break.
     pub fn cut(&self, from: NodeId, to: NodeId) {
         self.0.state.lock().cut.insert((from, to));

@@ -150,6 +150,14 @@ pub fn run(args: &SimulateArgs, seed: u64) -> Report {
     let healing = runtime.block_on(drive);
     world.disks.lock().iter().for_each(|disk| coverage.absorb_disk(disk.counts()));
     runtime.shut_down();
+    world.network.shut_down();
+    let alive = Arc::downgrade(&world);
+    drop(world);
+    assert_eq!(
+        alive.strong_count(),
+        0,
+        "somebody keeps what ought to have ended: memory would grow run by run"
+    );
     let simulated = Duration::from_secs_f64(trace.seconds());
     Report { hash: trace.hash(), simulated, healing, coverage }
 }

@@ -1,6 +1,7 @@
 //! Snapshots between stores: who may send, what is being received, and what is being installed.
 //!
-//! The data travels beside Raft's messages, in chunks, at most [`WINDOW`] of them unanswered. Raft's own message comes
+//! The data travels beside Raft's messages, in chunks, at most [`WINDOW`] of them unanswered, and the first alone: it asks
+//! whether the snapshot may come. Chunks may overtake one another and come twice. Raft's own message comes
 //! with the last chunk and is stepped only when everything is staged. Reading and installing run in tasks of their own;
 //! while a snapshot is installed its group is not stepped, and messages to it are dropped.
 //!
@@ -8,7 +9,7 @@
 //! other snapshot that is being received; but for replicas that the range has taken in since, which it takes the place of
 //! (see `merge`). A follower that has not applied a split yet refuses the right-hand side: the split will bring it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ struct Incoming {
     from: NodeId,
     transfer: u64,
     next: u32,
+    /// Chunks that have overtaken the next one.
+    early: BTreeMap<u32, SnapshotChunk>,
     head: SnapshotHead,
     deadline: Duration,
     /// The number of the last chunk, and what is to be sent, when the installation is done.
@@ -123,7 +126,8 @@ impl StoreCore {
             node,
             transfer,
             answers,
-            unanswered: 0,
+            unanswered: BTreeSet::new(),
+            window: 1,
         };
         let inbox = self.shared.inbox.clone();
         self.parts.runtime.spawn(
@@ -164,28 +168,42 @@ impl StoreCore {
 
     pub(super) fn receive_chunk(&mut self, from: NodeId, chunk: SnapshotChunk) -> StorageResult<()> {
         let (range, transfer, number) = (chunk.range, chunk.transfer, chunk.number);
-        let answer = |accepted| Envelope::ChunkAnswer(ChunkAnswer { range, transfer, number, accepted });
-        if number == 0 && !self.begin_receiving(from, &chunk)? {
-            self.send(from, answer(false));
+        let refusal = Envelope::ChunkAnswer(ChunkAnswer { range, transfer, number, accepted: false });
+        let comes_in = |i: &Incoming| i.from == from && i.transfer == transfer;
+        let known = self.snapshots.incoming.get(&range).is_some_and(comes_in);
+        if !known && (number != 0 || !self.begin_receiving(from, &chunk)?) {
+            self.send(from, refusal);
             return Ok(());
         }
         let deadline = self.now + RECEIVE_TIMEOUT;
-        let expected = self.snapshots.incoming.get_mut(&range).filter(|i| {
-            i.from == from && i.transfer == transfer && i.next == number && i.installing.is_none()
-        });
-        let Some(incoming) = expected else {
-            self.send(from, answer(false));
+        let Some(incoming) = self.snapshots.incoming.get_mut(&range) else { return Ok(()) };
+        if number < incoming.next || number >= incoming.next + WINDOW {
+            probe!("snapshot: a chunk comes twice");
             return Ok(());
-        };
-        incoming.next += 1;
+        }
         incoming.deadline = deadline;
+        incoming.early.insert(number, chunk);
+        loop {
+            let Some(incoming) = self.snapshots.incoming.get_mut(&range).filter(|i| comes_in(i)) else {
+                return Ok(());
+            };
+            let Some(chunk) = incoming.early.remove(&incoming.next) else {
+                return Ok(());
+            };
+            incoming.next += 1;
+            self.receive_next_chunk(from, chunk)?;
+        }
+    }
+
+    fn receive_next_chunk(&mut self, from: NodeId, chunk: SnapshotChunk) -> StorageResult<()> {
+        let (range, transfer, number) = (chunk.range, chunk.transfer, chunk.number);
         if !chunk.data.is_empty() {
             snapshot::stage(&*self.parts.engine, range, number, &chunk.data)?;
         }
         if !chunk.message.is_empty() {
             return self.received_whole(from, chunk);
         }
-        self.send(from, answer(true));
+        self.send(from, Envelope::ChunkAnswer(ChunkAnswer { range, transfer, number, accepted: true }));
         Ok(())
     }
 
@@ -227,7 +245,8 @@ impl StoreCore {
         }
         snapshot::discard_staged(&*self.parts.engine, range)?;
         let deadline = self.now + RECEIVE_TIMEOUT;
-        let incoming = Incoming { from, transfer: chunk.transfer, next: 0, head, deadline, installing: None };
+        let (transfer, early) = (chunk.transfer, BTreeMap::new());
+        let incoming = Incoming { from, transfer, next: 0, early, head, deadline, installing: None };
         self.snapshots.incoming.insert(range, incoming);
         Ok(true)
     }
@@ -404,7 +423,8 @@ struct Sender {
     node: NodeId,
     transfer: u64,
     answers: mpsc::UnboundedReceiver<ChunkAnswer>,
-    unanswered: u32,
+    unanswered: BTreeSet<u32>,
+    window: usize,
 }
 
 impl Sender {
@@ -433,8 +453,8 @@ impl Sender {
         if !self.send(number, first, Bytes::new(), message.into()).await {
             return Ok(false);
         }
-        while self.unanswered > 0 {
-            let within = if self.unanswered == 1 { INSTALL_TIMEOUT } else { ANSWER_TIMEOUT };
+        while !self.unanswered.is_empty() {
+            let within = if self.unanswered.len() == 1 { INSTALL_TIMEOUT } else { ANSWER_TIMEOUT };
             if !self.answered(within).await {
                 return Ok(false);
             }
@@ -444,12 +464,13 @@ impl Sender {
 
     /// Sends one chunk when the window has room. False if the transfer has failed.
     async fn send(&mut self, number: u32, head: Bytes, data: Bytes, message: Bytes) -> bool {
-        while self.unanswered >= WINDOW {
+        while self.unanswered.len() >= self.window {
             if !self.answered(ANSWER_TIMEOUT).await {
                 return false;
             }
+            self.window = WINDOW as usize;
         }
-        self.unanswered += 1;
+        self.unanswered.insert(number);
         let (range, from, to, transfer) = (self.range, self.from, self.to, self.transfer);
         let chunk = SnapshotChunk { range, from, to, transfer, number, head, data, message };
         self.inbox.push(Input::Send { to: self.node, envelope: Envelope::Chunk(chunk) })
@@ -457,12 +478,13 @@ impl Sender {
 
     /// False if the transfer has failed: nothing came in time, or the receiver has restarted.
     async fn answered(&mut self, within: Duration) -> bool {
-        match timeout(&*self.runtime, within, self.answers.next()).await {
-            Some(Some(answer)) => {
-                self.unanswered -= 1;
-                answer.accepted
+        loop {
+            match timeout(&*self.runtime, within, self.answers.next()).await {
+                // An answer may come twice.
+                Some(Some(answer)) if !self.unanswered.remove(&answer.number) => {}
+                Some(Some(answer)) => return answer.accepted,
+                _ => return false,
             }
-            _ => false,
         }
     }
 }

@@ -36,6 +36,8 @@ struct World {
     runtime: SimRuntime,
     clock: Clock,
     nodes: Arc<Vec<Node>>,
+    /// How the nodes reach one another.
+    _loopback: Arc<Loopback>,
     txns: BTreeMap<String, TxnMeta>,
     /// The last request of each transaction.
     last: BTreeMap<String, AbortHandle>,
@@ -129,12 +131,13 @@ impl World {
         let nodes =
             Arc::new(vec![node(1, keys::min_key(), "m".into()), node(2, "m".into(), keys::max_key())]);
         let lost = Arc::new(Lost::default());
+        let loopback = Arc::new(Loopback(nodes.clone()));
         for node in nodes.iter() {
-            node.participant.set_sender(Arc::new(Loopback(nodes.clone())));
+            node.participant.set_sender(&loopback);
             node.participant.set_liveness(lost.clone());
         }
         let (txns, last, answers) = (BTreeMap::new(), BTreeMap::new(), Arc::default());
-        World { runtime, clock, nodes, txns, last, answers, lost }
+        World { runtime, clock, nodes, _loopback: loopback, txns, last, answers, lost }
     }
 
     fn run(&mut self, line: &str) -> String {

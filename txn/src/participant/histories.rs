@@ -146,7 +146,7 @@ impl World {
             seeds: Arc::new(FixedSeeds(range)),
         });
         db.router().set_local(participant.clone());
-        participant.set_sender(db.router().clone());
+        participant.set_sender(db.router());
         Arc::new(World { runtime, lossy, db, first, history: Mutex::default() })
     }
 

@@ -83,7 +83,7 @@ pub struct Participant {
     outcomes: Outcomes,
     recent: RecentWrites,
     graph: Arc<WaitGraph>,
-    sender: RwLock<Option<Arc<dyn KeySender>>>,
+    sender: OnceLock<Weak<dyn KeySender>>,
     nodes: OnceLock<Arc<dyn NodeLiveness>>,
     /// Right halves that nobody has led yet.
     separated: Mutex<FxHashMap<RangeId, Separated>>,
@@ -115,17 +115,18 @@ impl Participant {
             outcomes: Outcomes::new(limits.remembered_transactions),
             recent: RecentWrites::new(limits.remembered_writes),
             graph: Arc::default(),
-            sender: RwLock::new(None),
+            sender: OnceLock::new(),
             nodes: OnceLock::new(),
             separated: Mutex::default(),
             collection_bytes: limits.collection_bytes,
         })
     }
 
-    /// The way to other ranges. Without it, requests wait until locks are released, and only deadlocks within this
-    /// node are found.
-    pub fn set_sender(&self, sender: Arc<dyn KeySender>) {
-        *self.sender.write() = Some(sender);
+    /// The way to other ranges, said once; it holds this participant, and not the reverse. Without it, requests wait until
+    /// locks are released, and only deadlocks within this node are found.
+    pub fn set_sender<S: KeySender + 'static>(&self, sender: &Arc<S>) {
+        let sender: Weak<S> = Arc::downgrade(sender);
+        assert!(self.sender.set(sender).is_ok(), "a node has one router");
     }
 
     /// Whom to ask about other nodes; said once. Without it, transactions end by the silence of their own heartbeats.
@@ -257,7 +258,7 @@ impl Participant {
     }
 
     fn sender(&self) -> Option<Arc<dyn KeySender>> {
-        self.sender.read().clone()
+        self.sender.get()?.upgrade()
     }
 
     fn me(&self) -> Arc<Participant> {

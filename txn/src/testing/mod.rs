@@ -89,7 +89,7 @@ pub fn local_node(runtime: &SimRuntime, clock: Clock) -> LocalNode {
     Engine::write(&*engine, &meta).expect("memory does not fail");
     let replica = LocalReplica::with_observer(first.range, first.span(), engine, Some(participant.clone()));
     let db = gateway(rt, clock, participant.clone());
-    participant.set_sender(db.router().clone());
+    participant.set_sender(db.router());
     LocalNode { db, participant, replica }
 }
 
