@@ -36,7 +36,6 @@ struct World {
     runtime: SimRuntime,
     clock: Clock,
     nodes: Arc<Vec<Node>>,
-    /// How the nodes reach one another.
     _loopback: Arc<Loopback>,
     txns: BTreeMap<String, TxnMeta>,
     /// The last request of each transaction.
